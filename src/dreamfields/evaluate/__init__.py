@@ -1,0 +1,1 @@
+"""Measuring it: a judge that never guides."""

@@ -1,0 +1,1 @@
+"""Taking it away: surfaces, pictures and videos of a field."""

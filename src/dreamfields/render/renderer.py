@@ -1,0 +1,121 @@
+"""From cameras and a field to pictures: intersect, sample, query, integrate."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dreamfields.render import volume
+from dreamfields.render.occupancy import is_occupied
+from dreamfields.render.sampling import bin_edges, midpoints, stratified
+from dreamfields.scene.cameras import Camera, rays_of
+from dreamfields.scene.fields.base import AbstractField, Evaluator, Query
+from dreamfields.scene.rays import Rays, intersect_cube
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """What b cameras see, before any background."""
+
+    colour: Tensor
+    """(b, 3, h, w) in [0, 1], premultiplied by opacity."""
+    opacity: Tensor
+    """(b, 1, h, w) in [0, 1]."""
+    depth: Tensor
+    """(b, 1, h, w) distance along the ray in scene units, premultiplied by opacity."""
+
+    def over(self, background: Tensor | float) -> Tensor:
+        """Return the pictures (b, 3, h, w) over a background: a broadcastable tensor, or one grey level in [0, 1]."""
+        filled = torch.as_tensor(background, dtype=self.colour.dtype, device=self.colour.device)
+        return volume.composite(self.colour, self.opacity, filled)
+
+
+def render(
+    field: AbstractField,
+    cameras: Sequence[Camera],
+    size: int,
+    samples: int,
+    *,
+    occupancy: Tensor | None = None,
+    generator: torch.Generator | None = None,
+) -> Rendering:
+    """Render a field from several cameras, differentiably with respect to the field.
+
+    Args:
+        field: what is there.
+        cameras: b cameras.
+        size: pixels a side.
+        samples: samples a ray inside the scene cube.
+        occupancy: cells that may hold density, bool (k, k, k); None samples everywhere.
+        generator: source of the jitter within each bin; None samples the middles, without noise.
+    """
+    rays = rays_of(cameras, size).to(_device_of(field))
+    pixels = render_rays(field.evaluator(), rays, samples, occupancy=occupancy, generator=generator)
+    picture = pixels.reshape(len(cameras), size, size, 5).permute(0, 3, 1, 2)
+    return Rendering(picture[:, :3], picture[:, 3:4], picture[:, 4:5])
+
+
+@torch.no_grad()
+def render_still(
+    field: AbstractField,
+    camera: Camera,
+    size: int,
+    samples: int = 128,
+    *,
+    occupancy: Tensor | None = None,
+    rays_at_once: int = 16_384,
+) -> Rendering:
+    """Render one picture of any size without noise or gradients, a bounded number of rays at a time."""
+    rays = camera.rays(size).to(_device_of(field))
+    evaluator = field.evaluator()
+    chunks = [
+        render_rays(evaluator, rays[start : start + rays_at_once], samples, occupancy=occupancy)
+        for start in range(0, len(rays), rays_at_once)
+    ]
+    picture = torch.cat(chunks).reshape(1, size, size, 5).permute(0, 3, 1, 2)
+    return Rendering(picture[:, :3], picture[:, 3:4], picture[:, 4:5])
+
+
+def render_rays(
+    evaluator: Evaluator,
+    rays: Rays,
+    samples: int,
+    *,
+    occupancy: Tensor | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Return premultiplied colour, opacity and depth of rays: (n, 5).
+
+    Only samples inside occupied cells are asked of the field; they travel packed, one after another.
+    """
+    # 1. Intersect: all samples lie inside the scene cube (Dream Fields sec. 3.4).
+    near, far = intersect_cube(rays)
+    edges = bin_edges(near, far, samples)
+    lengths = edges[:, 1:] - edges[:, :-1]
+
+    # 2. Sample.
+    distances = midpoints(edges) if generator is None else stratified(edges, generator)
+    points = rays.at(distances)
+    wanted = lengths > 0.0
+    if occupancy is not None:
+        wanted = wanted & is_occupied(occupancy, points)
+    packed = wanted.reshape(-1).nonzero()[:, 0]
+
+    # 3. Query the field at the packed samples, then put its answers back on their rays.
+    directions = rays.directions[torch.div(packed, samples, rounding_mode="floor")]
+    values = evaluator(Query(points.reshape(-1, 3)[packed], directions, lengths.reshape(-1)[packed]))
+    answers = torch.cat([values.density[:, None], values.colour], dim=-1)
+    dense = torch.zeros(wanted.numel(), 4, dtype=answers.dtype, device=answers.device)
+    dense = dense.index_copy(0, packed, answers).reshape(*wanted.shape, 4)
+
+    # 4. Integrate.
+    weights = volume.weights_from_density(dense[..., 0], lengths)
+    colour = volume.colour_from_weights(weights, dense[..., 1:])
+    opacity = volume.opacity_from_weights(weights)
+    depth = volume.depth_from_weights(weights, distances)
+    return torch.cat([colour, opacity[:, None], depth[:, None]], dim=-1)
+
+
+def _device_of(field: AbstractField) -> torch.device:
+    return next(field.parameters()).device

@@ -1,0 +1,69 @@
+"""Settings of rendering: picture size, samples, occupancy, backgrounds and augmentation."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from dreamfields.settings import Range, Settings
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class RenderSettings(Settings):
+    """How a training view is rendered."""
+
+    size: Annotated[int, Range(1, 2048)] = 96
+    """Pixels a side of a training view."""
+    samples: Annotated[int, Range(1, 4096)] = 48
+    """Samples a ray between entering and leaving the scene cube; the paper takes 192."""
+    occupancy_cells: Annotated[int, Range(1, 512)] = 32
+    """Cells a side of the grid that says where there is anything to sample."""
+    occupancy_every: Annotated[int, Range(1, 100_000)] = 10
+    """Steps between two looks at where the field is occupied."""
+    occupancy_threshold: Annotated[float, Range(0.0, 1000.0)] = 0.05
+    """Density, in inverse scene units, below which a cell counts as empty."""
+
+
+@dataclass(frozen=True)
+class BackgroundSettings(Settings):
+    """Which backgrounds stand behind training views (Dream Fields sec. 3.3); weights are relative."""
+
+    noise: Annotated[float, Range(0.0, 1000.0)] = 1.0
+    """Weight of uniform pixel noise."""
+    checkerboard: Annotated[float, Range(0.0, 1000.0)] = 1.0
+    """Weight of two-colour checkerboards."""
+    fourier: Annotated[float, Range(0.0, 1000.0)] = 1.0
+    """Weight of smooth random textures with a natural spectrum."""
+    checkerboard_squares: Annotated[int, Range(1, 256)] = 8
+    """Squares a side of a checkerboard; the paper's 8."""
+    fourier_decay: Annotated[float, Range(0.0, 10.0)] = 1.5
+    """Power by which the amplitudes of a Fourier texture fall with frequency; the paper's 1.5."""
+    blur: Annotated[Interval, Range(0.0, 100.0)] = (0.0, 0.0446)
+    """Standard deviation of the Gaussian blur, drawn uniformly, as a share of the side; the paper's 10 of 224 pixels."""
+
+    def faults(self) -> list[str]:
+        """Return one sentence for each fault; at least one weight must be above zero."""
+        found = super().faults()
+        if not found and self.noise + self.checkerboard + self.fourier == 0.0:
+            found.append("noise, checkerboard and fourier are all 0; at least one background needs a weight above 0")
+        return found
+
+
+@dataclass(frozen=True)
+class AugmentSettings(Settings):
+    """How a composited view is varied before it is scored; every draw is uniform."""
+
+    scale: Annotated[Interval, Range(0.1, 10.0)] = (0.7, 1.05)
+    """Share of the view's side that is seen: below 1 zooms in."""
+    rotation_deg: Annotated[float, Range(0.0, 180.0)] = 10.0
+    """Largest rotation in the picture plane, either way, in degrees."""
+    shift: Annotated[float, Range(0.0, 1.0)] = 0.1
+    """Largest shift along each axis, as a share of the side."""
+    contrast: Annotated[float, Range(0.0, 1.0)] = 0.2
+    """Largest relative change of contrast, either way."""
+    brightness: Annotated[float, Range(0.0, 1.0)] = 0.1
+    """Largest change of brightness, either way, of the range 0 to 1."""
+    saturation: Annotated[Interval, Range(0.0, 10.0)] = (0.5, 1.5)
+    """Factors of the distance from grey."""
+    noise: Annotated[float, Range(0.0, 1.0)] = 0.04
+    """Standard deviation of Gaussian pixel noise."""

@@ -1,0 +1,90 @@
+"""Cameras: poses on a sphere around the scene, and the rays of their pixels.
+
+Frames and units, stated once for the whole package:
+
+* The world is right-handed with +Y up, as glTF has it. The scene is the cube [-1, 1]^3; its front faces +Z.
+* Azimuth 0 looks at the front from +Z; azimuth 90 looks from +X. Elevation is the angle above the horizon.
+* Angles are degrees in names that end in `_deg` and radians otherwise; distances are scene units.
+* Images are (b, 3, h, w) in [0, 1]; row 0 is the top, column 0 the left, and pixel centres lie at +0.5.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dreamfields.scene.rays import Rays
+from dreamfields.scene.settings import CameraSettings
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A pinhole camera on a sphere that looks at the origin, with +Y up in the picture."""
+
+    azimuth_deg: float
+    elevation_deg: float
+    radius: float = 4.0
+    fov_deg: float = 34.0
+    """Full vertical and horizontal field of view; pictures are square."""
+
+    def position(self) -> Tensor:
+        """Return the position (3,) in the world."""
+        azimuth, elevation = math.radians(self.azimuth_deg), math.radians(self.elevation_deg)
+        horizontal = math.cos(elevation)
+        direction = (horizontal * math.sin(azimuth), math.sin(elevation), horizontal * math.cos(azimuth))
+        return self.radius * torch.tensor(direction, dtype=torch.float32)
+
+    def axes(self) -> Tensor:
+        """Return the picture's right, up and the viewing direction as the rows of a (3, 3) rotation."""
+        azimuth = math.radians(self.azimuth_deg)
+        forward = -self.position() / self.radius
+        right = torch.tensor([math.cos(azimuth), 0.0, -math.sin(azimuth)], dtype=torch.float32)
+        up = torch.linalg.cross(right, forward)
+        return torch.stack([right, up, forward])
+
+    def rays(self, size: int) -> Rays:
+        """Return the rays through the centres of size x size pixels, row by row from the top left: (size^2, 3) each."""
+        centres = (torch.arange(size, dtype=torch.float32) + 0.5) / size * 2.0 - 1.0
+        extent = math.tan(math.radians(self.fov_deg) / 2.0)
+        y, x = torch.meshgrid(-centres * extent, centres * extent, indexing="ij")
+        local = torch.stack([x, y, torch.ones_like(x)], dim=-1).reshape(-1, 3)
+        directions = torch.nn.functional.normalize(local @ self.axes(), dim=-1)
+        return Rays(self.position().expand_as(directions), directions)
+
+
+def rays_of(cameras: Sequence[Camera], size: int) -> Rays:
+    """Return the rays of several cameras one after another: (len(cameras) * size^2, 3) each."""
+    parts = [camera.rays(size) for camera in cameras]
+    return Rays(torch.cat([part.origins for part in parts]), torch.cat([part.directions for part in parts]))
+
+
+def sample_cameras(settings: CameraSettings, count: int, generator: torch.Generator) -> list[Camera]:
+    """Draw cameras uniformly from the settings' intervals (Dream Fields sec. 3.2).
+
+    Azimuths are stratified: the interval is cut into `count` equal parts and each holds one camera, so that a step
+    with several views always looks from around the object.
+    """
+    draws = torch.rand((count, 3), generator=generator).tolist()
+    cameras = []
+    for index, (azimuth, elevation, fov) in enumerate(draws):
+        cameras.append(
+            Camera(
+                azimuth_deg=_within(settings.azimuth_deg, (index + azimuth) / count),
+                elevation_deg=_within(settings.elevation_deg, elevation),
+                radius=settings.radius,
+                fov_deg=_within(settings.fov_deg, fov),
+            )
+        )
+    return cameras
+
+
+def turntable(count: int, elevation_deg: float = 20.0, radius: float = 4.0, fov_deg: float = 34.0) -> list[Camera]:
+    """Return `count` cameras evenly around the object, starting at the front."""
+    return [Camera(360.0 * index / count, elevation_deg, radius, fov_deg) for index in range(count)]
+
+
+def _within(interval: tuple[float, float], fraction: float) -> float:
+    low, high = interval
+    return low + (high - low) * fraction

@@ -1,0 +1,1 @@
+"""Radiance fields: one parametrisation a file, all of the one shape that `base` states."""

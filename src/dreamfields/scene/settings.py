@@ -1,0 +1,53 @@
+"""Settings of the scene: where cameras may stand and how the field is parametrised."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from dreamfields.settings import Range, Settings
+
+Degrees = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class CameraSettings(Settings):
+    """The region from which training views are drawn, uniformly and independently."""
+
+    azimuth_deg: Annotated[Degrees, Range(-360.0, 360.0)] = (0.0, 360.0)
+    """Lowest and highest azimuth in degrees; the paper draws from the full circle (sec. 3.2)."""
+    elevation_deg: Annotated[Degrees, Range(-89.0, 89.0)] = (5.0, 45.0)
+    """Lowest and highest elevation above the horizon in degrees; the paper keeps 30."""
+    fov_deg: Annotated[Degrees, Range(1.0, 120.0)] = (28.0, 40.0)
+    """Smallest and largest full field of view in degrees; the paper trains at 33.4 and tests at 39.6."""
+    radius: Annotated[float, Range(2.0, 100.0)] = 4.0
+    """Distance of the camera from the origin in scene units (the cube has half-side 1); the paper's value."""
+
+    def faults(self) -> list[str]:
+        """Return one sentence for each fault, interval order included."""
+        intervals = {"azimuth_deg": self.azimuth_deg, "elevation_deg": self.elevation_deg, "fov_deg": self.fov_deg}
+        found = super().faults()
+        for name, interval in intervals.items():
+            if len(interval) != 2 or interval[0] > interval[1]:
+                found.append(f"{name} is {interval!r}; it must be a lower and an upper bound in that order")
+        return found
+
+
+@dataclass(frozen=True)
+class VoxelSettings(Settings):
+    """The `voxels` field: a sum of dense grids, each twice as fine and `level_scale` as strong as the last."""
+
+    coarsest_cells: Annotated[int, Range(1, 64)] = 4
+    """Cells a side of the coarsest grid."""
+    levels: Annotated[int, Range(1, 7)] = 5
+    """Number of grids; 5 from 4 cells ends at 64 cells a side."""
+    level_scale: Annotated[float, Range(0.0, 2.0)] = 0.6
+    """Strength of a grid relative to the next coarser one; below 1 favours smooth shapes."""
+    density_scale: Annotated[float, Range(0.01, 1000.0)] = 10.0
+    """Density per unit of the softplus, in inverse scene units."""
+    density_gain: Annotated[float, Range(0.01, 100.0)] = 5.0
+    """Slope of the density's pre-activation in the grid values."""
+    blob_strength: Annotated[float, Range(0.0, 100.0)] = 5.0
+    """Strength of the prior that fills the centre and empties the corners (DreamFusion's density blob)."""
+    blob_offset: Annotated[float, Range(-20.0, 20.0)] = -1.0
+    """Pre-activation added everywhere; -4 lets scenes die, -1 does not."""
+    colour_gain: Annotated[float, Range(0.01, 100.0)] = 6.0
+    """Slope of the colour's pre-activation in the grid values."""

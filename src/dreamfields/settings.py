@@ -1,0 +1,128 @@
+"""Settings: frozen dataclasses that know their own ranges, and their way to and from JSON.
+
+Each part of the pipeline keeps its settings in its own folder as a frozen subclass of `Settings`. A field's type
+carries its range (`Annotated[int, Range(1, 4096)]`), the string below it its meaning, unit and origin. The command
+line, the run file and the Python API are all derived from these classes, so a wrong value is refused with the same
+sentence wherever it comes from. Nothing here imports torch: settings are checked before anything heavy is loaded.
+"""
+
+import dataclasses
+import difflib
+import math
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self, get_args, get_origin, get_type_hints
+
+from dreamfields.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Range:
+    """The closed interval a number must lie in; infinite bounds are left out of the sentence."""
+
+    low: float = -math.inf
+    high: float = math.inf
+
+    def __contains__(self, value: float) -> bool:
+        """Tell whether a number lies in the interval; NaN never does."""
+        return self.low <= value <= self.high
+
+    def __str__(self) -> str:
+        """Say the interval in words."""
+        if math.isinf(self.high):
+            return f"at least {self.low:g}"
+        if math.isinf(self.low):
+            return f"at most {self.high:g}"
+        return f"from {self.low:g} to {self.high:g}"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Base of all settings: checks every field when made and refuses with every fault at once.
+
+    Raises:
+        UsageError: a field has a wrong type or lies outside its range.
+    """
+
+    def __post_init__(self) -> None:
+        """Check the fields; subclasses that relate two fields extend `faults`."""
+        faults = self.faults()
+        if faults:
+            raise UsageError("; ".join(faults))
+
+    def faults(self) -> list[str]:
+        """Return one sentence for each field that cannot be used."""
+        hints = get_type_hints(type(self), include_extras=True)
+        found = (_fault(f.name, getattr(self, f.name), hints[f.name]) for f in dataclasses.fields(self))
+        return [fault for fault in found if fault]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings as plain JSON values, nested as the classes are."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Rebuild settings from JSON values; missing fields keep their defaults.
+
+        Raises:
+            UsageError: a name is unknown (the nearest known one is offered) or a value cannot be used.
+        """
+        hints = get_type_hints(cls)
+        unknown = [unknown_name(name, list(hints), f"setting of {cls.__name__}") for name in values if name not in hints]
+        if unknown:
+            raise UsageError("; ".join(unknown))
+        return cls(**{name: _from_json(value, hints[name]) for name, value in values.items()})
+
+
+def unknown_name(given: str, known: list[str], what: str) -> str:
+    """Return the sentence for a name that does not exist, with the nearest that does."""
+    near = difflib.get_close_matches(given, known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known))}"
+    return f"there is no {what} called {given!r}; {hint}"
+
+
+def _from_json(value: Any, hint: Any) -> Any:
+    if isinstance(hint, type) and issubclass(hint, Settings) and isinstance(value, Mapping):
+        return hint.from_json(value)
+    if get_origin(hint) is tuple and isinstance(value, list):
+        return tuple(value)
+    return value
+
+
+def _fault(name: str, value: Any, hint: Any) -> str | None:
+    """Return the sentence for one field's value, or None where it can be used."""
+    limits: tuple[Any, ...] = ()
+    if get_origin(hint) is typing.Annotated:
+        hint, *rest = get_args(hint)
+        limits = tuple(rest)
+    if get_origin(hint) is types.UnionType:
+        if value is None:
+            return None
+        (hint,) = (option for option in get_args(hint) if option is not types.NoneType)
+    if get_origin(hint) is typing.Literal:
+        choices = get_args(hint)
+        return None if value in choices else f"{name} is {value!r}; it must be one of {', '.join(map(str, choices))}"
+    expected = get_origin(hint) or hint
+    if not _is_a(value, expected):
+        return f"{name} is {value!r}; it must be {_in_words(expected)}"
+    for limit in limits:
+        if isinstance(limit, Range):
+            parts = value if isinstance(value, tuple) else (value,)
+            if any(part not in limit for part in parts):
+                return f"{name} is {value!r}; it must be {limit}"
+    return None
+
+
+def _is_a(value: Any, expected: type) -> bool:
+    if expected is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if expected is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, expected)
+
+
+def _in_words(expected: type) -> str:
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", tuple: "a list"}
+    return names.get(expected, expected.__name__)
