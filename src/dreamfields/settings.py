@@ -70,7 +70,9 @@ class Settings:
             UsageError: a name is unknown (the nearest known one is offered) or a value cannot be used.
         """
         hints = get_type_hints(cls)
-        unknown = [unknown_name(name, list(hints), f"setting of {cls.__name__}") for name in values if name not in hints]
+        unknown = [
+            unknown_name(name, list(hints), f"setting of {cls.__name__}") for name in values if name not in hints
+        ]
         if unknown:
             raise UsageError("; ".join(unknown))
         return cls(**{name: _from_json(value, hints[name]) for name, value in values.items()})

@@ -26,9 +26,9 @@ def atomic_write(path: Path, content: bytes) -> None:
         os.replace(temporary, path)
         _sync_directory(path.parent)
     except OSError as error:
-        raise StorageError(
-            f"cannot write {path} ({len(content)} bytes): {error.strerror or error}; free some space or choose another place"
-        ) from error
+        reason = error.strerror or str(error)
+        cure = "free some space or choose another place"
+        raise StorageError(f"cannot write {path} ({len(content)} bytes): {reason}; {cure}") from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()

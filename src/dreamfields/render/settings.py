@@ -39,7 +39,7 @@ class BackgroundSettings(Settings):
     fourier_decay: Annotated[float, Range(0.0, 10.0)] = 1.5
     """Power by which the amplitudes of a Fourier texture fall with frequency; the paper's 1.5."""
     blur: Annotated[Interval, Range(0.0, 100.0)] = (0.0, 0.0446)
-    """Standard deviation of the Gaussian blur, drawn uniformly, as a share of the side; the paper's 10 of 224 pixels."""
+    """Standard deviation of the Gaussian blur, drawn uniformly, as a share of the side; the paper ends at 10 / 224."""
 
     def faults(self) -> list[str]:
         """Return one sentence for each fault; at least one weight must be above zero."""

@@ -2,7 +2,7 @@
 
 Notation, along the last axis for the s samples of a ray, front to back: sigma (n, s) densities, delta (n, s) lengths
 of the segments, alpha (n, s) opacities of the segments, T (n, s) transmittances from the camera to the start of each
-segment, w (n, s) weights, t (n, s) distances, c (n, s, 3) colours. A ray's weights and its final transmittance sum to 1.
+segment, w (n, s) weights, t (n, s) distances, c (n, s, 3) colours. A ray's weights and its last transmittance sum to 1.
 """
 
 import torch

@@ -1,8 +1,8 @@
 """Colour space: a decorrelated space in which natural colours are isotropic.
 
 The matrix is the square root of the colour covariance of natural photographs that Olah, Mordvintsev and Schubert
-(Feature Visualization, Distill 2017) published with Lucid, scaled so that its longest row has unit length. Optimising in this
-space makes a step in any direction as likely as it is in photographs: light and dark first, hue second.
+(Feature Visualization, Distill 2017) published with Lucid, scaled so that its longest row has unit length. Optimising
+in this space makes a step in any direction as likely as it is in photographs: light and dark first, hue second.
 """
 
 import torch

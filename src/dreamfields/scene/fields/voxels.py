@@ -73,7 +73,7 @@ def collapse(grids: list[Tensor], level_scale: float) -> Tensor:
 
 
 def interpolate(grid: Tensor, points: Tensor) -> Tensor:
-    """Return the trilinear interpolation (n, c) of a grid (c, k, k, k), indexed [z, y, x], at points (n, 3) of the cube."""
+    """Return the trilinear interpolation (n, c) of a grid (c, k, k, k), indexed [z, y, x], at points (n, 3)."""
     values = functional.grid_sample(
         grid[None], points[None, None, None], mode="bilinear", padding_mode="border", align_corners=True
     )
