@@ -1,0 +1,62 @@
+"""What holds for the whole suite: no network, one thread, known seeds, the same examples every time."""
+
+import random
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import settings
+
+# Sums over threads depend on how many there are; bit-equality is promised at a fixed number only.
+torch.set_num_threads(1)
+
+# Runs are reproducible: a law that fails here fails everywhere. No deadline, as machines differ.
+settings.register_profile("suite", derandomize=True, deadline=None, database=None, max_examples=40)
+settings.load_profile("suite")
+
+
+class NetworkUsedError(BaseException):
+    """The package tried to leave this machine; not an Exception, so no handler can swallow it."""
+
+
+def refuse_beyond_loopback(address: Any) -> None:
+    """Raise unless a socket address stays on this machine: loopback, or a Unix socket (a path)."""
+    host = address[0] if isinstance(address, tuple) else None
+    if host is not None and host != "localhost" and host != "::1" and not str(host).startswith("127."):
+        raise NetworkUsedError(f"connection to {address} during the tests")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_network() -> Iterator[None]:
+    """Let every connection beyond this machine fail loudly, name resolution included."""
+    connect, connect_ex, resolve = socket.socket.connect, socket.socket.connect_ex, socket.getaddrinfo
+
+    def guarded_connect(self: socket.socket, address: Any) -> None:
+        refuse_beyond_loopback(address)
+        connect(self, address)
+
+    def guarded_connect_ex(self: socket.socket, address: Any) -> int:
+        refuse_beyond_loopback(address)
+        return connect_ex(self, address)
+
+    def guarded_resolve(host: Any, *args: Any, **kwargs: Any) -> Any:
+        if host:
+            refuse_beyond_loopback((host,))
+        return resolve(host, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", guarded_connect)
+        patch.setattr(socket.socket, "connect_ex", guarded_connect_ex)
+        patch.setattr(socket, "getaddrinfo", guarded_resolve)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def known_seeds() -> None:
+    """Start every test from the same global random state, so that no test depends on another."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
