@@ -14,7 +14,8 @@ _COVARIANCE_ROOT = ((0.26, 0.09, 0.02), (0.27, 0.00, -0.05), (0.27, -0.09, 0.03)
 def correlation(device: torch.device | None = None) -> Tensor:
     """Return the (3, 3) matrix C that turns decorrelated values into RGB: rgb = C v."""
     root = torch.tensor(_COVARIANCE_ROOT, dtype=torch.float32, device=device)
-    return root / root.norm(dim=1).max()
+    longest: Tensor = root.norm(dim=1).max()
+    return root / longest
 
 
 def rgb_from_decorrelated(values: Tensor) -> Tensor:
