@@ -7,6 +7,7 @@ segment, w (n, s) weights, t (n, s) distances, c (n, s, 3) colours. A ray's weig
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 
 def alpha_from_density(density: Tensor, lengths: Tensor) -> Tensor:
@@ -18,10 +19,11 @@ def transmittance_from_density(density: Tensor, lengths: Tensor) -> Tensor:
     """Return T_i = exp(-sum_{j<i} sigma_j delta_j), (n, s) in [0, 1]: light that reaches segment i.
 
     Summing optical depths before the exponential keeps values and gradients finite for any density, where a product
-    of (1 - alpha) would divide by zero in its gradient behind an opaque segment.
+    of (1 - alpha) would divide by zero in its gradient behind an opaque segment. The sum leaves the own segment out
+    from the start: adding and subtracting a huge depth would wipe out the small ones in front of it.
     """
-    depth = density * lengths
-    return torch.exp(-(torch.cumsum(depth, dim=-1) - depth))
+    depths_before = functional.pad((density * lengths)[..., :-1], (1, 0))
+    return torch.exp(-torch.cumsum(depths_before, dim=-1))
 
 
 def weights_from_density(density: Tensor, lengths: Tensor) -> Tensor:
