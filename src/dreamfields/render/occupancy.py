@@ -28,3 +28,16 @@ def is_occupied(occupancy: Tensor, points: Tensor) -> Tensor:
     index = ((points + 1.0) * (0.5 * cells)).long().clamp(0, cells - 1)
     flat = (index[..., 2] * cells + index[..., 1]) * cells + index[..., 0]
     return occupancy.reshape(-1)[flat]
+
+
+def occupied_box(occupancy: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the corners (3,), (3,) in x, y, z of the smallest box around all occupied cells; a point if there is none."""
+    cells = occupancy.shape[0]
+    low, high = [], []
+    for axis in (2, 1, 0):
+        others = [other for other in (0, 1, 2) if other != axis]
+        taken = occupancy.any(dim=others[1]).any(dim=others[0]).nonzero()[:, 0]
+        first, last = (int(taken[0]), int(taken[-1]) + 1) if len(taken) else (0, 0)
+        low.append(2.0 * first / cells - 1.0)
+        high.append(2.0 * last / cells - 1.0)
+    return torch.tensor(low, device=occupancy.device), torch.tensor(high, device=occupancy.device)

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from dreamfields.render import volume
-from dreamfields.render.occupancy import is_occupied
+from dreamfields.render.occupancy import is_occupied, occupied_box
 from dreamfields.render.sampling import bin_edges, midpoints, stratified
 from dreamfields.scene.cameras import Camera, rays_of
 from dreamfields.scene.fields.base import AbstractField, Evaluator, Query
-from dreamfields.scene.rays import Rays, intersect_cube
+from dreamfields.scene.rays import Rays, intersect_box, intersect_cube
 
 
 @dataclass(frozen=True)
@@ -87,34 +87,37 @@ def render_rays(
 ) -> Tensor:
     """Return premultiplied colour, opacity and depth of rays: (n, 5).
 
-    Only samples inside occupied cells are asked of the field; they travel packed, one after another.
+    Samples lie inside the scene cube (Dream Fields sec. 3.4), and with an occupancy inside the box around its occupied
+    cells: rays that miss the box cost nothing, and the samples of the others lie closer together. Only samples in
+    occupied cells are asked of the field; they travel packed, one after another.
     """
-    # 1. Intersect: all samples lie inside the scene cube (Dream Fields sec. 3.4).
-    near, far = intersect_cube(rays)
-    edges = bin_edges(near, far, samples)
-    lengths = edges[:, 1:] - edges[:, :-1]
+    # 1. Intersect, and go on with the rays that hit.
+    near, far = intersect_cube(rays) if occupancy is None else intersect_box(rays, *occupied_box(occupancy))
+    hits = (far > near).nonzero()[:, 0]
+    rays = rays[hits]
 
     # 2. Sample.
+    edges = bin_edges(near[hits], far[hits], samples)
+    lengths = edges[:, 1:] - edges[:, :-1]
     distances = midpoints(edges) if generator is None else stratified(edges, generator)
     points = rays.at(distances)
-    wanted = lengths > 0.0
-    if occupancy is not None:
-        wanted = wanted & is_occupied(occupancy, points)
-    packed = wanted.reshape(-1).nonzero()[:, 0]
 
-    # 3. Query the field at the packed samples, then put its answers back on their rays.
+    # 3. Query the field at the samples that count, then put its answers back on their rays.
+    wanted = torch.ones_like(lengths, dtype=torch.bool) if occupancy is None else is_occupied(occupancy, points)
+    packed = wanted.reshape(-1).nonzero()[:, 0]
     directions = rays.directions[torch.div(packed, samples, rounding_mode="floor")]
     values = evaluator(Query(points.reshape(-1, 3)[packed], directions, lengths.reshape(-1)[packed]))
     answers = torch.cat([values.density[:, None], values.colour], dim=-1)
     dense = torch.zeros(wanted.numel(), 4, dtype=answers.dtype, device=answers.device)
     dense = dense.index_copy(0, packed, answers).reshape(*wanted.shape, 4)
 
-    # 4. Integrate.
+    # 4. Integrate; rays that missed stay empty.
     weights = volume.weights_from_density(dense[..., 0], lengths)
     colour = volume.colour_from_weights(weights, dense[..., 1:])
     opacity = volume.opacity_from_weights(weights)
     depth = volume.depth_from_weights(weights, distances)
-    return torch.cat([colour, opacity[:, None], depth[:, None]], dim=-1)
+    seen = torch.cat([colour, opacity[:, None], depth[:, None]], dim=-1)
+    return torch.zeros(len(near), 5, dtype=seen.dtype, device=seen.device).index_copy(0, hits, seen)
 
 
 def _device_of(field: AbstractField) -> torch.device:

@@ -37,7 +37,7 @@ class Camera:
         return self.radius * torch.tensor(direction, dtype=torch.float32)
 
     def axes(self) -> Tensor:
-        """Return the picture's right, up and the viewing direction as the rows of a (3, 3) rotation."""
+        """Return the picture's right, up and the viewing direction as the orthonormal rows of a (3, 3) matrix."""
         azimuth = math.radians(self.azimuth_deg)
         forward = -self.position() / self.radius
         right = torch.tensor([math.cos(azimuth), 0.0, -math.sin(azimuth)], dtype=torch.float32)

@@ -35,8 +35,8 @@ class Rays:
         return self.origins[:, None] + self.directions[:, None] * distances[..., None]
 
 
-def intersect_cube(rays: Rays, half_side: float = 1.0) -> tuple[Tensor, Tensor]:
-    """Return the distances (n,), (n,) at which rays enter and leave the cube [-half_side, half_side]^3.
+def intersect_box(rays: Rays, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the distances (n,), (n,) at which rays enter and leave the box between corners low (3,) and high (3,).
 
     The slab method. A ray that misses has equal distances, so an integral over it is empty; a ray that starts inside
     enters at 0.
@@ -44,9 +44,15 @@ def intersect_cube(rays: Rays, half_side: float = 1.0) -> tuple[Tensor, Tensor]:
     # A zero component would make 0 * inf; the smallest normal number gives the right infinite slabs instead.
     tiny = torch.finfo(rays.directions.dtype).tiny
     safe = torch.where(rays.directions.abs() < tiny, torch.full_like(rays.directions, tiny), rays.directions)
-    first = (-half_side - rays.origins) / safe
-    second = (half_side - rays.origins) / safe
+    first = (low - rays.origins) / safe
+    second = (high - rays.origins) / safe
     near = torch.minimum(first, second).amax(dim=-1).clamp(min=0.0)
     far = torch.maximum(first, second).amin(dim=-1)
     hit = far > near
     return torch.where(hit, near, torch.zeros_like(near)), torch.where(hit, far, torch.zeros_like(far))
+
+
+def intersect_cube(rays: Rays, half_side: float = 1.0) -> tuple[Tensor, Tensor]:
+    """Return the distances (n,), (n,) at which rays enter and leave the cube [-half_side, half_side]^3."""
+    corner = torch.full_like(rays.origins[0], half_side)
+    return intersect_box(rays, -corner, corner)

@@ -1,0 +1,50 @@
+"""The one interface of guidance: sentences and pictures in, unit embeddings in one space out.
+
+Notation: b pictures, n sentences, d dimensions of the joint space. The score of a picture for a sentence is the cosine
+of their embeddings (Dream Fields eq. 2), in [-1, 1].
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class AbstractGuidance(nn.Module, ABC):
+    """A joint image-text model, frozen, differentiable with respect to its pictures."""
+
+    name: str
+    """Shown to the user and kept with the run."""
+    image_size: int
+    """Pixels a side of the pictures it looks at."""
+    held_out_for: frozenset[str] = frozenset()
+    """Names of the guidance this model may judge, because it shares no weights with it; empty if it may judge none."""
+
+    @abstractmethod
+    def encode_text(self, sentences: Sequence[str]) -> Tensor:
+        """Return unit embeddings (n, d) of n sentences."""
+
+    @abstractmethod
+    def encode_image(self, images: Tensor) -> Tensor:
+        """Return unit embeddings (b, d) of pictures (b, 3, image_size, image_size) in [0, 1], differentiably."""
+
+
+@dataclass(frozen=True)
+class Guide:
+    """One member of an ensemble."""
+
+    guidance: AbstractGuidance
+    weight: float = 1.0
+    """Share of this member in the loss."""
+
+
+def cosine_scores(image_embeddings: Tensor, text_embedding: Tensor) -> Tensor:
+    """Return the cosines (b,) of picture embeddings (b, d) with one sentence embedding (d,)."""
+    return image_embeddings @ text_embedding
+
+
+def mean_direction(embeddings: Tensor) -> Tensor:
+    """Return the unit vector (d,) along the mean of unit embeddings (n, d): one embedding for several wordings."""
+    return functional.normalize(embeddings.mean(dim=0), dim=0)

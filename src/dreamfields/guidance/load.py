@@ -1,0 +1,34 @@
+"""From settings to guides: the one table of what guidance there is."""
+
+import torch
+
+from dreamfields.guidance.base import Guide
+from dreamfields.guidance.settings import GuidanceSettings
+
+
+def load_guides(settings: GuidanceSettings, device: torch.device) -> list[Guide]:
+    """Load the models that the settings name onto a device.
+
+    Raises:
+        MissingPackageError: weights are not installed.
+    """
+    match settings.name:
+        case "lit":
+            return _load_lit(settings, device)
+        case "toy":
+            from dreamfields.guidance.toy import ToyGuidance
+
+            return [Guide(ToyGuidance(settings.image_size).to(device))]
+
+
+def _load_lit(settings: GuidanceSettings, device: torch.device) -> list[Guide]:
+    from dreamfields.guidance.lit import LitGuidance
+    from dreamfields.guidance.text import SentenceEncoder
+    from dreamfields.guidance.towers import LITE0, LITE2, Tower
+
+    sentences = SentenceEncoder()
+    guides = []
+    for source in (LITE0, LITE2):
+        member = LitGuidance(Tower(source), sentences, settings.bridge, settings.image_size, settings.template)
+        guides.append(Guide(member.to(device), weight=0.5))
+    return guides

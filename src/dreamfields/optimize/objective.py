@@ -1,0 +1,85 @@
+"""What a step is scored on: views in front of backgrounds, varied, in the eyes of every guide.
+
+Notation: v views, k backgrounds a view; each guide sees v k pictures a step, of its own backgrounds and variations.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dreamfields.guidance.base import AbstractGuidance, Guide, cosine_scores, mean_direction
+from dreamfields.guidance.prompts import fill_template
+from dreamfields.optimize import losses
+from dreamfields.optimize.randomness import generator
+from dreamfields.optimize.settings import LossSettings, Recipe
+from dreamfields.render.augment import augment
+from dreamfields.render.backgrounds import draw_background
+from dreamfields.render.renderer import Rendering
+
+
+@dataclass(frozen=True)
+class Target:
+    """A guide and the embedding (d,) it is to find in every picture."""
+
+    guidance: AbstractGuidance
+    embedding: Tensor
+    weight: float
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The terms of one step's loss, each a scalar tensor before its weight."""
+
+    guidance: Tensor
+    transmittance: Tensor
+    total_variation: Tensor
+
+    def total(self, settings: LossSettings) -> Tensor:
+        """Return the weighted sum: ()."""
+        return (
+            settings.guidance * self.guidance
+            + settings.transmittance * self.transmittance
+            + settings.total_variation * self.total_variation
+        )
+
+
+def make_targets(guides: Sequence[Guide], template: str, prompt: str) -> list[Target]:
+    """Embed the prompt, put into the template, once for every guide."""
+    sentence = fill_template(template, prompt)
+    return [Target(g.guidance, mean_direction(g.guidance.encode_text([sentence])), g.weight) for g in guides]
+
+
+def evaluate_objective(
+    rendering: Rendering, targets: Sequence[Target], recipe: Recipe, seed: int, step: int, transmittance_target: float
+) -> Objective:
+    """Score a rendering of v views; every draw comes from the seed and the step."""
+    scores = [
+        target.weight * guidance_term(rendering, target.guidance, target.embedding, recipe, seed, step, index)
+        for index, target in enumerate(targets)
+    ]
+    return Objective(
+        guidance=torch.stack(scores).sum() / sum(target.weight for target in targets),
+        transmittance=losses.transmittance_loss(rendering.opacity, transmittance_target),
+        total_variation=losses.total_variation(rendering.opacity),
+    )
+
+
+def guidance_term(
+    rendering: Rendering, guidance: AbstractGuidance, embedding: Tensor, recipe: Recipe, seed: int, step: int, index: int
+) -> Tensor:
+    """Return minus one guide's mean score over v k pictures: ()."""
+    draws = generator(seed, f"guide {index}", step)
+    pictures = compose(rendering, recipe, draws)
+    varied = augment(pictures, guidance.image_size, recipe.augment, draws)
+    return losses.guidance_loss(cosine_scores(guidance.encode_image(varied), embedding))
+
+
+def compose(rendering: Rendering, recipe: Recipe, draws: torch.Generator) -> Tensor:
+    """Put every view on fresh backgrounds: (v k, 3, h, w) in [0, 1]."""
+    copies = recipe.optimize.backgrounds
+    count, size = rendering.colour.shape[0] * copies, rendering.colour.shape[-1]
+    backgrounds = torch.stack([draw_background(recipe.backgrounds, size, draws) for _ in range(count)])
+    repeated = Rendering(*(part.repeat(copies, 1, 1, 1) for part in (rendering.colour, rendering.opacity, rendering.depth)))
+    return repeated.over(backgrounds.to(rendering.colour.device))

@@ -1,0 +1,20 @@
+"""Counter-based randomness: every draw comes from (run seed, stream name, step) and nothing else.
+
+No generator lives from one step to the next. So a resumed run draws what the uninterrupted one would have drawn, and
+a preview, which has a stream of its own, can never change a run.
+"""
+
+import hashlib
+
+import torch
+
+
+def derive_seed(seed: int, stream: str, index: int = 0) -> int:
+    """Return 63 bits that depend on all three arguments."""
+    digest = hashlib.sha256(f"{seed}/{stream}/{index}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def generator(seed: int, stream: str, index: int = 0) -> torch.Generator:
+    """Return a fresh CPU generator for one stream at one step."""
+    return torch.Generator().manual_seed(derive_seed(seed, stream, index))

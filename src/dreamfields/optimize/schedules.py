@@ -1,0 +1,18 @@
+"""Schedules: quantities that depend on the step alone. `progress` is the share of all steps done, in [0, 1]."""
+
+import math
+
+
+def learning_rate(progress: float, peak: float, final_share: float) -> float:
+    """Return a cosine decay from `peak` to `final_share * peak`."""
+    return peak * (final_share + (1.0 - final_share) * 0.5 * (1.0 + math.cos(math.pi * progress)))
+
+
+def transmittance_target(progress: float, start: float, end: float, ramp: float) -> float:
+    """Return the transmittance tau asked for: the opacity 1 - tau moves geometrically over the ramp, then stays.
+
+    As in Dream Fields sec. 3.3, where opacity falls exponentially from 0.6 to 0.12 in the first 500 steps.
+    """
+    share = 1.0 if ramp <= 0.0 else min(1.0, progress / ramp)
+    floor = 1e-6
+    return 1.0 - max(1.0 - start, floor) ** (1.0 - share) * max(1.0 - end, floor) ** share

@@ -1,0 +1,93 @@
+"""Settings of the optimisation: how long, how fast, and what is asked for besides the guidance's score."""
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from dreamfields.guidance.settings import GuidanceSettings
+from dreamfields.render.settings import AugmentSettings, BackgroundSettings, RenderSettings
+from dreamfields.scene.settings import CameraSettings, VoxelSettings
+from dreamfields.settings import Range, Settings
+
+
+@dataclass(frozen=True)
+class OptimizeSettings(Settings):
+    """The loop and its optimiser."""
+
+    steps: Annotated[int, Range(1, 10_000_000)] = 500
+    """Steps of the optimiser."""
+    views: Annotated[int, Range(1, 256)] = 2
+    """Cameras a step."""
+    backgrounds: Annotated[int, Range(1, 256)] = 2
+    """Backgrounds each view is put on, for each guidance model."""
+    learning_rate: Annotated[float, Range(0.0, 10.0)] = 0.02
+    """Peak step of Adam."""
+    final_learning_rate: Annotated[float, Range(0.0, 1.0)] = 0.1
+    """Share of the peak that the cosine decay ends at."""
+    adam_betas: Annotated[tuple[float, float], Range(0.0, 0.9999)] = (0.9, 0.99)
+    """Decay of Adam's first and second moment."""
+    checkpoint_every: Annotated[int, Range(1, 1_000_000)] = 100
+    """Steps between two checkpoints."""
+
+
+@dataclass(frozen=True)
+class LossSettings(Settings):
+    """Weights and targets of the terms of the loss."""
+
+    guidance: Annotated[float, Range(0.0, 1000.0)] = 1.0
+    """Weight of the guidance's score."""
+    transmittance: Annotated[float, Range(0.0, 1000.0)] = 0.5
+    """Weight of the clipped additive transmittance (Dream Fields eq. 4); the paper's 0.5."""
+    transmittance_start: Annotated[float, Range(0.0, 1.0)] = 0.4
+    """Mean transmittance asked for at first; the paper's 0.4."""
+    transmittance_end: Annotated[float, Range(0.0, 1.0)] = 0.8
+    """Mean transmittance asked for after the ramp; the paper's 0.88 is for smaller objects."""
+    transmittance_ramp: Annotated[float, Range(0.0, 1.0)] = 0.3
+    """Share of the steps over which the target moves."""
+    total_variation: Annotated[float, Range(0.0, 1000.0)] = 0.0
+    """Weight of the opacity pictures' total variation, a prior against fog and speckles."""
+
+
+@dataclass(frozen=True)
+class CollapseSettings(Settings):
+    """When an attempt is given up and begun again from a derived seed."""
+
+    restarts: Annotated[int, Range(0, 100)] = 1
+    """Restarts allowed; 0 never gives up."""
+    look_from: Annotated[float, Range(0.0, 1.0)] = 0.1
+    """Share of the steps after which an empty or full scene counts."""
+    stuck_at: Annotated[float, Range(0.0, 1.0)] = 0.4
+    """Share of the steps at which the score must have risen."""
+    stuck_gain: Annotated[float, Range(-2.0, 2.0)] = 0.02
+    """Rise of the mean score, from the first steps to `stuck_at`, below which an attempt is stuck."""
+    empty_below: Annotated[float, Range(0.0, 1.0)] = 0.01
+    """Mean opacity below which a scene is empty."""
+    full_above: Annotated[float, Range(0.0, 1.0)] = 0.9
+    """Mean opacity above which a scene is full."""
+    memory: Annotated[float, Range(0.0, 0.9999)] = 0.9
+    """Decay of the running means."""
+    warm_up: Annotated[int, Range(1, 10_000)] = 10
+    """First steps, whose mean is where the score starts from."""
+
+
+@dataclass(frozen=True)
+class Recipe(Settings):
+    """Everything that decides what a prompt and a seed become."""
+
+    guidance: GuidanceSettings = field(default_factory=GuidanceSettings)
+    """Who looks."""
+    voxels: VoxelSettings = field(default_factory=VoxelSettings)
+    """What is shaped."""
+    cameras: CameraSettings = field(default_factory=CameraSettings)
+    """From where."""
+    render: RenderSettings = field(default_factory=RenderSettings)
+    """How finely."""
+    backgrounds: BackgroundSettings = field(default_factory=BackgroundSettings)
+    """In front of what."""
+    augment: AugmentSettings = field(default_factory=AugmentSettings)
+    """Varied how."""
+    losses: LossSettings = field(default_factory=LossSettings)
+    """Rewarded for what."""
+    optimize: OptimizeSettings = field(default_factory=OptimizeSettings)
+    """For how long."""
+    collapse: CollapseSettings = field(default_factory=CollapseSettings)
+    """And given up when."""

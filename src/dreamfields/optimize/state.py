@@ -1,0 +1,109 @@
+"""The state of an optimisation: all that decides its next step, and its way to tensors and numbers and back."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from dreamfields.errors import CheckpointError
+from dreamfields.optimize.collapse import Watch
+from dreamfields.optimize.randomness import derive_seed
+from dreamfields.optimize.settings import Recipe
+from dreamfields.render.occupancy import occupied_cells
+from dreamfields.scene.fields.voxels import VoxelField
+
+_MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+
+
+@final
+class TrainingState:
+    """A field, its optimiser, its occupancy and its counters.
+
+    Attributes:
+        field: what is shaped.
+        optimizer: Adam over the field.
+        occupancy: bool (k, k, k), where the field was occupied at the last look.
+        step: steps done in this attempt.
+        attempt: 0 for the first; each restart adds 1 and derives a new seed.
+        watch: running means that tell a collapse.
+    """
+
+    def __init__(self, recipe: Recipe, seed: int, device: torch.device) -> None:
+        """Make the state before the first step of the first attempt."""
+        self.recipe = recipe
+        self.seed = seed
+        self.device = device
+        self.attempt = 0
+        self._begin()
+
+    def restart(self) -> None:
+        """Begin the next attempt from nothing, with a seed of its own."""
+        self.attempt += 1
+        self._begin()
+
+    @property
+    def attempt_seed(self) -> int:
+        """Return the seed of this attempt's draws."""
+        return derive_seed(self.seed, "attempt", self.attempt)
+
+    def look_for_occupancy(self) -> None:
+        """Bring the occupancy up to date with the field."""
+        render = self.recipe.render
+        self.occupancy = occupied_cells(self.field, render.occupancy_cells, render.occupancy_threshold)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return every tensor of the state by name, on the CPU, in a fixed order."""
+        named: dict[str, Tensor] = {"occupancy": self.occupancy}
+        for name, parameter in self.field.named_parameters():
+            named[f"field.{name}"] = parameter.detach()
+            moments = self.optimizer.state.get(parameter, {})
+            named.update({f"adam.{moment}.{name}": moments[moment] for moment in _MOMENTS if moment in moments})
+        return {name: named[name].to("cpu").contiguous() for name in sorted(named)}
+
+    def counters(self) -> dict[str, Any]:
+        """Return every number of the state as JSON values."""
+        return {"step": self.step, "attempt": self.attempt, "watch": dataclasses.asdict(self.watch)}
+
+    def restore(self, tensors: Mapping[str, Tensor], counters: Mapping[str, Any]) -> None:
+        """Take over a saved state.
+
+        Raises:
+            CheckpointError: names, shapes or types are not exactly those of this recipe.
+        """
+        self.attempt = int(counters["attempt"])
+        self._begin()
+        self.step = int(counters["step"])
+        self.watch = Watch(**counters["watch"])
+        if self.step > 0:
+            self._make_moments()
+        expected = self.tensors()
+        if {name: (t.shape, t.dtype) for name, t in expected.items()} != {n: (t.shape, t.dtype) for n, t in tensors.items()}:
+            raise CheckpointError("the checkpoint does not fit the run's settings; it belongs to another run or version")
+        self.occupancy = tensors["occupancy"].to(self.device)
+        with torch.no_grad():
+            for name, parameter in self.field.named_parameters():
+                parameter.copy_(tensors[f"field.{name}"])
+                moments = self.optimizer.state.get(parameter, {})
+                for moment in moments:
+                    moments[moment].copy_(tensors[f"adam.{moment}.{name}"])
+
+    def _begin(self) -> None:
+        settings = self.recipe.optimize
+        self.step = 0
+        self.watch = Watch()
+        self.field = VoxelField(self.recipe.voxels).to(self.device)
+        self.optimizer = torch.optim.Adam(
+            self.field.parameters(), lr=settings.learning_rate, betas=settings.adam_betas, eps=1e-8
+        )
+        self.look_for_occupancy()
+
+    def _make_moments(self) -> None:
+        """Give Adam zero moments of the right shapes, as it does itself before its first step."""
+        for parameter in self.field.parameters():
+            self.optimizer.state[parameter] = {
+                "step": torch.zeros(()),
+                "exp_avg": torch.zeros_like(parameter),
+                "exp_avg_sq": torch.zeros_like(parameter),
+            }
