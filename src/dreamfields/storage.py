@@ -48,3 +48,16 @@ def _sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add one line to a text file, in one write.
+
+    Raises:
+        StorageError: the system refuses.
+    """
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror or error}; free some space") from error

@@ -4,6 +4,7 @@ import torch
 
 from dreamfields.guidance.base import Guide
 from dreamfields.guidance.settings import GuidanceSettings
+from dreamfields.guidance.weights import GUIDING_TOWERS
 
 
 def load_guides(settings: GuidanceSettings, device: torch.device) -> list[Guide]:
@@ -24,11 +25,11 @@ def load_guides(settings: GuidanceSettings, device: torch.device) -> list[Guide]
 def _load_lit(settings: GuidanceSettings, device: torch.device) -> list[Guide]:
     from dreamfields.guidance.lit import LitGuidance
     from dreamfields.guidance.text import SentenceEncoder
-    from dreamfields.guidance.towers import LITE0, LITE2, Tower
+    from dreamfields.guidance.towers import Tower
 
     sentences = SentenceEncoder()
     guides = []
-    for source in (LITE0, LITE2):
+    for source in GUIDING_TOWERS:
         member = LitGuidance(Tower(source), sentences, settings.bridge, settings.image_size, settings.template)
         guides.append(Guide(member.to(device), weight=0.5))
     return guides

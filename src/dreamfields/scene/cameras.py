@@ -21,25 +21,24 @@ from dreamfields.scene.settings import CameraSettings
 
 @dataclass(frozen=True)
 class Camera:
-    """A pinhole camera on a sphere that looks at the origin, with +Y up in the picture."""
+    """A pinhole camera on a sphere around its target, which it looks at, with +Y up in the picture."""
 
     azimuth_deg: float
     elevation_deg: float
     radius: float = 4.0
     fov_deg: float = 34.0
     """Full vertical and horizontal field of view; pictures are square."""
+    target: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """The point looked at, in scene units."""
 
     def position(self) -> Tensor:
         """Return the position (3,) in the world."""
-        azimuth, elevation = math.radians(self.azimuth_deg), math.radians(self.elevation_deg)
-        horizontal = math.cos(elevation)
-        direction = (horizontal * math.sin(azimuth), math.sin(elevation), horizontal * math.cos(azimuth))
-        return self.radius * torch.tensor(direction, dtype=torch.float32)
+        return torch.tensor(self.target, dtype=torch.float32) - self.radius * self._forward()
 
     def axes(self) -> Tensor:
         """Return the picture's right, up and the viewing direction as the orthonormal rows of a (3, 3) matrix."""
         azimuth = math.radians(self.azimuth_deg)
-        forward = -self.position() / self.radius
+        forward = self._forward()
         right = torch.tensor([math.cos(azimuth), 0.0, -math.sin(azimuth)], dtype=torch.float32)
         up = torch.linalg.cross(right, forward)
         return torch.stack([right, up, forward])
@@ -52,6 +51,12 @@ class Camera:
         local = torch.stack([x, y, torch.ones_like(x)], dim=-1).reshape(-1, 3)
         directions = torch.nn.functional.normalize(local @ self.axes(), dim=-1)
         return Rays(self.position().expand_as(directions), directions)
+
+    def _forward(self) -> Tensor:
+        azimuth, elevation = math.radians(self.azimuth_deg), math.radians(self.elevation_deg)
+        horizontal = math.cos(elevation)
+        outward = (horizontal * math.sin(azimuth), math.sin(elevation), horizontal * math.cos(azimuth))
+        return -torch.tensor(outward, dtype=torch.float32)
 
 
 def rays_of(cameras: Sequence[Camera], size: int) -> Rays:
@@ -80,9 +85,12 @@ def sample_cameras(settings: CameraSettings, count: int, generator: torch.Genera
     return cameras
 
 
-def turntable(count: int, elevation_deg: float = 20.0, radius: float = 4.0, fov_deg: float = 34.0) -> list[Camera]:
-    """Return `count` cameras evenly around the object, starting at the front."""
-    return [Camera(360.0 * index / count, elevation_deg, radius, fov_deg) for index in range(count)]
+def turntable(
+    count: int, elevation_deg: float = 20.0, fov_deg: float = 34.0, target: tuple[float, float, float] = (0.0, 0.0, 0.0)
+) -> list[Camera]:
+    """Return `count` cameras evenly around a target, starting at the front."""
+    azimuths = [360.0 * index / count for index in range(count)]
+    return [Camera(azimuth, elevation_deg, fov_deg=fov_deg, target=target) for azimuth in azimuths]
 
 
 def _within(interval: tuple[float, float], fraction: float) -> float:

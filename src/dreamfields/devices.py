@@ -1,0 +1,56 @@
+"""Devices: which one a run computes on, and whether it is there at all."""
+
+import importlib.metadata
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from dreamfields.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+
+
+def check_device(device: Device) -> None:
+    """Refuse a device that cannot be there, without importing torch.
+
+    Raises:
+        UsageError: CUDA without a driver or with a CPU build of torch, or MPS away from Apple silicon.
+    """
+    if device == "cuda" and not _may_have_cuda():
+        raise UsageError("device is 'cuda', but this machine has no usable NVIDIA GPU; use --device cpu or auto")
+    if device == "mps" and not (sys.platform == "darwin" and platform.machine() == "arm64"):
+        raise UsageError("device is 'mps', but this is no Apple-silicon Mac; use --device cpu or auto")
+
+
+def resolve_device(device: Device) -> "torch.device":
+    """Return the device to compute on; `auto` takes CUDA, then MPS, then the CPU.
+
+    Raises:
+        UsageError: the device asked for is not there.
+    """
+    import torch
+
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if device == "auto":
+        return torch.device(next(name for name in ("cuda", "mps", "cpu") if there[name]))
+    if not there[device]:
+        raise UsageError(f"device is {device!r}, but torch finds none here; use --device cpu or auto")
+    return torch.device(device)
+
+
+def thread_count(threads: int) -> int:
+    """Return the number of CPU threads to use; 0 asks for every core this process may use."""
+    if threads > 0:
+        return threads
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _may_have_cuda() -> bool:
+    if "+cpu" in importlib.metadata.version("torch"):
+        return False
+    return sys.platform != "linux" or Path("/dev/nvidiactl").exists()

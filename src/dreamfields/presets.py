@@ -1,0 +1,52 @@
+"""Presets: recipes by name, plain values, each with what it costs and reaches.
+
+Costs are whole commands, from start to last file, on two cores of a server CPU; see benchmarks/results.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+from dreamfields.errors import UsageError
+from dreamfields.export.settings import ExportSettings
+from dreamfields.optimize.settings import OptimizeSettings, Recipe
+from dreamfields.settings import unknown_name
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A recipe and what to keep of it, under a name."""
+
+    summary: str
+    """What it is for and what it costs, one line."""
+    recipe: Recipe
+    export: ExportSettings
+
+
+QUICK = Preset("a recognisable object in under three minutes on two CPU cores", Recipe(), ExportSettings())
+
+DRAFT = Preset(
+    "a first look in about 40 seconds",
+    replace(QUICK.recipe, optimize=replace(QUICK.recipe.optimize, steps=80)),
+    ExportSettings(mesh_cells=64, max_faces=20_000, sheet_size=128, video_size=128, video_frames=24, video_fps=12, still_samples=64),
+)
+
+STANDARD = Preset(
+    "more steps for hard objects, about ten minutes",
+    replace(QUICK.recipe, optimize=OptimizeSettings(steps=1500)),
+    ExportSettings(mesh_cells=128, video_size=384, video_frames=90),
+)
+
+PRESETS: Mapping[str, Preset] = MappingProxyType({"draft": DRAFT, "quick": QUICK, "standard": STANDARD})
+DEFAULT = "quick"
+
+
+def preset(name: str) -> Preset:
+    """Return a preset by name.
+
+    Raises:
+        UsageError: there is none of that name; the nearest is offered.
+    """
+    if name not in PRESETS:
+        raise UsageError(unknown_name(name, list(PRESETS), "preset"))
+    return PRESETS[name]
