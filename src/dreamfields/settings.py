@@ -67,15 +67,30 @@ class Settings:
         """Rebuild settings from JSON values; missing fields keep their defaults.
 
         Raises:
-            UsageError: a name is unknown (the nearest known one is offered) or a value cannot be used.
+            UsageError: a name is unknown (the nearest known one is offered), a value cannot be used, or one that has no
+                default is missing; all faults are named at once.
         """
         hints = get_type_hints(cls)
-        unknown = [
-            unknown_name(name, list(hints), f"setting of {cls.__name__}") for name in values if name not in hints
-        ]
-        if unknown:
-            raise UsageError("; ".join(unknown))
-        return cls(**{name: _from_json(value, hints[name]) for name, value in values.items()})
+        required = {f.name for f in dataclasses.fields(cls) if f.default is f.default_factory is dataclasses.MISSING}
+        faults = [f"{name} is missing" for name in sorted(required - values.keys())]
+        known: dict[str, Any] = {}
+        for name, value in values.items():
+            if name not in hints:
+                faults.append(unknown_name(name, list(hints), f"setting of {cls.__name__}"))
+                continue
+            try:
+                known[name] = _from_json(value, hints[name])
+            except UsageError as error:
+                faults.append(str(error))
+        if not required <= known.keys():
+            raise UsageError("; ".join(faults))
+        try:
+            settings = cls(**known)
+        except UsageError as error:
+            faults.append(str(error))
+        if faults:
+            raise UsageError("; ".join(faults))
+        return settings
 
 
 def unknown_name(given: str, known: list[str], what: str) -> str:
@@ -93,22 +108,19 @@ def _from_json(value: Any, hint: Any) -> Any:
     return value
 
 
-def _fault(name: str, value: Any, hint: Any) -> str | None:
+def _fault(name: str, value: Any, hint: Any, limits: tuple[Any, ...] = ()) -> str | None:
     """Return the sentence for one field's value, or None where it can be used."""
-    limits: tuple[Any, ...] = ()
     if get_origin(hint) is typing.Annotated:
-        hint, *rest = get_args(hint)
-        limits = tuple(rest)
-    if get_origin(hint) is types.UnionType:
-        if value is None:
-            return None
-        (hint,) = (option for option in get_args(hint) if option is not types.NoneType)
+        inner, *more = get_args(hint)
+        return _fault(name, value, inner, (*limits, *more))
+    if get_origin(hint) in (types.UnionType, typing.Union):
+        (inner,) = (option for option in get_args(hint) if option is not types.NoneType)
+        return None if value is None else _fault(name, value, inner, limits)
     if get_origin(hint) is typing.Literal:
         choices = get_args(hint)
         return None if value in choices else f"{name} is {value!r}; it must be one of {', '.join(map(str, choices))}"
-    expected = get_origin(hint) or hint
-    if not _is_a(value, expected):
-        return f"{name} is {value!r}; it must be {_in_words(expected)}"
+    if not _is_a(value, hint):
+        return f"{name} is {value!r}; it must be {_in_words(hint)}"
     for limit in limits:
         if isinstance(limit, Range):
             parts = value if isinstance(value, tuple) else (value,)
@@ -117,14 +129,26 @@ def _fault(name: str, value: Any, hint: Any) -> str | None:
     return None
 
 
-def _is_a(value: Any, expected: type) -> bool:
+def _is_a(value: Any, expected: Any) -> bool:
+    if get_origin(expected) is tuple:
+        return isinstance(value, tuple) and _items_are(value, get_args(expected))
     if expected is float:
         return isinstance(value, (int, float)) and not isinstance(value, bool)
     if expected is int:
         return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, expected)
+    return isinstance(value, get_origin(expected) or expected)
 
 
-def _in_words(expected: type) -> str:
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", tuple: "a list"}
-    return names.get(expected, expected.__name__)
+def _items_are(values: tuple[Any, ...], expected: tuple[Any, ...]) -> bool:
+    if expected[-1] is Ellipsis:
+        expected = expected[:1] * len(values)
+    return len(values) == len(expected) and all(map(_is_a, values, expected))
+
+
+def _in_words(expected: Any) -> str:
+    if get_origin(expected) is tuple:
+        first, *rest = get_args(expected)
+        count = "" if Ellipsis in rest else f" of {1 + len(rest)} values"
+        return f"a list{count}, each {_in_words(first)}"
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    return names.get(expected) or str(getattr(expected, "__name__", expected))

@@ -25,8 +25,9 @@ class CameraSettings(Settings):
         """Return one sentence for each fault, interval order included."""
         intervals = {"azimuth_deg": self.azimuth_deg, "elevation_deg": self.elevation_deg, "fov_deg": self.fov_deg}
         found = super().faults()
+        faulty = {fault.split()[0] for fault in found}
         for name, interval in intervals.items():
-            if len(interval) != 2 or interval[0] > interval[1]:
+            if name not in faulty and interval[0] > interval[1]:
                 found.append(f"{name} is {interval!r}; it must be a lower and an upper bound in that order")
         return found
 
