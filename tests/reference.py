@@ -93,10 +93,9 @@ class FormulaField(AbstractField):
         return evaluate
 
     def density_volume(self, cells: int) -> Tensor:
-        axis = torch.linspace(-1.0, 1.0, cells + 1)
-        nodes = [[[(x, y, z) for x in axis] for y in axis] for z in axis]
-        points = torch.tensor(nodes).reshape(-1, 3)
-        return self.density(points).reshape(cells + 1, cells + 1, cells + 1)
+        axis = [2.0 * index / cells - 1.0 for index in range(cells + 1)]
+        points = [(x, y, z) for z in axis for y in axis for x in axis]
+        return self.density(torch.tensor(points)).reshape(cells + 1, cells + 1, cells + 1)
 
 
 def ball(centre: Floats, radius: float, density: float) -> Callable[[Tensor], Tensor]:

@@ -36,12 +36,24 @@ def test_azimuth_0_is_the_front_and_azimuth_90_the_positive_x_side(
     assert close(Camera(azimuth, elevation, radius=3.0).position(), position)
 
 
-@given(ANGLES, ELEVATIONS, st.floats(2.0, 50.0))
-def test_the_camera_looks_at_the_origin_from_its_radius(azimuth: float, elevation: float, radius: float) -> None:
-    camera = Camera(azimuth, elevation, radius)
-    forward = camera.axes()[2]
-    assert camera.position().norm().item() == pytest.approx(radius, rel=1e-5)
-    assert torch.allclose(camera.position() + radius * forward, torch.zeros(3), atol=1e-5 * radius)
+TARGETS = st.tuples(*[st.floats(-1.0, 1.0)] * 3)
+
+
+@given(ANGLES, ELEVATIONS, st.floats(2.0, 50.0), TARGETS)
+def test_the_camera_looks_at_its_target_from_its_radius(
+    azimuth: float, elevation: float, radius: float, target: tuple[float, float, float]
+) -> None:
+    camera = Camera(azimuth, elevation, radius, target=target)
+    away, forward = camera.position() - torch.tensor(target), camera.axes()[2]
+    assert away.norm().item() == pytest.approx(radius, rel=1e-5)
+    assert torch.allclose(away + radius * forward, torch.zeros(3), atol=1e-5 * radius)
+
+
+def test_another_target_moves_the_camera_and_turns_nothing() -> None:
+    here, there = Camera(30.0, 20.0), Camera(30.0, 20.0, target=(0.1, -0.2, 0.3))
+    assert close(there.position() - here.position(), [0.1, -0.2, 0.3])
+    assert torch.equal(there.axes(), here.axes())
+    assert torch.equal(there.rays(3).directions, here.rays(3).directions)
 
 
 @given(ANGLES, ELEVATIONS)
@@ -160,6 +172,7 @@ def test_the_generator_alone_decides_the_cameras() -> None:
     assert drawn(4, seed=1) != drawn(4, seed=2)
 
 
-def test_a_turntable_goes_evenly_around_from_the_front() -> None:
-    cameras = turntable(4, elevation_deg=10.0, radius=5.0, fov_deg=20.0)
-    assert cameras == [Camera(azimuth, 10.0, 5.0, 20.0) for azimuth in (0.0, 90.0, 180.0, 270.0)]
+def test_a_turntable_goes_evenly_around_its_target_from_the_front() -> None:
+    cameras = turntable(4, elevation_deg=10.0, fov_deg=20.0, target=(0.1, 0.2, 0.3))
+    azimuths = (0.0, 90.0, 180.0, 270.0)
+    assert cameras == [Camera(azimuth, 10.0, fov_deg=20.0, target=(0.1, 0.2, 0.3)) for azimuth in azimuths]
