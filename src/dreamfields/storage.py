@@ -17,10 +17,10 @@ def atomic_write(path: Path, content: bytes) -> None:
         StorageError: the target is something other than a regular file, or the system refuses (disk full, read-only,
             no permission); the target is then as it was and nothing is left beside it.
     """
-    if path.is_symlink() or (path.exists() and not path.is_file()):
-        raise StorageError(f"{path} is not a regular file; move it away or choose another place")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise StorageError(f"{path} is not a regular file; move it away or choose another place")
         path.parent.mkdir(parents=True, exist_ok=True)
         _write_new(temporary, content)
         os.replace(temporary, path)
