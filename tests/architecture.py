@@ -37,7 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "studio": PIPELINE | {"devices", "config", "presets", "export"},
     "batch": PIPELINE | {"devices", "config", "presets", "export", "evaluate"},
     "api": PIPELINE | {"devices", "config", "presets", "export", "evaluate", "studio", "batch"},
-    "cli": PIPELINE | {"devices", "config", "presets", "export", "evaluate", "studio", "batch", "api"},
+    "cli": PIPELINE | {"devices", "config", "presets", "export", "evaluate", "studio", "batch", "api", "__version__"},
     "__main__": {"cli"},
     "": PIPELINE | {"devices", "config", "presets", "export", "evaluate", "api"},
 }
