@@ -28,7 +28,9 @@ QUICK = Preset("a recognisable object in under three minutes on two CPU cores", 
 DRAFT = Preset(
     "a first look in about 40 seconds",
     replace(QUICK.recipe, optimize=replace(QUICK.recipe.optimize, steps=80)),
-    ExportSettings(mesh_cells=64, max_faces=20_000, sheet_size=128, video_size=128, video_frames=24, video_fps=12, still_samples=64),
+    ExportSettings(
+        mesh_cells=64, max_faces=20_000, sheet_size=128, video_size=128, video_frames=24, video_fps=12, still_samples=64
+    ),
 )
 
 STANDARD = Preset(

@@ -31,11 +31,12 @@ class Range:
 
     def __str__(self) -> str:
         """Say the interval in words."""
+        low, high = (f"{bound:,.0f}" if float(bound).is_integer() else f"{bound:g}" for bound in (self.low, self.high))
         if math.isinf(self.high):
-            return f"at least {self.low:g}"
+            return f"at least {low}"
         if math.isinf(self.low):
-            return f"at most {self.high:g}"
-        return f"from {self.low:g} to {self.high:g}"
+            return f"at most {high}"
+        return f"from {low} to {high}"
 
 
 @dataclass(frozen=True)

@@ -36,20 +36,21 @@ _RIDGE = 1.0
 class LitGuidance(AbstractGuidance):
     """One image tower bridged to sentences."""
 
-    def __init__(self, tower: Tower, sentences: SentenceEncoder, bridge: Bridge, image_size: int, template: str) -> None:
-        """Tie a tower to a sentence encoder; solves the ridge regression, which takes about a second."""
+    def __init__(
+        self, tower: Tower, sentences: SentenceEncoder, classes: Tensor, bridge: Bridge, image_size: int
+    ) -> None:
+        """Tie a tower to a sentence encoder by the embeddings (1000, e) of its classes' names."""
         super().__init__()
         self.tower = tower
         self.sentences = sentences
         self.bridge = bridge
         self.name = f"lit-{tower.source.name}"
         self.image_size = image_size
-        class_sentences = sentences.encode([fill_template(template, f"a {name}") for name in class_names()])
-        mean = class_sentences.mean(dim=0)
+        mean = classes.mean(dim=0)
         rows = functional.normalize(tower.class_weight - tower.class_weight.mean(dim=0), dim=-1)
-        self.class_sentences = nn.Buffer(class_sentences)
+        self.class_sentences = nn.Buffer(classes)
         self.sentence_mean = nn.Buffer(mean)
-        self.map = nn.Buffer(ridge_regression(class_sentences - mean, rows, _RIDGE))
+        self.map = nn.Buffer(ridge_regression(classes - mean, rows, _RIDGE))
 
     def encode_text(self, sentences: Sequence[str]) -> Tensor:
         """Return unit embeddings (n, d) of n sentences."""
@@ -73,6 +74,11 @@ class LitGuidance(AbstractGuidance):
         return torch.cat(both, dim=-1) / math.sqrt(2.0)
 
 
+def embed_class_names(sentences: SentenceEncoder, template: str) -> Tensor:
+    """Return the embeddings (1000, e) of all class names, each put into the template."""
+    return sentences.encode([fill_template(template, f"a {name}") for name in class_names()])
+
+
 def class_distribution(embeddings: Tensor, class_embeddings: Tensor, temperature: float) -> Tensor:
     """Return q (n, 1000): the softmax of the cosines of sentences (n, e) and class names (1000, e) over a temperature."""
     return torch.softmax(embeddings @ class_embeddings.T / temperature, dim=-1)
@@ -81,4 +87,5 @@ def class_distribution(embeddings: Tensor, class_embeddings: Tensor, temperature
 def ridge_regression(inputs: Tensor, targets: Tensor, strength: float) -> Tensor:
     """Return M (e, f) that minimises |inputs M - targets|^2 + strength |M|^2, for inputs (n, e), targets (n, f)."""
     gram = inputs.T @ inputs + strength * torch.eye(inputs.shape[1])
-    return torch.linalg.solve(gram, inputs.T @ targets)
+    solution: Tensor = torch.linalg.solve(gram, inputs.T @ targets)
+    return solution

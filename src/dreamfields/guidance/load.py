@@ -23,13 +23,14 @@ def load_guides(settings: GuidanceSettings, device: torch.device) -> list[Guide]
 
 
 def _load_lit(settings: GuidanceSettings, device: torch.device) -> list[Guide]:
-    from dreamfields.guidance.lit import LitGuidance
+    from dreamfields.guidance.lit import LitGuidance, embed_class_names
     from dreamfields.guidance.text import SentenceEncoder
     from dreamfields.guidance.towers import Tower
 
     sentences = SentenceEncoder()
+    classes = embed_class_names(sentences, settings.template)
     guides = []
     for source in GUIDING_TOWERS:
-        member = LitGuidance(Tower(source), sentences, settings.bridge, settings.image_size, settings.template)
+        member = LitGuidance(Tower(source), sentences, classes, settings.bridge, settings.image_size)
         guides.append(Guide(member.to(device), weight=0.5))
     return guides

@@ -10,7 +10,7 @@ W features + bias with W (1000, f).
 
 import hashlib
 import math
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
@@ -45,14 +45,17 @@ class Tower(nn.Module):
         # The scaling the networks were trained with, in units of the 255 levels of a pixel.
         inputs = ((images * 255.0 - 127.0) / 128.0).contiguous(memory_format=torch.channels_last)
         activations: Tensor = self.network.extract_features(inputs)
-        return activations.mean(dim=(2, 3))
+        # Shrinking a photograph leaves the sum of its activations the same and so raises their mean; counted as a
+        # share of the native area, features mean the same at every size (measured on photographs at 128 to 224).
+        return activations.mean(dim=(2, 3)) * (images.shape[-2] * images.shape[-1] / self.source.native_size**2)
 
     def logits(self, features: Tensor) -> Tensor:
         """Return class logits (b, 1000) of features (b, f)."""
         return features @ self.class_weight.T + self.class_bias
 
 
-def _load_network(source: TowerSource) -> nn.Module:
+def _load_network(source: TowerSource) -> Any:
+    """Return the network of a source; Any, for its package has no types."""
     path = package_file(source.weights)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if digest != source.sha256:
@@ -62,14 +65,14 @@ def _load_network(source: TowerSource) -> nn.Module:
         )
     from efficientnet_lite_pytorch import EfficientNet
 
-    network: nn.Module = EfficientNet.from_name(source.architecture)
+    network = EfficientNet.from_name(source.architecture)
     network.load_state_dict(torch.load(path, weights_only=True, map_location="cpu"))
     return network.eval()
 
 
-def fold_batch_norms(network: nn.Module) -> nn.Module:
+def fold_batch_norms(network: Any) -> Any:
     """Fold every batch norm into the convolution before it: the same function with fewer passes over memory."""
-    for block in network.modules():
+    for block in list(network.modules()):
         for convolution, norm in _convolutions_before_norms(block):
             setattr(block, convolution, fuse_conv_bn_eval(getattr(block, convolution), getattr(block, norm)))
             setattr(block, norm, nn.Identity())
@@ -84,7 +87,7 @@ def _convolutions_before_norms(block: nn.Module) -> list[tuple[str, str]]:
     return [pair for pair in pairs if all(hasattr(block, name) for name in pair)]
 
 
-def _feature_mean(network: nn.Module) -> Tensor:
+def _feature_mean(network: Any) -> Tensor:
     """Return the mean features (f,) over the training pictures, in closed form: no picture is needed.
 
     The last batch norm makes each channel's pre-activation normal with mean beta and deviation |gamma|, and the

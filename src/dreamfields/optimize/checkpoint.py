@@ -75,7 +75,9 @@ def load_newest(folder: Path) -> Checkpoint:
             return load_checkpoint(path)
         except CheckpointError as fault:
             first_fault = first_fault or fault
-    raise first_fault or CheckpointError(f"there is no checkpoint in {folder}; start the run again with: dreamfields generate")
+    raise first_fault or CheckpointError(
+        f"there is no checkpoint in {folder}; start the run again with: dreamfields generate"
+    )
 
 
 def load_checkpoint(manifest_path: Path) -> Checkpoint:

@@ -53,9 +53,10 @@ def optimize(state: TrainingState, targets: Sequence[Target]) -> Iterator[Step]:
     settings = state.recipe.optimize
     while state.step < settings.steps:
         step = take_step(state, targets)
-        yield step
+        # Before the step is handed out, so that whoever stops here leaves the next attempt behind, not the lost one.
         if step.collapsed is not None:
             state.restart()
+        yield step
 
 
 def take_step(state: TrainingState, targets: Sequence[Target]) -> Step:
@@ -88,7 +89,7 @@ def take_step(state: TrainingState, targets: Sequence[Target]) -> Step:
     _descend(state, loss, progress)
 
     state.step += 1
-    score, opacity = -float(objective.guidance), float(rendering.opacity.mean())
+    score, opacity = -float(objective.guidance.detach()), float(rendering.opacity.detach().mean())
     state.watch = observe(state.watch, score, opacity, recipe.collapse)
     may_restart = state.attempt < recipe.collapse.restarts
     return Step(
@@ -96,7 +97,7 @@ def take_step(state: TrainingState, targets: Sequence[Target]) -> Step:
         total=recipe.optimize.steps,
         attempt=state.attempt,
         score=score,
-        loss=float(loss),
+        loss=float(loss.detach()),
         opacity=opacity,
         fog=float(losses.fog(rendering.opacity.detach())),
         seconds=time.perf_counter() - began,

@@ -67,7 +67,13 @@ def evaluate_objective(
 
 
 def guidance_term(
-    rendering: Rendering, guidance: AbstractGuidance, embedding: Tensor, recipe: Recipe, seed: int, step: int, index: int
+    rendering: Rendering,
+    guidance: AbstractGuidance,
+    embedding: Tensor,
+    recipe: Recipe,
+    seed: int,
+    step: int,
+    index: int,
 ) -> Tensor:
     """Return minus one guide's mean score over v k pictures: ()."""
     draws = generator(seed, f"guide {index}", step)
@@ -81,5 +87,7 @@ def compose(rendering: Rendering, recipe: Recipe, draws: torch.Generator) -> Ten
     copies = recipe.optimize.backgrounds
     count, size = rendering.colour.shape[0] * copies, rendering.colour.shape[-1]
     backgrounds = torch.stack([draw_background(recipe.backgrounds, size, draws) for _ in range(count)])
-    repeated = Rendering(*(part.repeat(copies, 1, 1, 1) for part in (rendering.colour, rendering.opacity, rendering.depth)))
+    repeated = Rendering(
+        *(part.repeat(copies, 1, 1, 1) for part in (rendering.colour, rendering.opacity, rendering.depth))
+    )
     return repeated.over(backgrounds.to(rendering.colour.device))

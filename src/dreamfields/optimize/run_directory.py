@@ -19,11 +19,14 @@ import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 from dreamfields.errors import LockedError, StorageError, UsageError
-from dreamfields.optimize.loop import Step
 from dreamfields.storage import append_line, atomic_write
+
+if TYPE_CHECKING:
+    # For types only: a command must be able to refuse a folder before torch is loaded.
+    from dreamfields.optimize.loop import Step
 
 RECORD = "run.json"
 _SLUG_LENGTH = 40
@@ -72,7 +75,7 @@ class RunDirectory:
         """Replace run.json."""
         atomic_write(self.path / RECORD, json.dumps(record, indent=2, ensure_ascii=False).encode())
 
-    def log(self, step: Step) -> None:
+    def log(self, step: "Step") -> None:
         """Add a step to the metrics; the time it took is left to run.json, so equal runs have equal metrics."""
         values = dataclasses.asdict(dataclasses.replace(step, collapsed=None))
         del values["seconds"]
@@ -106,6 +109,23 @@ class RunDirectory:
             yield
         finally:
             os.close(descriptor)
+
+
+def new_run_directory(root: Path, prompt: str, seed: int) -> RunDirectory:
+    """Return the directory a new run gets, without making it.
+
+    Raises:
+        UsageError: the root is no folder, or there is a run of this prompt and seed in it already.
+    """
+    if root.exists() and not root.is_dir():
+        raise UsageError(f"--out is {str(root)!r}, which is a file; name a folder for the runs")
+    directory = RunDirectory(root / directory_name(prompt, seed))
+    if directory.exists():
+        raise UsageError(
+            f"{directory.path} already holds a run of this prompt and seed; continue it with: "
+            f"dreamfields resume {directory.path}, or choose another --seed or --out"
+        )
+    return directory
 
 
 def directory_name(prompt: str, seed: int) -> str:

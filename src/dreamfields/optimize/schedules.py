@@ -15,4 +15,5 @@ def transmittance_target(progress: float, start: float, end: float, ramp: float)
     """
     share = 1.0 if ramp <= 0.0 else min(1.0, progress / ramp)
     floor = 1e-6
-    return 1.0 - max(1.0 - start, floor) ** (1.0 - share) * max(1.0 - end, floor) ** share
+    log_opacity = (1.0 - share) * math.log(max(1.0 - start, floor)) + share * math.log(max(1.0 - end, floor))
+    return 1.0 - math.exp(log_opacity)

@@ -79,8 +79,12 @@ class TrainingState:
         if self.step > 0:
             self._make_moments()
         expected = self.tensors()
-        if {name: (t.shape, t.dtype) for name, t in expected.items()} != {n: (t.shape, t.dtype) for n, t in tensors.items()}:
-            raise CheckpointError("the checkpoint does not fit the run's settings; it belongs to another run or version")
+        if {name: (t.shape, t.dtype) for name, t in expected.items()} != {
+            n: (t.shape, t.dtype) for n, t in tensors.items()
+        }:
+            raise CheckpointError(
+                "the checkpoint does not fit the run's settings; it belongs to another run or version"
+            )
         self.occupancy = tensors["occupancy"].to(self.device)
         with torch.no_grad():
             for name, parameter in self.field.named_parameters():

@@ -15,7 +15,7 @@ from dreamfields.scene.colour import rgb_from_decorrelated
 
 
 def uniform_noise(size: int, generator: torch.Generator) -> Tensor:
-    """Return independent uniform pixels. (The paper says Gaussian; its code draws uniform noise.)"""
+    """Return independent uniform pixels; the paper says Gaussian, but its code draws uniform noise."""
     return torch.rand((3, size, size), generator=generator)
 
 

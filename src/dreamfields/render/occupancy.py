@@ -31,7 +31,7 @@ def is_occupied(occupancy: Tensor, points: Tensor) -> Tensor:
 
 
 def occupied_box(occupancy: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the corners (3,), (3,) in x, y, z of the smallest box around all occupied cells; a point if there is none."""
+    """Return the corners (3,), (3,) in x, y, z of the box around all occupied cells; a point if there is none."""
     cells = occupancy.shape[0]
     low, high = [], []
     for axis in (2, 1, 0):

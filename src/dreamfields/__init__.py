@@ -1,0 +1,73 @@
+"""A sentence in, a 3D object out: dream fields on any machine.
+
+>>> import dreamfields
+>>> run = dreamfields.generate("a teapot", preset="quick", seed=0)  # doctest: +SKIP
+
+Names are loaded when first used, so importing the package is cheap.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dreamfields.api import Run, generate, load, start
+    from dreamfields.config import Config
+    from dreamfields.errors import DreamfieldsError
+    from dreamfields.evaluate.judge import Judge, Judgement
+    from dreamfields.export.mesh import Mesh
+    from dreamfields.optimize.loop import Step, optimize
+    from dreamfields.optimize.settings import Recipe
+    from dreamfields.presets import PRESETS
+    from dreamfields.render.renderer import Rendering
+    from dreamfields.scene.cameras import Camera
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "PRESETS",
+    "Camera",
+    "Config",
+    "DreamfieldsError",
+    "Judge",
+    "Judgement",
+    "Mesh",
+    "Recipe",
+    "Rendering",
+    "Run",
+    "Step",
+    "__version__",
+    "generate",
+    "load",
+    "optimize",
+    "start",
+]
+
+_HOMES = {
+    "PRESETS": "dreamfields.presets",
+    "Camera": "dreamfields.scene.cameras",
+    "Config": "dreamfields.config",
+    "DreamfieldsError": "dreamfields.errors",
+    "Judge": "dreamfields.evaluate.judge",
+    "Judgement": "dreamfields.evaluate.judge",
+    "Mesh": "dreamfields.export.mesh",
+    "Recipe": "dreamfields.optimize.settings",
+    "Rendering": "dreamfields.render.renderer",
+    "Run": "dreamfields.api",
+    "Step": "dreamfields.optimize.loop",
+    "generate": "dreamfields.api",
+    "load": "dreamfields.api",
+    "optimize": "dreamfields.optimize.loop",
+    "start": "dreamfields.api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its module when it is first asked for."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names without loading them."""
+    return sorted(__all__)

@@ -1,0 +1,281 @@
+"""The Python API: a prompt in, a run out; the run is a folder that can be shown, exported, judged and resumed."""
+
+import time
+from collections.abc import Generator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, final
+
+import numpy
+import torch
+
+from dreamfields import __version__, presets
+from dreamfields.config import Config
+from dreamfields.devices import check_device, resolve_device, thread_count
+from dreamfields.errors import StorageError, UsageError
+from dreamfields.evaluate.judge import Judge, Judgement, nearest_class
+from dreamfields.export.formats import WRITERS
+from dreamfields.export.mesh import Mesh, extract_mesh
+from dreamfields.export.pictures import contact_sheet, png_bytes
+from dreamfields.export.video import encode_video, turntable
+from dreamfields.guidance.load import load_guides
+from dreamfields.guidance.weights import check_weights
+from dreamfields.optimize.checkpoint import load_newest, save_checkpoint
+from dreamfields.optimize.loop import Step, optimize
+from dreamfields.optimize.objective import make_targets
+from dreamfields.optimize.run_directory import RunDirectory, new_run_directory
+from dreamfields.optimize.state import TrainingState
+from dreamfields.render.renderer import Rendering, render_still
+from dreamfields.scene.cameras import Camera
+from dreamfields.settings import unknown_name
+from dreamfields.storage import atomic_write
+
+FORMAT = 1
+"""Format of run.json."""
+MESH_SUFFIX = ".glb"
+
+
+def generate(
+    prompt: str,
+    *,
+    preset: str = presets.DEFAULT,
+    seed: int = 0,
+    steps: int | None = None,
+    out: str | Path = "runs",
+    device: str = "auto",
+    threads: int = 0,
+) -> "Run":
+    """Make an object of a prompt, with all its files, and return its run.
+
+    Example:
+        >>> run = dreamfields.generate("a teapot", preset="draft", seed=0)  # doctest: +SKIP
+        >>> run.path  # doctest: +SKIP
+        PosixPath('runs/a-teapot-0')
+
+    Args:
+        prompt: what to make.
+        preset: `draft`, `quick` or `standard`.
+        seed: same seed, same machine, same object.
+        steps: steps of the optimiser; None takes the preset's.
+        out: folder for the run's folder.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+        threads: CPU threads; 0 takes all cores.
+
+    Raises:
+        DreamfieldsError: one sentence that says what to do; see `dreamfields.errors`.
+    """
+    chosen = presets.preset(preset)
+    recipe = chosen.recipe
+    if steps is not None:
+        recipe = replace(recipe, optimize=replace(recipe.optimize, steps=steps))
+    config = Config(prompt, seed=seed, device=device, threads=threads, recipe=recipe, export=chosen.export)  # type: ignore[arg-type]
+    run = start(config, out)
+    for _ in run.steps():
+        pass
+    run.finish()
+    return run
+
+
+def start(config: Config, out: str | Path = "runs") -> "Run":
+    """Make the folder of a new run, ready for `Run.steps`.
+
+    Raises:
+        UsageError: there is a run of this prompt and seed already, or the device is not there.
+        MissingPackageError: weights are not installed.
+        StorageError: the folder cannot be made.
+    """
+    check_device(config.device)
+    check_weights(config.recipe.guidance)
+    directory = new_run_directory(Path(out), config.prompt, config.seed)
+    run = Run(directory, config, {"status": "started"})
+    run.write_record()
+    return run
+
+
+def load(path: str | Path) -> "Run":
+    """Open a run that was started before.
+
+    Raises:
+        UsageError: there is no run in the folder.
+        StorageError: its record cannot be understood.
+    """
+    directory = RunDirectory(Path(path))
+    record = directory.read_record()
+    try:
+        config = Config.from_json(record["config"])
+    except (KeyError, TypeError, UsageError) as error:
+        raise StorageError(
+            f"{directory.path} was made by another version, or its run.json was changed: {error}"
+        ) from error
+    return Run(directory, config, record)
+
+
+@final
+class Run:
+    """One prompt's optimisation and all that belongs to it.
+
+    Attributes:
+        config: what it is made from.
+        path: its folder.
+    """
+
+    def __init__(self, directory: RunDirectory, config: Config, record: dict[str, Any]) -> None:
+        """Tie a folder to its configuration; use `start` or `load` instead."""
+        self.directory = directory
+        self.config = config
+        self.record = record
+        self._state: TrainingState | None = None
+
+    @property
+    def path(self) -> Path:
+        """Return the run's folder."""
+        return self.directory.path
+
+    @property
+    def status(self) -> str:
+        """Return `started`, `running`, `interrupted`, `optimized` or `finished`."""
+        return str(self.record["status"])
+
+    @property
+    def state(self) -> TrainingState:
+        """Return the optimisation's state, read from the newest checkpoint when there is one.
+
+        Raises:
+            CheckpointError: there are checkpoints, but none is whole.
+        """
+        if self._state is None:
+            torch.set_num_threads(thread_count(self.config.threads))
+            state = TrainingState(self.config.recipe, self.config.seed, resolve_device(self.config.device))
+            if any(self.directory.checkpoints.glob("*.json")):
+                saved = load_newest(self.directory.checkpoints)
+                state.restore(saved.tensors, saved.counters)
+            self._state = state
+        return self._state
+
+    def steps(self) -> Generator[Step]:
+        """Run the steps that are left, from the newest checkpoint on, yielding each.
+
+        Checkpoints and metrics are written on the way. Whoever stops iterating early, or is interrupted, leaves a
+        checkpoint of the last whole step behind, from which the next call goes on bit for bit (on the CPU).
+
+        Raises:
+            LockedError: another process works in the folder.
+            DegenerateError: the optimisation is not finite any more.
+        """
+        with self.directory.locked():
+            state = self.state
+            self.directory.trim_metrics(state.attempt, state.step)
+            guides = load_guides(self.config.recipe.guidance, state.device)
+            targets = make_targets(guides, self.config.recipe.guidance.template, self.config.prompt)
+            self._set_status("running", guidance=[guide.guidance.name for guide in guides], device=str(state.device))
+            began, whole = time.perf_counter(), True
+            steps = optimize(state, targets)
+            try:
+                while state.step < self.config.recipe.optimize.steps:
+                    whole = False
+                    step = next(steps)
+                    whole = True
+                    self.directory.log(step)
+                    yield step
+                    if state.step % self.config.recipe.optimize.checkpoint_every == 0:
+                        save_checkpoint(self.directory.checkpoints, state)
+            finally:
+                # An exception inside a step may leave half of it done; the last periodic checkpoint is then the newest.
+                if whole:
+                    save_checkpoint(self.directory.checkpoints, state)
+                seconds = float(self.record.get("seconds", 0.0)) + time.perf_counter() - began
+                done = state.step >= self.config.recipe.optimize.steps
+                self._set_status(
+                    "optimized" if done else "interrupted", seconds=round(seconds, 2), attempts=state.attempt + 1
+                )
+
+    def finish(self) -> list[Path]:
+        """Write the contact sheet, the video and the mesh, and return their paths.
+
+        Raises:
+            DegenerateError: the field has no surface to take away; the pictures are written all the same.
+        """
+        sheet = self.sheet(self.path / "contact_sheet.png")
+        video = self.turntable(self.path / "turntable.mp4")
+        mesh = self.export(self.path / f"object{MESH_SUFFIX}")
+        self._set_status("finished")
+        return [sheet, video, mesh]
+
+    def render(self, camera: Camera, size: int = 512, samples: int = 128) -> Rendering:
+        """Render one picture of the field, of any size."""
+        return render_still(self.state.field, camera, size, samples, occupancy=self.state.occupancy)
+
+    def mesh(self) -> Mesh:
+        """Return the object's surface with a colour at each vertex, +Y up and outward faces.
+
+        Raises:
+            DegenerateError: the field has no surface.
+        """
+        return extract_mesh(self.state.field, self.config.export)
+
+    def export(self, path: str | Path) -> Path:
+        """Write the mesh in the format of the path's ending and return the path.
+
+        Raises:
+            UsageError: the ending names no known format.
+            DegenerateError: the field has no surface; nothing is written.
+        """
+        target = Path(path)
+        if target.suffix not in WRITERS:
+            raise UsageError(unknown_name(target.suffix, list(WRITERS), "mesh format"))
+        atomic_write(target, WRITERS[target.suffix](self.mesh(), self.metadata()))
+        return target
+
+    def sheet(self, path: str | Path) -> Path:
+        """Write the contact sheet of eight views as PNG and return the path."""
+        image = contact_sheet(self.state.field, self.config.export, self.state.occupancy)
+        atomic_write(Path(path), png_bytes(image, self.metadata()))
+        return Path(path)
+
+    def turntable(self, path: str | Path) -> Path:
+        """Write a video of one turn and return its path, whose ending says how it could be encoded.
+
+        MP4 needs ffmpeg, which comes with imageio-ffmpeg; without it the video is a GIF, and run.json says why.
+        """
+        frames = turntable(self.state.field, self.config.export, self.state.occupancy)
+        video = encode_video(frames, self.config.export.video_fps)
+        target = Path(path).with_suffix(video.suffix)
+        atomic_write(target, video.content)
+        if video.note:
+            self._set_status(self.status, video_note=video.note)
+        return target
+
+    def evaluate(self, classes: list[str] | None = None, judge: Judge | None = None) -> Judgement:
+        """Judge held-out views with a model that never guides; see `dreamfields.evaluate.judge`.
+
+        Args:
+            classes: ImageNet class names that count as right; None takes the one nearest to the prompt.
+            judge: a judge loaded before; None loads it.
+        """
+        right = classes or [nearest_class(self.config.prompt)]
+        return (judge or Judge(self.state.device)).judge(self.state.field, right)
+
+    def metadata(self) -> dict[str, str | int | float]:
+        """Return the facts that travel inside every exported file."""
+        return {
+            "prompt": self.config.prompt,
+            "seed": self.config.seed,
+            "guidance": self.config.recipe.guidance.name,
+            "steps": self.config.recipe.optimize.steps,
+            "generator": f"dreamfields {__version__}",
+        }
+
+    def write_record(self) -> None:
+        """Write run.json: status, configuration and versions."""
+        self.record = {
+            "format": FORMAT,
+            **self.record,
+            "config": self.config.to_json(),
+            "versions": {"dreamfields": __version__, "torch": torch.__version__, "numpy": numpy.__version__},
+            "cpu_threads": thread_count(self.config.threads),
+        }
+        self.directory.write_record(self.record)
+
+    def _set_status(self, status: str, **facts: Any) -> None:
+        self.record = {**self.record, "status": status, **facts}
+        self.write_record()

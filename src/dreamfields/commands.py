@@ -1,0 +1,107 @@
+"""What the commands do, once their arguments have been checked; this is where torch gets loaded."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import assert_never
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from dreamfields import api, cli, doctor
+from dreamfields.evaluate.judge import Judgement
+from dreamfields.evaluate.report import judgement_json
+from dreamfields.export.pictures import png_bytes, to_image
+from dreamfields.progress import StepProgress
+from dreamfields.scene.cameras import Camera
+from dreamfields.signals import StopRequest
+from dreamfields.storage import atomic_write
+
+
+def run(command: "cli.Command", console: Console) -> int:
+    """Carry out one command and return the exit code."""
+    match command:
+        case cli.Generate():
+            return work(api.start(cli.configuration(command), command.out), console)
+        case cli.Resume():
+            return work(api.load(command.run), console)
+        case cli.Render():
+            render(command, console)
+        case cli.Export():
+            run_ = api.load(command.run)
+            console.print(f"wrote {run_.export(command.out or run_.path / 'object.glb')}", soft_wrap=True)
+        case cli.Evaluate():
+            evaluate(command, console)
+        case cli.Doctor():
+            return doctor.examine(console)
+        case _:
+            assert_never(command)
+    return 0
+
+
+def work(run_: "api.Run", console: Console) -> int:
+    """Run the steps that are left, write the files, and return the exit code: 0, or 128 + signal when asked to stop."""
+    if run_.status == "finished":
+        console.print(f"{run_.path} is finished already; there is nothing left to do", soft_wrap=True)
+        return 0
+    recipe = run_.config.recipe
+    console.print(f'"{run_.config.prompt}", seed {run_.config.seed}, into {run_.path}', soft_wrap=True, markup=False)
+    with StopRequest() as stop:
+        heading = f"{recipe.guidance.name} guidance on {run_.state.device}, {torch.get_num_threads()} threads"
+        with StepProgress(console, recipe.optimize.steps, heading) as progress:
+            steps = run_.steps()
+            for step in steps:
+                progress.show(step)
+                if stop.number is not None:
+                    steps.close()
+                    break
+        if stop.number is not None:
+            console.print(f"stopped and saved; go on with: dreamfields resume {run_.path}", soft_wrap=True)
+            return 128 + stop.number
+    console.print("writing pictures, video and mesh ...")
+    for path in run_.finish():
+        console.print(f"  {path}", soft_wrap=True)
+    return 0
+
+
+def render(command: "cli.Render", console: Console) -> None:
+    """Write one picture."""
+    run_ = api.load(command.run)
+    rendering = run_.render(Camera(command.azimuth_deg, command.elevation_deg), command.size)
+    picture = to_image(rendering.over(1.0)[0])
+    if command.transparent:
+        opacity = rendering.opacity[0]
+        colour = to_image((rendering.colour[0] / opacity.clamp(min=1e-6)).clamp(0.0, 1.0))
+        colour.putalpha(to_image(opacity.expand(3, -1, -1)).convert("L"))
+        picture = colour
+    path = command.out or run_.path / "render.png"
+    atomic_write(path, png_bytes(picture, run_.metadata()))
+    console.print(f"wrote {path}", soft_wrap=True)
+
+
+def evaluate(command: "cli.Evaluate", console: Console) -> None:
+    """Judge a run, print the table and keep it beside the run."""
+    run_ = api.load(command.run)
+    judgement = run_.evaluate(list(command.classes) or None)
+    path = run_.path / "evaluation.json"
+    atomic_write(path, json.dumps(judgement_json(judgement), indent=2).encode())
+    console.print(judgement_table(judgement))
+    console.print(f"wrote {path}", soft_wrap=True)
+
+
+def judgement_table(judgement: Judgement) -> Table:
+    """Return a judgement as a table, one row a view."""
+    right = ", ".join(judgement.classes)
+    table = Table(title=f"{judgement.judge} looks for: {right}", caption=_summary(judgement))
+    for heading in ("azimuth", "answer", "probability", "top 1", "top 5"):
+        table.add_column(heading)
+    for view in judgement.views:
+        marks = ["yes" if mark else "no" for mark in (view.top1, view.top5)]
+        table.add_row(f"{view.azimuth_deg:.0f}", view.answer, f"{view.probability:.2f}", *marks)
+    return table
+
+
+def _summary(judgement: Judgement) -> str:
+    count = len(judgement.views)
+    return f"top 1 in {judgement.top1} of {count}, top 5 in {judgement.top5} of {count}, mean probability {judgement.probability:.2f}"

