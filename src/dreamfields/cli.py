@@ -32,7 +32,7 @@ RunPath = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 
 @dataclass(frozen=True)
 class Generate:
-    """Make a 3D object of a sentence: runs/<prompt>-<seed>/ with mesh, video, pictures and all that is needed to resume."""
+    """Make a 3D object of a sentence: a folder with mesh, video, pictures and all that is needed to resume."""
 
     prompt: Prompt = ""
     """What to make, in quotes."""
@@ -144,7 +144,7 @@ def parse(arguments: list[str], console: Console) -> Command | None:
     if name not in COMMANDS:
         raise UsageError(unknown_name(name, list(COMMANDS), "command"))
     kind = COMMANDS[name]
-    default = generate_default(rest) if kind is Generate else None
+    default: Any = generate_default(rest) if kind is Generate else None
     command: Command
     command, unknown = tyro.cli(kind, args=rest, prog=f"dreamfields {name}", default=default, return_unknown_args=True)
     if unknown:

@@ -1,8 +1,6 @@
 """What the commands do, once their arguments have been checked; this is where torch gets loaded."""
 
 import json
-from collections.abc import Sequence
-from pathlib import Path
 from typing import assert_never
 
 import torch
@@ -103,5 +101,5 @@ def judgement_table(judgement: Judgement) -> Table:
 
 
 def _summary(judgement: Judgement) -> str:
-    count = len(judgement.views)
-    return f"top 1 in {judgement.top1} of {count}, top 5 in {judgement.top5} of {count}, mean probability {judgement.probability:.2f}"
+    count, probability = len(judgement.views), judgement.probability
+    return f"top 1 in {judgement.top1} of {count}, top 5 in {judgement.top5} of {count}, mean probability {probability:.2f}"

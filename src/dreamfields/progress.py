@@ -53,9 +53,8 @@ class StepProgress:
         if self.first is None or step.collapsed is not None:
             self.first, self.began = step.index, time.perf_counter()
         if step.collapsed is not None:
-            self.console.print(
-                f"attempt {step.attempt + 1}: {step.collapsed.value} by step {step.index}; starting again from another seed"
-            )
+            why = f"{step.collapsed.value} by step {step.index}"
+            self.console.print(f"attempt {step.attempt + 1}: {why}; starting again from another seed")
         self.bar.update(self.task, completed=step.index, score=step.score, opacity=step.opacity)
         if not self.console.is_terminal and (
             step.index % max(1, self.total // _LINES) == 0 or step.index == self.total

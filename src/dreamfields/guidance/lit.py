@@ -80,7 +80,7 @@ def embed_class_names(sentences: SentenceEncoder, template: str) -> Tensor:
 
 
 def class_distribution(embeddings: Tensor, class_embeddings: Tensor, temperature: float) -> Tensor:
-    """Return q (n, 1000): the softmax of the cosines of sentences (n, e) and class names (1000, e) over a temperature."""
+    """Return q (n, 1000): the softmax over classes of cosine / temperature, for sentences (n, e), names (1000, e)."""
     return torch.softmax(embeddings @ class_embeddings.T / temperature, dim=-1)
 
 

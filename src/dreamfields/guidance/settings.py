@@ -18,7 +18,7 @@ class GuidanceSettings(Settings):
     bridge: Bridge = "both"
     """How `lit` ties text to pictures: `classes` (as ConSE), `features` (as DeViSE), or the mean of both scores."""
     image_size: Annotated[int, Range(32, 512)] = 160
-    """Pixels a side at which the towers look; they were trained at 224 and 260, and half the area costs half the time."""
+    """Pixels a side at which the towers look; they were trained at 224 and 260, but half the area is half the time."""
     template: str = "a photo of {}"
     """The sentence put to the text tower; {} stands for the prompt."""
 
