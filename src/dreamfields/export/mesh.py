@@ -155,7 +155,8 @@ def without_floaters(vertices: Floats, faces: Integers) -> tuple[Floats, Integer
 def simplified(vertices: Floats, faces: Integers, max_faces: int) -> tuple[Floats, Integers]:
     """Return a mesh of about `max_faces` faces by quadric edge collapse; smaller ones come back unchanged.
 
-    A closed mesh stays closed. One that cannot be drawn with so few faces, such as a sponge, comes back unchanged too.
+    A closed mesh stays closed. One that would lose half its volume, such as a heap of specks, comes back unchanged too:
+    better a large file than an empty one.
     """
     if len(faces) <= max_faces:
         return vertices, faces
@@ -171,7 +172,7 @@ def without_folds(faces: Integers) -> Integers:
     A fin is seen from both sides but encloses nothing. As both its faces go, each edge keeps as many faces in one
     direction as in the other, so what was closed stays closed.
     """
-    _, corners = np.unique(np.sort(faces, axis=1), axis=0, return_inverse=True)
+    corners = np.unique(np.sort(faces, axis=1), axis=0, return_inverse=True)[1].ravel()
     a, b, c = faces.T
     turned = (a < b) ^ (b < c) ^ (c < a)
     front, back = np.flatnonzero(~turned), np.flatnonzero(turned)
@@ -233,7 +234,8 @@ def _colours_below(evaluator: Evaluator, points: Tensor, normals: Tensor, spacin
     directions = (-normals[:, None]).expand_as(below)
     lengths = torch.full(below.shape[:2], step, device=points.device)
     values = evaluator(Query(below.reshape(-1, 3), directions.reshape(-1, 3), lengths.reshape(-1)))
-    weights = equations.weights_from_density(values.density.reshape(lengths.shape), lengths)
+    # A trace of every sample, for spikes so thin that the ray finds nothing below them.
+    weights = equations.weights_from_density(values.density.reshape(lengths.shape), lengths) + 1e-6
     colours = equations.colour_from_weights(weights, values.colour.reshape(*lengths.shape, 3))
     # The share of light that passes all samples is given to them in proportion, or thin parts would turn dark.
-    return colours / equations.opacity_from_weights(weights)[:, None].clamp(min=1e-6)
+    return colours / equations.opacity_from_weights(weights)[:, None]

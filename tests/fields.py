@@ -1,0 +1,93 @@
+"""Fields with a known shape, for the tests of everything that looks at one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dreamfields.scene.fields.base import AbstractField, Evaluator, FieldValues, Query
+
+Triple = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Ball:
+    """A ball of one density and one colour."""
+
+    radius: float
+    centre: Triple = (0.0, 0.0, 0.0)
+    colour: Triple = (0.8, 0.3, 0.1)
+    density: float = 60.0
+
+
+@final
+class BallsField(AbstractField):
+    """Balls whose density falls linearly to 0 over `edge`, half of it inside the radius; the nearest one colours."""
+
+    def __init__(self, balls: Sequence[Ball], edge: float = 0.01, haze: float = 0.0) -> None:
+        super().__init__()
+        self.balls = tuple(balls)
+        self.edge = edge
+        self.haze = haze
+        self.anchor = nn.Parameter(torch.zeros(()))  # A field's device is that of its parameters.
+
+    def evaluator(self) -> Evaluator:
+        def evaluate(query: Query) -> FieldValues:
+            outside = self.outside(query.points)
+            colours = query.points.new_tensor([ball.colour for ball in self.balls])
+            return FieldValues(self.density(query.points), colours[outside.argmin(dim=-1)])
+
+        return evaluate
+
+    def density_volume(self, cells: int) -> Tensor:
+        return self.density(lattice(cells)).reshape(cells + 1, cells + 1, cells + 1)
+
+    def density(self, points: Tensor) -> Tensor:
+        """Return the densities (n,) of points (n, 3)."""
+        full = points.new_tensor([ball.density for ball in self.balls])
+        shares = (0.5 - self.outside(points) / self.edge).clamp(0.0, 1.0)
+        return (shares * full).amax(dim=-1).clamp(min=self.haze)
+
+    def outside(self, points: Tensor) -> Tensor:
+        """Return how far points (n, 3) are outside each of b balls, (n, b); negative inside."""
+        centres = points.new_tensor([ball.centre for ball in self.balls])
+        return torch.cdist(points, centres) - points.new_tensor([ball.radius for ball in self.balls])
+
+
+@final
+class VolumeField(AbstractField):
+    """Given densities (n, n, n) on a lattice over the cube, indexed [z, y, x], trilinear between; grey."""
+
+    def __init__(self, volume: Tensor, grey: float = 0.5) -> None:
+        super().__init__()
+        self.volume = nn.Parameter(volume)
+        self.grey = grey
+
+    def evaluator(self) -> Evaluator:
+        def evaluate(query: Query) -> FieldValues:
+            return FieldValues(self.density(query.points), torch.full_like(query.points, self.grey))
+
+        return evaluate
+
+    def density_volume(self, cells: int) -> Tensor:
+        return self.density(lattice(cells)).reshape(cells + 1, cells + 1, cells + 1)
+
+    def density(self, points: Tensor) -> Tensor:
+        """Return the densities (n,) of points (n, 3)."""
+        where = points[None, None, None]
+        return functional.grid_sample(self.volume[None, None], where, align_corners=True)[0, 0, 0, 0]
+
+
+def sphere(radius: float, **rest: float) -> BallsField:
+    """Return the field of one ball in the middle; `rest` are the edge and the haze."""
+    return BallsField([Ball(radius)], **rest)
+
+
+def lattice(cells: int) -> Tensor:
+    """Return the nodes ((cells+1)^3, 3) of an even lattice over the cube, x fastest."""
+    axis = torch.linspace(-1.0, 1.0, cells + 1)
+    z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")
+    return torch.stack([x, y, z], dim=-1).reshape(-1, 3)
