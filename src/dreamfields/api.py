@@ -102,8 +102,10 @@ def load(path: str | Path) -> "Run":
     directory = RunDirectory(Path(path))
     record = directory.read_record()
     try:
+        if record["format"] != FORMAT or not isinstance(record["status"], str):
+            raise TypeError(f"format {record['format']}, status {record['status']}")
         config = Config.from_json(record["config"])
-    except (KeyError, TypeError, UsageError) as error:
+    except (AttributeError, KeyError, TypeError, UsageError) as error:
         raise StorageError(
             f"{directory.path} was made by another version, or its run.json was changed: {error}"
         ) from error

@@ -110,7 +110,7 @@ Command = Generate | Resume | Render | Export | Evaluate | Doctor
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; see `dreamfields.errors` for what the codes mean."""
-    console = Console(highlight=False)
+    console, errors = Console(highlight=False), Console(stderr=True, highlight=False)
     try:
         command = parse(list(sys.argv[1:] if arguments is None else arguments), console)
         if command is None:
@@ -121,10 +121,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return commands.run(command, console)
     except DreamfieldsError as error:
-        console.print(f"dreamfields: {error}", soft_wrap=True, markup=False)
+        errors.print(f"dreamfields: {error}", soft_wrap=True, markup=False)
         return error.exit_code
     except KeyboardInterrupt:
-        console.print("dreamfields: stopped", soft_wrap=True)
+        errors.print("dreamfields: stopped", soft_wrap=True)
         return 130
 
 

@@ -101,5 +101,6 @@ def judgement_table(judgement: Judgement) -> Table:
 
 
 def _summary(judgement: Judgement) -> str:
-    count, probability = len(judgement.views), judgement.probability
-    return f"top 1 in {judgement.top1} of {count}, top 5 in {judgement.top5} of {count}, mean probability {probability:.2f}"
+    of = f"of {len(judgement.views)}"
+    mean = f"mean probability {judgement.probability:.2f}"
+    return f"top 1 in {judgement.top1} {of}, top 5 in {judgement.top5} {of}, {mean}"

@@ -27,7 +27,8 @@ class StepProgress:
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn(
-                "{task.completed:.0f}/{task.total:.0f}  score {task.fields[score]:.3f}  opacity {task.fields[opacity]:.2f}"
+                "{task.completed:.0f}/{task.total:.0f}  score {task.fields[score]:.3f}  "
+                "opacity {task.fields[opacity]:.2f}"
             ),
             TimeRemainingColumn(),
             console=console,

@@ -16,9 +16,10 @@ def clean_prompt(prompt: str) -> str:
     """
     if any(unicodedata.category(character) == "Cs" or character == "\0" for character in prompt):
         raise UsageError("the prompt holds a character that is not text; type it again in plain letters")
-    spaced = "".join(" " if character.isspace() else character for character in unicodedata.normalize("NFC", prompt))
+    spaced = "".join(" " if character.isspace() else character for character in prompt)
     readable = "".join(character for character in spaced if unicodedata.category(character) != "Cc")
-    cleaned = " ".join(readable.split())
+    # Composed last: a control character may have stood between a letter and its accent.
+    cleaned = " ".join(unicodedata.normalize("NFC", readable).split())
     if not cleaned:
         raise UsageError('the prompt is empty; say what to make, for example: dreamfields generate "a teapot"')
     if len(cleaned) > LONGEST:

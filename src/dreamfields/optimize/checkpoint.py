@@ -1,9 +1,9 @@
 """Checkpoints: the whole state of an optimisation on disk, written so that one good one is always there.
 
 A checkpoint is two files: `<name>.safetensors` with every tensor and `<name>.json`, its manifest, written last. The
-manifest is the commit: it holds the counters and the size and sha256 of the tensor file, so a torn, swapped or
-damaged file is told from a good one. The two newest are kept. Nothing in them depends on the clock or the machine, so
-equal states are equal bytes. No pickle is involved.
+manifest is the commit: it holds the counters, the size of the tensor file and the sha256 of both, so a torn, swapped
+or damaged file is told from a good one. The two newest are kept. Nothing in them depends on the clock or the machine,
+so equal states are equal bytes. No pickle is involved.
 """
 
 import hashlib
@@ -41,14 +41,15 @@ def save_checkpoint(folder: Path, state: TrainingState) -> Path:
     Raises:
         StorageError: it cannot be written; the older checkpoints are untouched.
     """
-    content = safetensors.torch.save(state.tensors())
+    content, counters = safetensors.torch.save(state.tensors()), state.counters()
     manifest = {
         "format": FORMAT,
         "bytes": len(content),
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "counters": state.counters(),
+        "sha256": _digest(content, counters),
+        "counters": counters,
     }
-    name = f"attempt-{state.attempt:02d}-step-{state.step:07d}"
+    # As wide as the largest attempt and step the settings allow, so that the order of names is that of time.
+    name = f"attempt-{state.attempt:03d}-step-{state.step:08d}"
     atomic_write(folder / f"{name}.safetensors", content)
     path = folder / f"{name}.json"
     atomic_write(path, json.dumps(manifest, indent=1, sort_keys=True).encode())
@@ -89,9 +90,9 @@ def load_checkpoint(manifest_path: Path) -> Checkpoint:
     try:
         manifest = _read_manifest(manifest_path)
         content = manifest_path.with_suffix(".safetensors").read_bytes()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"the checkpoint {manifest_path} cannot be read: {error}") from error
-    if len(content) != manifest["bytes"] or hashlib.sha256(content).hexdigest() != manifest["sha256"]:
+    if len(content) != manifest["bytes"] or _digest(content, manifest["counters"]) != manifest["sha256"]:
         raise CheckpointError(f"the checkpoint {manifest_path} is damaged: its data are not those that were written")
     try:
         tensors = safetensors.torch.load(content)
@@ -100,6 +101,11 @@ def load_checkpoint(manifest_path: Path) -> Checkpoint:
     if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values() if tensor.is_floating_point()):
         raise CheckpointError(f"the checkpoint {manifest_path} holds values that are not finite")
     return Checkpoint(manifest["counters"], tensors)
+
+
+def _digest(content: bytes, counters: Mapping[str, Any]) -> str:
+    """Return the sha256 of the counters, as JSON in one form, and of the tensors."""
+    return hashlib.sha256(json.dumps(counters, sort_keys=True).encode() + b"\n" + content).hexdigest()
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:

@@ -65,7 +65,7 @@ class RunDirectory:
             raise UsageError(f"{self.path} holds no run (no {RECORD}); name a folder such as runs/a-teapot-0")
         try:
             record = json.loads((self.path / RECORD).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise StorageError(f"{self.path / RECORD} cannot be read: {error}") from error
         if not isinstance(record, dict):
             raise StorageError(f"{self.path / RECORD} is not a run's record")
@@ -95,9 +95,14 @@ class RunDirectory:
 
         Raises:
             LockedError: another process holds it.
+            StorageError: the system refuses to make the lock.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise StorageError(f"cannot work in {self.path}: {reason}; choose another place") from error
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
