@@ -11,6 +11,7 @@ from dreamfields.errors import DegenerateError
 from dreamfields.export.pictures import contact_sheet, is_blank, png_bytes, to_image, view
 from dreamfields.export.settings import ExportSettings, Metadata
 from dreamfields.render.occupancy import occupied_cells
+from dreamfields.render.framing import frame
 from dreamfields.scene.cameras import Camera, turntable
 from tests.fields import Ball, BallsField, VolumeField, sphere
 
@@ -48,7 +49,8 @@ def test_a_sheet_shows_the_views_in_order_each_with_a_label() -> None:
     field = BallsField([Ball(0.3, (0.5, 0.0, 0.0), (0.9, 0.1, 0.1)), Ball(0.3, (0.0, 0.0, 0.5), (0.1, 0.1, 0.9))])
     sheet = contact_sheet(field, SMALL)
     assert sheet.size == (4 * 48, 2 * 48)
-    for index, camera in enumerate(turntable(8)):
+    framing = frame(field)
+    for index, camera in enumerate(turntable(8, fov_deg=framing.fov_deg, target=framing.target)):
         column, row = index % 4, index // 4
         tile = np.asarray(sheet.crop((column * 48, row * 48, column * 48 + 48, row * 48 + 48))).astype(int)
         alone = np.asarray(view(field, camera, 48, 32)).astype(int)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dreamfields.errors import DegenerateError
 from dreamfields.export.settings import ExportSettings, Metadata
+from dreamfields.render.framing import frame
 from dreamfields.render.renderer import render_still
 from dreamfields.scene import cameras
 from dreamfields.scene.cameras import Camera
@@ -52,7 +53,7 @@ def view(field: AbstractField, camera: Camera, size: int, samples: int, occupanc
 
 
 def contact_sheet(field: AbstractField, settings: ExportSettings, occupancy: Tensor | None = None) -> Image.Image:
-    """Render eight views from around a field, azimuths 0, 45, ... 315 from the top left, each labelled with its own.
+    """Render eight views from around an object, azimuths 0, 45, ... 315 from the top left, each labelled and framed alike.
 
     Args:
         field: what is there.
@@ -66,7 +67,9 @@ def contact_sheet(field: AbstractField, settings: ExportSettings, occupancy: Ten
     sheet = Image.new("RGB", (SHEET_COLUMNS * size, SHEET_ROWS * size), "white")
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(max(8, size // 14))
-    for index, camera in enumerate(cameras.turntable(SHEET_ROWS * SHEET_COLUMNS)):
+    framing = frame(field)
+    views = cameras.turntable(SHEET_ROWS * SHEET_COLUMNS, fov_deg=framing.fov_deg, target=framing.target)
+    for index, camera in enumerate(views):
         row, column = divmod(index, SHEET_COLUMNS)
         corner = (column * size, row * size)
         sheet.paste(view(field, camera, size, settings.still_samples, occupancy), corner)

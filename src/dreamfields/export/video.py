@@ -23,6 +23,7 @@ from torch import Tensor
 from dreamfields.errors import UsageError
 from dreamfields.export.pictures import view
 from dreamfields.export.settings import ExportSettings
+from dreamfields.render.framing import frame
 from dreamfields.scene import cameras
 from dreamfields.scene.fields.base import AbstractField
 
@@ -56,7 +57,9 @@ def turntable(field: AbstractField, settings: ExportSettings, occupancy: Tensor 
         DegenerateError: the field holds values that are not finite.
     """
     size, samples = settings.video_size, settings.still_samples
-    return [view(field, camera, size, samples, occupancy) for camera in cameras.turntable(settings.video_frames)]
+    framing = frame(field)
+    views = cameras.turntable(settings.video_frames, fov_deg=framing.fov_deg, target=framing.target)
+    return [view(field, camera, size, samples, occupancy) for camera in views]
 
 
 def encode_video(frames: Sequence[Image.Image], fps: int, suffix: VideoSuffix = ".mp4") -> Video:
