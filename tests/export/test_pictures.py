@@ -10,8 +10,8 @@ from PIL import Image
 from dreamfields.errors import DegenerateError
 from dreamfields.export.pictures import contact_sheet, is_blank, png_bytes, to_image, view
 from dreamfields.export.settings import ExportSettings, Metadata
-from dreamfields.render.occupancy import occupied_cells
 from dreamfields.render.framing import frame
+from dreamfields.render.occupancy import occupied_cells
 from dreamfields.scene.cameras import Camera, turntable
 from tests.fields import Ball, BallsField, VolumeField, sphere
 

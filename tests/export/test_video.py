@@ -17,6 +17,7 @@ from dreamfields.export import video
 from dreamfields.export.pictures import view
 from dreamfields.export.settings import ExportSettings
 from dreamfields.export.video import VideoSuffix, encode_video, gif_durations, turntable
+from dreamfields.render import framing
 from dreamfields.render.occupancy import occupied_cells
 from dreamfields.scene.cameras import Camera
 from tests.fields import Ball, BallsField
@@ -164,14 +165,17 @@ def test_frames_that_make_no_video_are_refused() -> None:
 
 
 def test_a_turntable_goes_once_around_from_the_front() -> None:
-    field = BallsField([Ball(0.3, (0.5, 0.0, 0.0))])
+    field = BallsField([Ball(0.3, (0.5, 0.0, 0.0)), Ball(0.3, (0.0, 0.0, 0.5))])
     settings = ExportSettings(video_size=24, video_frames=4, still_samples=32)
+    seen = framing.frame(field)
     frames = turntable(field, settings, occupied_cells(field, 8, 0.05))
     assert [frame.size for frame in frames] == [(24, 24)] * 4
     for quarter, frame in enumerate(frames):
-        expected = view(field, Camera(90.0 * quarter, 20.0), 24, 32, occupied_cells(field, 8, 0.05))
+        expected = view(
+            field, Camera(90.0 * quarter, 20.0, 4.0, seen.fov_deg, seen.target), 24, 32, occupied_cells(field, 8, 0.05)
+        )
         assert np.array_equal(np.asarray(frame), np.asarray(expected))
-    assert not np.array_equal(np.asarray(frames[0]), np.asarray(frames[2]))
+    assert not np.array_equal(np.asarray(frames[0]), np.asarray(frames[1]))
 
 
 def test_rendering_frames_needs_no_gradient() -> None:
