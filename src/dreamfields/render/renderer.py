@@ -1,17 +1,25 @@
 """From cameras and a field to pictures: intersect, sample, query, integrate."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from dreamfields.render import volume
-from dreamfields.render.occupancy import is_occupied, occupied_box
-from dreamfields.render.sampling import bin_edges, midpoints, stratified
+from dreamfields.render import fused, volume
+from dreamfields.render.occupancy import is_occupied
+from dreamfields.render.sampling import bin_edges, find_spans, midpoints, stratified
 from dreamfields.scene.cameras import Camera, rays_of
 from dreamfields.scene.fields.base import AbstractField, Evaluator, Query
-from dreamfields.scene.rays import Rays, intersect_box, intersect_cube
+from dreamfields.scene.rays import Rays
+
+Engine = Literal["auto", "reference"]
+"""How rays are rendered: the fastest way there is, or always `render_rays`, which defines what every way must give."""
+
+_Tracer = Callable[..., Tensor]
+"""`render_rays`, or what equals it, but for its first argument."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,7 @@ def render(
     *,
     occupancy: Tensor | None = None,
     generator: torch.Generator | None = None,
+    engine: Engine = "auto",
 ) -> Rendering:
     """Render a field from several cameras, differentiably with respect to the field.
 
@@ -49,9 +58,10 @@ def render(
         samples: samples a ray inside the scene cube.
         occupancy: cells that may hold density, bool (k, k, k); None samples everywhere.
         generator: source of the jitter within each bin; None samples the middles, without noise.
+        engine: `reference` for the readable definition, where its rounding or its speed is in question.
     """
     rays = rays_of(cameras, size).to(_device_of(field))
-    pixels = render_rays(field.evaluator(), rays, samples, occupancy=occupancy, generator=generator)
+    pixels = _tracer(field, engine)(rays, samples, occupancy=occupancy, generator=generator)
     picture = pixels.reshape(len(cameras), size, size, 5).permute(0, 3, 1, 2)
     return Rendering(picture[:, :3], picture[:, 3:4], picture[:, 4:5])
 
@@ -65,12 +75,13 @@ def render_still(
     *,
     occupancy: Tensor | None = None,
     rays_at_once: int = 16_384,
+    engine: Engine = "auto",
 ) -> Rendering:
     """Render one picture of any size without noise or gradients, a bounded number of rays at a time."""
     rays = camera.rays(size).to(_device_of(field))
-    evaluator = field.evaluator()
+    trace = _tracer(field, engine)
     chunks = [
-        render_rays(evaluator, rays[start : start + rays_at_once], samples, occupancy=occupancy)
+        trace(rays[start : start + rays_at_once], samples, occupancy=occupancy)
         for start in range(0, len(rays), rays_at_once)
     ]
     picture = torch.cat(chunks).reshape(1, size, size, 5).permute(0, 3, 1, 2)
@@ -92,12 +103,11 @@ def render_rays(
     occupied cells are asked of the field; they travel packed, one after another.
     """
     # 1. Intersect, and go on with the rays that hit.
-    near, far = intersect_cube(rays) if occupancy is None else intersect_box(rays, *occupied_box(occupancy))
-    hits = (far > near).nonzero()[:, 0]
-    rays = rays[hits]
+    spans = find_spans(rays, occupancy)
+    rays = spans.rays
 
     # 2. Sample.
-    edges = bin_edges(near[hits], far[hits], samples)
+    edges = bin_edges(spans.near, spans.far, samples)
     lengths = edges[:, 1:] - edges[:, :-1]
     distances = midpoints(edges) if generator is None else stratified(edges, generator)
     points = rays.at(distances)
@@ -117,7 +127,14 @@ def render_rays(
     opacity = volume.opacity_from_weights(weights)
     depth = volume.depth_from_weights(weights, distances)
     seen = torch.cat([colour, opacity[:, None], depth[:, None]], dim=-1)
-    return torch.zeros(len(near), 5, dtype=seen.dtype, device=seen.device).index_copy(0, hits, seen)
+    return spans.put_back(seen)
+
+
+def _tracer(field: AbstractField, engine: Engine) -> _Tracer:
+    """Prepare the present state of a field and return what renders rays of it."""
+    if engine == "auto" and fused.usable(field):
+        return partial(fused.render_rays_fused, field.collapse(), field.settings)
+    return partial(render_rays, field.evaluator())
 
 
 def _device_of(field: AbstractField) -> torch.device:

@@ -1,11 +1,48 @@
-"""Distances along rays at which a field is sampled.
+"""The stretches of rays that are sampled, and the distances along them at which a field is asked.
 
 Notation: near, far (n,) distances at which a ray enters and leaves the cube; edges (n, s+1) of s equal bins between
 them; t (n, s) one distance in each bin; delta (n, s) the lengths of the bins, in scene units.
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
+
+from dreamfields.render.occupancy import occupied_box
+from dreamfields.scene.rays import Rays, intersect_box, intersect_cube
+
+
+@dataclass(frozen=True)
+class Spans:
+    """The stretches inside a box of those m of n rays that hit it."""
+
+    total: int
+    """All rays, n."""
+    hits: Tensor
+    """(m,) which rays hit, in their order."""
+    rays: Rays
+    """The m rays."""
+    near: Tensor
+    """(m,) where they enter."""
+    far: Tensor
+    """(m,) where they leave."""
+
+    def __len__(self) -> int:
+        """Return the number of rays that hit, m."""
+        return len(self.hits)
+
+    def put_back(self, pixels: Tensor) -> Tensor:
+        """Return what the m rays see, (m, c), among all rays, (n, c); those that missed see nothing."""
+        empty = torch.zeros(self.total, pixels.shape[1], dtype=pixels.dtype, device=pixels.device)
+        return empty.index_copy(0, self.hits, pixels)
+
+
+def find_spans(rays: Rays, occupancy: Tensor | None) -> Spans:
+    """Find where rays cross the box around the occupied cells, or without an occupancy the scene cube."""
+    near, far = intersect_cube(rays) if occupancy is None else intersect_box(rays, *occupied_box(occupancy))
+    hits = (far > near).nonzero()[:, 0]
+    return Spans(len(rays), hits, rays[hits], near[hits], far[hits])
 
 
 def bin_edges(near: Tensor, far: Tensor, samples: int) -> Tensor:
@@ -22,6 +59,12 @@ def midpoints(edges: Tensor) -> Tensor:
 def stratified(edges: Tensor, generator: torch.Generator) -> Tensor:
     """Draw one distance uniformly from each bin (NeRF eq. 2): (n, s), unbiased for the integral over the ray."""
     lengths = edges[:, 1:] - edges[:, :-1]
-    # Drawn on the CPU whatever the device, so a seed means the same numbers everywhere.
-    jitter = torch.rand(lengths.shape, generator=generator).to(edges.device)
-    return edges[:, :-1] + lengths * jitter
+    return edges[:, :-1] + lengths * draw_jitter(len(edges), lengths.shape[1], generator).to(edges.device)
+
+
+def draw_jitter(count: int, samples: int, generator: torch.Generator) -> Tensor:
+    """Draw the shares of their bins, in [0, 1), at which the samples of the rays lie: (count, samples).
+
+    Drawn on the CPU whatever the device, so a seed means the same numbers everywhere.
+    """
+    return torch.rand((count, samples), generator=generator)

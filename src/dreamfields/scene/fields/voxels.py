@@ -74,10 +74,18 @@ def collapse(grids: list[Tensor], level_scale: float) -> Tensor:
 
 def interpolate(grid: Tensor, points: Tensor) -> Tensor:
     """Return the trilinear interpolation (n, c) of a grid (c, k, k, k), indexed [z, y, x], at points (n, 3)."""
+    # On a CPU, torch shares out 3-D samples by batch alone: one batch a thread makes use of them all.
+    batches = torch.get_num_threads() if grid.device.type == "cpu" else 1
+    count = -(-len(points) // batches)
+    padded = functional.pad(points, (0, 0, 0, batches * count - len(points)))
     values = functional.grid_sample(
-        grid[None], points[None, None, None], mode="bilinear", padding_mode="border", align_corners=True
+        grid.expand(batches, -1, -1, -1, -1),
+        padded.reshape(batches, 1, 1, count, 3),
+        mode="bilinear",
+        padding_mode="border",
+        align_corners=True,
     )
-    return values[0, :, 0, 0].T
+    return values.movedim(1, -1).reshape(batches * count, grid.shape[0])[: len(points)]
 
 
 def interpolate_levels(grids: list[Tensor], level_scale: float, points: Tensor) -> Tensor:
