@@ -2,6 +2,7 @@
 
 import os
 import resource
+import secrets
 import signal
 import stat
 import subprocess
@@ -144,6 +145,19 @@ def test_a_symlink_is_refused_and_what_it_points_to_is_untouched(target: Path) -
     dangling.symlink_to("nowhere")
     with pytest.raises(StorageError, match="not a regular file"):
         atomic_write(dangling, NEW)
+
+
+@pytest.mark.parametrize("plant", ["symlink", "link"])
+def test_nothing_is_written_through_a_link_at_the_temporary_name(
+    target: Path, plant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = target.with_name("other")
+    other.write_bytes(OLD)
+    monkeypatch.setattr(secrets, "token_hex", lambda _: "known")
+    getattr(os, plant)(other, target.with_name(".state.json.known.tmp"))
+    with pytest.raises(StorageError):
+        atomic_write(target, NEW)
+    assert (target.read_bytes(), other.read_bytes()) == (OLD, OLD)
 
 
 def test_a_folder_and_a_pipe_are_refused(tmp_path: Path) -> None:

@@ -171,6 +171,29 @@ def test_answers_return_to_their_own_ray() -> None:
     assert torch.allclose(pixels[seen, :3], 0.5 + 0.5 * rays.directions[seen], atol=1e-5)
 
 
+def test_lengths_travel_with_their_samples() -> None:
+    def evaluate(query: Query) -> FieldValues:
+        return FieldValues(0.3 / query.lengths, torch.zeros_like(query.points))
+
+    occupancy = torch.rand((4, 4, 4), generator=torch.Generator().manual_seed(0)) < 0.5
+    opacity = render_rays(evaluate, Camera(20.0, 30.0, fov_deg=60.0).rays(8), 10, occupancy=occupancy)[:, 3]
+    # Each occupied sample has the optical depth 0.3, however long it is.
+    counts = -torch.log(1.0 - opacity) / 0.3
+    assert torch.allclose(counts, counts.round(), atol=1e-2)
+    assert len(set(counts.round().tolist())) > 4
+
+
+def test_empty_cells_within_the_box_are_not_asked() -> None:
+    field = FormulaField(lambda points: points.new_ones(len(points)))
+    occupancy = torch.zeros(2, 2, 2, dtype=torch.bool)
+    occupancy[0, 0, 0] = occupancy[1, 1, 1] = True
+    render(field, [Camera(20.0, 30.0)], 8, 20, occupancy=occupancy)
+    (query,) = field.queries
+    signs = query.points.sign()
+    assert set(signs[:, 0].tolist()) == {-1.0, 1.0}
+    assert (signs == signs[:, :1]).all()
+
+
 def test_only_occupied_cells_are_asked() -> None:
     field = FormulaField(lambda points: points.new_ones(len(points)))
     occupancy = torch.zeros(2, 2, 2, dtype=torch.bool)

@@ -86,6 +86,13 @@ def test_a_ray_parallel_to_faces_and_between_them_hits(zero: float) -> None:
     assert meeting(ray((0.9, -0.9, 4.0), (zero, zero, -1.0))) == pytest.approx((3.0, 5.0))
 
 
+@pytest.mark.parametrize("side", [-1.0, 1.0])
+def test_a_ray_in_the_plane_of_a_face_has_finite_distances(side: float) -> None:
+    near, far = meeting(ray((side, 0.0, 4.0), (0.0, 0.0, -1.0)))
+    assert math.isfinite(near)
+    assert far - near == pytest.approx(0.0) or far - near == pytest.approx(2.0)
+
+
 def test_a_ray_from_inside_enters_at_0() -> None:
     assert meeting(ray((0.0, 0.0, 0.25), (0.0, 0.0, -1.0))) == pytest.approx((0.0, 1.25))
     assert meeting(ray((0.0, 0.0, 0.25), (0.0, 0.0, 1.0))) == pytest.approx((0.0, 0.75))
