@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dreamfields.errors import DreamfieldsError
     from dreamfields.evaluate.judge import Judge, Judgement
     from dreamfields.export.mesh import Mesh
-    from dreamfields.optimize.loop import Step, optimize
+    from dreamfields.optimize.loop import Step
     from dreamfields.optimize.settings import Recipe
     from dreamfields.presets import PRESETS
     from dreamfields.render.renderer import Rendering
@@ -38,7 +38,6 @@ __all__ = [
     "__version__",
     "generate",
     "load",
-    "optimize",
     "start",
 ]
 
@@ -56,7 +55,6 @@ _HOMES = {
     "Step": "dreamfields.optimize.loop",
     "generate": "dreamfields.api",
     "load": "dreamfields.api",
-    "optimize": "dreamfields.optimize.loop",
     "start": "dreamfields.api",
 }
 

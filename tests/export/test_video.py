@@ -171,9 +171,8 @@ def test_a_turntable_goes_once_around_from_the_front() -> None:
     frames = turntable(field, settings, occupied_cells(field, 8, 0.05))
     assert [frame.size for frame in frames] == [(24, 24)] * 4
     for quarter, frame in enumerate(frames):
-        expected = view(
-            field, Camera(90.0 * quarter, 20.0, 4.0, seen.fov_deg, seen.target), 24, 32, occupied_cells(field, 8, 0.05)
-        )
+        camera = Camera(90.0 * quarter, 20.0, 4.0, seen.fov_deg, seen.target)
+        expected = view(field, camera, 24, 32, occupied_cells(field, 8, 0.05))
         assert np.array_equal(np.asarray(frame), np.asarray(expected))
     assert not np.array_equal(np.asarray(frames[0]), np.asarray(frames[1]))
 

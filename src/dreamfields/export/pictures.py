@@ -53,7 +53,7 @@ def view(field: AbstractField, camera: Camera, size: int, samples: int, occupanc
 
 
 def contact_sheet(field: AbstractField, settings: ExportSettings, occupancy: Tensor | None = None) -> Image.Image:
-    """Render eight views from around an object, azimuths 0, 45, ... 315 from the top left, each labelled and framed alike.
+    """Render eight views from around an object, azimuths 0, 45, ... 315 from the top left, labelled and framed alike.
 
     Args:
         field: what is there.

@@ -23,7 +23,7 @@ from torch import Tensor
 from dreamfields.errors import UsageError
 from dreamfields.export.pictures import view
 from dreamfields.export.settings import ExportSettings
-from dreamfields.render.framing import frame
+from dreamfields.render import framing
 from dreamfields.scene import cameras
 from dreamfields.scene.fields.base import AbstractField
 
@@ -57,8 +57,8 @@ def turntable(field: AbstractField, settings: ExportSettings, occupancy: Tensor 
         DegenerateError: the field holds values that are not finite.
     """
     size, samples = settings.video_size, settings.still_samples
-    framing = frame(field)
-    views = cameras.turntable(settings.video_frames, fov_deg=framing.fov_deg, target=framing.target)
+    seen = framing.frame(field)
+    views = cameras.turntable(settings.video_frames, fov_deg=seen.fov_deg, target=seen.target)
     return [view(field, camera, size, samples, occupancy) for camera in views]
 
 

@@ -1,7 +1,7 @@
 """The one interface of guidance: sentences and pictures in, unit embeddings in one space out.
 
 Notation: b pictures, n sentences, d dimensions of the joint space. The score of a picture for a sentence is the cosine
-of their embeddings (Dream Fields eq. 2), in [-1, 1].
+of their embeddings (Dream Fields eq. 2), in [-1, 1], unless a guidance says what it puts in its place.
 """
 
 from abc import ABC, abstractmethod
@@ -30,6 +30,10 @@ class AbstractGuidance(nn.Module, ABC):
     def encode_image(self, images: Tensor) -> Tensor:
         """Return unit embeddings (b, d) of pictures (b, 3, image_size, image_size) in [0, 1], differentiably."""
 
+    def score(self, images: Tensor, text_embedding: Tensor) -> Tensor:
+        """Return how well pictures (b, 3, h, w) match one sentence's embedding (d,): (b,), differentiably."""
+        return self.encode_image(images) @ text_embedding
+
 
 @dataclass(frozen=True)
 class Guide:
@@ -38,11 +42,6 @@ class Guide:
     guidance: AbstractGuidance
     weight: float = 1.0
     """Share of this member in the loss."""
-
-
-def cosine_scores(image_embeddings: Tensor, text_embedding: Tensor) -> Tensor:
-    """Return the cosines (b,) of picture embeddings (b, d) with one sentence embedding (d,)."""
-    return image_embeddings @ text_embedding
 
 
 def mean_direction(embeddings: Tensor) -> Tensor:

@@ -4,12 +4,16 @@ After LiT (Zhai et al., CVPR 2022): the image tower is locked, and only what lie
 Nothing is trained here; two classical zero-shot bridges meet in one space.
 
 * `classes`, after ConSE (Norouzi et al., ICLR 2014): a sentence is a distribution q over the 1000 class names, by the
-  similarity of their sentence embeddings; a picture is its centred logits. The cosine of the two rewards the wanted
-  classes over the mean of all, without first having to erase every rival as a log-probability does.
+  similarity of their sentence embeddings; a picture is its centred logits.
 * `features`, after DeViSE (Frome et al., NIPS 2013): ridge regression maps sentence embeddings of the class names to
   the rows of the classifier; a picture is its centred features.
 
-Both are unit vectors, so scaled by 1/sqrt(2) and set side by side they are one, whose cosine is the mean of both.
+As embeddings both are unit vectors; `both` sets them side by side, scaled by 1/sqrt(2), so that its cosine is their
+mean. What guides is a *score*, and there the logits keep their length: the score of `classes` is a tenth of the lead
+that the wanted classes' logits have over the mean of all. A cosine can also be raised by quietening the other classes,
+and a log-probability is raised first by erasing the strongest rival; both spend the early steps on that, and some
+prompts never come back from it (benchmarks/results has the pictures).
+
 It is not CLIP: it knows the 1000 nouns and what lies near them in language, and little of attributes and relations.
 """
 
@@ -30,6 +34,8 @@ from dreamfields.guidance.towers import Tower
 
 _TEMPERATURE = 0.05
 _RIDGE = 1.0
+_LEAD_SCALE = 0.1
+"""Brings the lead of a recognised class, about ten logits, to the size of a cosine."""
 
 
 @final
@@ -57,21 +63,31 @@ class LitGuidance(AbstractGuidance):
         embeddings = self.sentences.encode(sentences)
         classes = class_distribution(embeddings, self.class_sentences, _TEMPERATURE)
         features = (embeddings - self.sentence_mean) @ self.map
-        return self._join(classes - classes.mean(dim=-1, keepdim=True), features)
+        centred = classes - classes.mean(dim=-1, keepdim=True)
+        return self._join(functional.normalize(centred, dim=-1), functional.normalize(features, dim=-1))
 
     def encode_image(self, images: Tensor) -> Tensor:
         """Return unit embeddings (b, d) of pictures (b, 3, h, w) in [0, 1], differentiably."""
+        logits, features = self._look(images)
+        return self._join(functional.normalize(logits, dim=-1), functional.normalize(features, dim=-1))
+
+    def score(self, images: Tensor, text_embedding: Tensor) -> Tensor:
+        """Return (b,): a tenth of the wanted classes' lead in logits, the features' cosine, or the mean of both."""
+        logits, features = self._look(images)
+        return self._join(_LEAD_SCALE * logits, functional.normalize(features, dim=-1)) @ text_embedding
+
+    def _look(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return centred logits (b, 1000) and centred features (b, f) of pictures."""
         features = self.tower.features(images)
         logits = self.tower.logits(features)
-        return self._join(logits - logits.mean(dim=-1, keepdim=True), features - self.tower.feature_mean)
+        return logits - logits.mean(dim=-1, keepdim=True), features - self.tower.feature_mean
 
     def _join(self, classes: Tensor, features: Tensor) -> Tensor:
         if self.bridge == "classes":
-            return functional.normalize(classes, dim=-1)
+            return classes
         if self.bridge == "features":
-            return functional.normalize(features, dim=-1)
-        both = [functional.normalize(part, dim=-1) for part in (classes, features)]
-        return torch.cat(both, dim=-1) / math.sqrt(2.0)
+            return features
+        return torch.cat([classes, features], dim=-1) / math.sqrt(2.0)
 
 
 def embed_class_names(sentences: SentenceEncoder, template: str) -> Tensor:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dreamfields.guidance.base import AbstractGuidance, Guide, cosine_scores, mean_direction
+from dreamfields.guidance.base import AbstractGuidance, Guide, mean_direction
 from dreamfields.guidance.prompts import fill_template
 from dreamfields.optimize import losses
 from dreamfields.optimize.randomness import generator
@@ -55,31 +55,23 @@ def evaluate_objective(
     rendering: Rendering, targets: Sequence[Target], recipe: Recipe, seed: int, step: int, transmittance_target: float
 ) -> Objective:
     """Score a rendering of v views; every draw comes from the seed and the step."""
-    scores = [
-        target.weight * guidance_term(rendering, target.guidance, target.embedding, recipe, seed, step, index)
-        for index, target in enumerate(targets)
+    asked = [step % len(targets)] if recipe.guidance.alternate else list(range(len(targets)))
+    terms = [
+        targets[i].weight * guidance_term(rendering, targets[i], recipe, generator(seed, f"guide {i}", step))
+        for i in asked
     ]
     return Objective(
-        guidance=torch.stack(scores).sum() / sum(target.weight for target in targets),
+        guidance=torch.stack(terms).sum() / sum(targets[i].weight for i in asked),
         transmittance=losses.transmittance_loss(rendering.opacity, transmittance_target),
         total_variation=losses.total_variation(rendering.opacity),
     )
 
 
-def guidance_term(
-    rendering: Rendering,
-    guidance: AbstractGuidance,
-    embedding: Tensor,
-    recipe: Recipe,
-    seed: int,
-    step: int,
-    index: int,
-) -> Tensor:
+def guidance_term(rendering: Rendering, target: Target, recipe: Recipe, draws: torch.Generator) -> Tensor:
     """Return minus one guide's mean score over v k pictures: ()."""
-    draws = generator(seed, f"guide {index}", step)
     pictures = compose(rendering, recipe, draws)
-    varied = augment(pictures, guidance.image_size, recipe.augment, draws)
-    return losses.guidance_loss(cosine_scores(guidance.encode_image(varied), embedding))
+    varied = augment(pictures, target.guidance.image_size, recipe.augment, draws)
+    return losses.guidance_loss(target.guidance.score(varied, target.embedding))
 
 
 def compose(rendering: Rendering, recipe: Recipe, draws: torch.Generator) -> Tensor:

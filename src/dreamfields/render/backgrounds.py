@@ -38,7 +38,7 @@ def fourier_texture(size: int, decay: float, generator: torch.Generator, contras
     amplitude = torch.hypot(rows, columns).clamp(min=1.0) ** -decay
     noise = torch.randn((3, *amplitude.shape, 2), generator=generator)
     texture = torch.fft.irfft2(torch.view_as_complex(noise) * amplitude, s=(size, size))
-    texture = contrast * texture / texture.std(dim=(1, 2), keepdim=True).clamp(min=1e-8)
+    texture = contrast * texture / texture.std(dim=(1, 2), correction=0, keepdim=True).clamp(min=1e-8)
     # The sigmoid's slope of 1/4 at 0 would leave the texture nearly grey; 4 gives it back the contrast asked for.
     return torch.sigmoid(4.0 * rgb_from_decorrelated(texture.permute(1, 2, 0)).permute(2, 0, 1))
 
@@ -51,9 +51,9 @@ def gaussian_blur(images: Tensor, deviation: float) -> Tensor:
     reach = math.ceil(3.0 * deviation)
     if reach == 0:
         return images
-    offsets = torch.arange(-reach, reach + 1, dtype=images.dtype)
-    kernel = torch.exp(-0.5 * (offsets / deviation) ** 2)
-    kernel = kernel / kernel.sum()
+    offsets = torch.arange(-reach, reach + 1, dtype=torch.float64)
+    weights = torch.exp(-0.5 * (offsets / deviation) ** 2)
+    kernel = (weights / weights.sum()).to(images.dtype)
     flat = images.reshape(-1, 1, *images.shape[-2:])
     padded = functional.pad(flat, (reach, reach, reach, reach), mode="replicate")
     rows = functional.conv2d(padded, kernel[None, None, None, :])

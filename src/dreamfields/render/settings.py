@@ -14,8 +14,8 @@ class RenderSettings(Settings):
 
     size: Annotated[int, Range(1, 2048)] = 96
     """Pixels a side of a training view."""
-    samples: Annotated[int, Range(1, 4096)] = 48
-    """Samples a ray between entering and leaving the scene cube; the paper takes 192."""
+    samples: Annotated[int, Range(1, 4096)] = 32
+    """Samples a ray within the box around what is occupied; the paper takes 192 across the whole cube."""
     occupancy_cells: Annotated[int, Range(1, 512)] = 32
     """Cells a side of the grid that says where there is anything to sample."""
     occupancy_every: Annotated[int, Range(1, 100_000)] = 10

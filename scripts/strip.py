@@ -1,0 +1,34 @@
+"""Put two sides of finished runs into one picture: python scripts/strip.py OUT.png RUN [RUN ...]."""
+
+import io
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+import dreamfields
+from dreamfields.export.pictures import view
+from dreamfields.render.framing import frame
+from dreamfields.scene.cameras import Camera
+from dreamfields.storage import atomic_write
+
+SIZE = 192
+AZIMUTHS_DEG = (0.0, 135.0)
+
+
+def main(out: str, *runs: str) -> None:
+    """Write the strip: one column a run, one row a side."""
+    strip = Image.new("RGB", (SIZE * len(runs), SIZE * len(AZIMUTHS_DEG)), "white")
+    for column, path in enumerate(runs):
+        field = dreamfields.load(path).state.field
+        framing = frame(field)
+        for row, azimuth in enumerate(AZIMUTHS_DEG):
+            camera = Camera(azimuth, 20.0, fov_deg=framing.fov_deg, target=framing.target)
+            strip.paste(view(field, camera, SIZE, samples=96), (column * SIZE, row * SIZE))
+    file = io.BytesIO()
+    strip.save(file, "PNG", optimize=True)
+    atomic_write(Path(out), file.getvalue())
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
