@@ -154,6 +154,17 @@ class Run:
             self._state = state
         return self._state
 
+    @property
+    def shaped(self) -> TrainingState:
+        """Return the state of a run that has something to show.
+
+        Raises:
+            UsageError: not one step has been saved.
+        """
+        if self.state.step == 0 and self.state.attempt == 0:
+            raise UsageError(f"{self.path} has nothing to show yet; make it with: dreamfields resume {self.path}")
+        return self.state
+
     def steps(self) -> Generator[Step]:
         """Run the steps that are left, from the newest checkpoint on, yielding each.
 
@@ -166,6 +177,8 @@ class Run:
         """
         with self.directory.locked():
             state = self.state
+            if state.step >= self.config.recipe.optimize.steps:
+                return
             self.directory.trim_metrics(state.attempt, state.step)
             guides = load_guides(self.config.recipe.guidance, state.device)
             targets = make_targets(guides, self.config.recipe.guidance.template, self.config.prompt)
@@ -205,7 +218,7 @@ class Run:
 
     def render(self, camera: Camera, size: int = 512, samples: int = 128) -> Rendering:
         """Render one picture of the field, of any size."""
-        return render_still(self.state.field, camera, size, samples, occupancy=self.state.occupancy)
+        return render_still(self.shaped.field, camera, size, samples, occupancy=self.state.occupancy)
 
     def mesh(self) -> Mesh:
         """Return the object's surface with a colour at each vertex, +Y up and outward faces.
@@ -213,7 +226,7 @@ class Run:
         Raises:
             DegenerateError: the field has no surface.
         """
-        return extract_mesh(self.state.field, self.config.export)
+        return extract_mesh(self.shaped.field, self.config.export)
 
     def export(self, path: str | Path) -> Path:
         """Write the mesh in the format of the path's ending and return the path.
@@ -230,7 +243,7 @@ class Run:
 
     def sheet(self, path: str | Path) -> Path:
         """Write the contact sheet of eight views as PNG and return the path."""
-        image = contact_sheet(self.state.field, self.config.export, self.state.occupancy)
+        image = contact_sheet(self.shaped.field, self.config.export, self.state.occupancy)
         atomic_write(Path(path), png_bytes(image, self.metadata()))
         return Path(path)
 
@@ -239,7 +252,7 @@ class Run:
 
         MP4 needs ffmpeg, which comes with imageio-ffmpeg; without it the video is a GIF, and run.json says why.
         """
-        frames = turntable(self.state.field, self.config.export, self.state.occupancy)
+        frames = turntable(self.shaped.field, self.config.export, self.state.occupancy)
         video = encode_video(frames, self.config.export.video_fps)
         target = Path(path).with_suffix(video.suffix)
         atomic_write(target, video.content)
@@ -255,7 +268,7 @@ class Run:
             judge: a judge loaded before; None loads it.
         """
         right = classes or [nearest_class(self.config.prompt)]
-        return (judge or Judge(self.state.device)).judge(self.state.field, right)
+        return (judge or Judge(self.state.device)).judge(self.shaped.field, right)
 
     def metadata(self) -> dict[str, str | int | float]:
         """Return the facts that travel inside every exported file."""

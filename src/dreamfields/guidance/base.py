@@ -19,8 +19,6 @@ class AbstractGuidance(nn.Module, ABC):
     """Shown to the user and kept with the run."""
     image_size: int
     """Pixels a side of the pictures it looks at."""
-    held_out_for: frozenset[str] = frozenset()
-    """Names of the guidance this model may judge, because it shares no weights with it; empty if it may judge none."""
 
     @abstractmethod
     def encode_text(self, sentences: Sequence[str]) -> Tensor:
