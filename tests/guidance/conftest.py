@@ -1,0 +1,48 @@
+"""The installed weights, loaded once for all tests of guidance."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from dreamfields.guidance.lit import LitGuidance
+from dreamfields.guidance.load import load_guides
+from dreamfields.guidance.settings import Bridge, GuidanceSettings
+
+SIZE = 64
+"""Pixels a side at which the tests look; far fewer than a run's, and enough for laws."""
+
+
+@dataclass(frozen=True)
+class Lit:
+    """The guides of `lit` as a run loads them."""
+
+    guides: tuple[LitGuidance, ...]
+    weights: tuple[float, ...]
+
+    def with_bridge(self, bridge: Bridge) -> LitGuidance:
+        """Return the first guide, with another bridge over the same tower."""
+        first = self.guides[0]
+        return LitGuidance(first.tower, first.sentences, first.class_sentences, bridge, first.image_size)
+
+
+@pytest.fixture(scope="session")
+def lit() -> Lit:
+    settings = GuidanceSettings(name="lit", bridge="both", image_size=SIZE, template="a photo of {}")
+    members = load_guides(settings, torch.device("cpu"))
+    guides = tuple(member.guidance for member in members if isinstance(member.guidance, LitGuidance))
+    assert len(guides) == len(members)
+    return Lit(guides, tuple(member.weight for member in members))
+
+
+@pytest.fixture(scope="session")
+def bridged(lit: Lit) -> Callable[[Bridge], LitGuidance]:
+    made: dict[Bridge, LitGuidance] = {}
+
+    def bridge(name: Bridge) -> LitGuidance:
+        if name not in made:
+            made[name] = lit.with_bridge(name)
+        return made[name]
+
+    return bridge
