@@ -1,9 +1,10 @@
 """The judge: a classifier that never guides looks at views that were never trained on.
 
-EfficientNet-Lite1 shares its training data, but no weights, with the towers that guide. It sees the object from
-elevation 45, eight azimuths, over white, grey and black, framed so that the object fills the picture. The class it
-finds most likely, over the mean of the backgrounds, is its answer for a view. It is a noun judge: it knows 1000
-classes, and does not see whether an object has one face or four; look at the pictures too.
+EfficientNet-Lite1 shares its training data, but no weights, with the towers that guide. It sees the object through
+the paper's test camera (elevation 45, distance 4, field of view 39.6: Dream Fields, appendix) from eight azimuths, over
+white, grey and black. The class it finds most likely, over the mean of the backgrounds, is its answer for a view. It
+is a noun judge: it knows 1000 classes, and does not see whether an object has one face or four; look at the pictures
+too.
 """
 
 from collections.abc import Sequence
@@ -19,13 +20,13 @@ from dreamfields.guidance.classes import class_names
 from dreamfields.guidance.text import SentenceEncoder
 from dreamfields.guidance.towers import Tower
 from dreamfields.guidance.weights import JUDGE_TOWER
-from dreamfields.render.framing import frame
 from dreamfields.render.renderer import render_still
 from dreamfields.scene.cameras import turntable
 from dreamfields.scene.fields.base import AbstractField
 from dreamfields.settings import unknown_name
 
 ELEVATION_DEG = 45.0
+FOV_DEG = 39.6
 VIEWS = 8
 BACKGROUNDS = (1.0, 0.5, 0.0)
 
@@ -90,10 +91,9 @@ class Judge:
             UsageError: a name is not one of the 1000 classes; the nearest is offered.
         """
         right = class_indices(classes)
-        framing = frame(field)
         size = JUDGE_TOWER.native_size
         views = []
-        for camera in turntable(VIEWS, ELEVATION_DEG, framing.fov_deg, framing.target):
+        for camera in turntable(VIEWS, ELEVATION_DEG, FOV_DEG):
             rendering = render_still(field, camera, size, samples)
             pictures = torch.cat([rendering.over(background) for background in BACKGROUNDS])
             views.append(judge_view(self.probabilities(pictures), right, camera.azimuth_deg))
