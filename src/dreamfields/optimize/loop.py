@@ -115,5 +115,7 @@ def _descend(state: TrainingState, loss: torch.Tensor, progress: float) -> None:
     gradients = [parameter.grad for parameter in state.field.parameters() if parameter.grad is not None]
     # Checked before Adam sees it: one NaN in a moment would stay there for ever.
     if not all(bool(torch.isfinite(part).all()) for part in [loss.detach(), *gradients]):
-        raise DegenerateError(f"the loss or its gradient is not finite at step {state.step}; lower --optimize.learning-rate")
+        raise DegenerateError(
+            f"the loss or its gradient is not finite at step {state.step}; lower --optimize.learning-rate"
+        )
     state.optimizer.step()
