@@ -1,0 +1,280 @@
+"""The loop: resuming is as if never stopped, only recipe and seed count, and it reaches what it is after."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from dreamfields.errors import DegenerateError
+from dreamfields.guidance.base import AbstractGuidance
+from dreamfields.guidance.toy import ToyGuidance
+from dreamfields.optimize.collapse import Verdict
+from dreamfields.optimize.loop import Step, optimize, take_step
+from dreamfields.optimize.objective import Target
+from dreamfields.optimize.settings import CollapseSettings, Recipe
+from dreamfields.optimize.state import TrainingState
+from dreamfields.render.renderer import render_still
+from dreamfields.scene.cameras import Camera
+from tests.toys import TINY, advance, fingerprint, new_state, targets_of, with_steps
+
+HALF = 6
+"""Steps to where a run is stopped: between two looks at the occupancy, so that an old one still counts."""
+Saved = tuple[dict[str, Tensor], dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def whole() -> dict[str, str]:
+    """The end of a run that was never stopped."""
+    state = new_state()
+    advance(state, 2 * HALF)
+    assert state.step == 2 * HALF == TINY.optimize.steps
+    return fingerprint(state)
+
+
+@pytest.fixture
+def half() -> Saved:
+    """The tensors and counters of the same run half-way; a copy for each test."""
+    state = new_state()
+    advance(state, HALF)
+    return {name: tensor.clone() for name, tensor in state.tensors().items()}, state.counters()
+
+
+def gone_on(saved: Saved, recipe: Recipe = TINY) -> dict[str, str]:
+    """Restore into a fresh state, go on to the end, and return where it led."""
+    state = new_state(recipe)
+    state.restore(*saved)
+    advance(state, HALF)
+    return fingerprint(state)
+
+
+def test_a_run_that_was_stopped_ends_bit_for_bit_where_the_other_does(half: Saved, whole: dict[str, str]) -> None:
+    assert gone_on(half) == whole
+
+
+def test_it_does_so_from_every_step(whole: dict[str, str]) -> None:
+    state = new_state()
+    for _ in range(2 * HALF):
+        saved = state.tensors(), state.counters()
+        state = new_state()
+        state.restore(*saved)
+        advance(state, 1)
+    assert fingerprint(state) == whole
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "adam.exp_avg.grids.0",
+        "adam.exp_avg.grids.1",
+        "adam.exp_avg_sq.grids.0",
+        "adam.exp_avg_sq.grids.1",
+        "adam.step.grids.0",
+        "adam.step.grids.1",
+        "field.grids.0",
+        "field.grids.1",
+        "occupancy",
+        "watch",
+        "step",
+        "attempt",
+    ],
+)
+def test_dropping_any_part_of_the_state_leads_elsewhere(half: Saved, whole: dict[str, str], part: str) -> None:
+    tensors, counters = half
+    match part:
+        case "watch":
+            counters["watch"] = new_state().counters()["watch"]
+        case "step" | "attempt":
+            counters[part] += 1
+        case "occupancy":
+            assert not tensors[part].all()
+            tensors[part] = torch.ones_like(tensors[part])
+        case _:
+            assert float(tensors[part].abs().sum()) > 0.0
+            tensors[part] = torch.zeros_like(tensors[part])
+    assert gone_on((tensors, counters)) != whole
+
+
+def test_the_parts_above_are_all_there_are(half: Saved) -> None:
+    tensors, counters = half
+    names = {f"adam.{moment}" for moment in ("exp_avg", "exp_avg_sq", "step")} | {"field"}
+    assert tensors.keys() == {"occupancy"} | {f"{name}.grids.{level}" for name in names for level in (0, 1)}
+    assert counters.keys() == {"watch", "step", "attempt"}
+
+
+def test_the_same_seed_ends_in_the_same_bytes_and_another_does_not(whole: dict[str, str]) -> None:
+    again, other = new_state(), new_state(seed=1)
+    for state in (again, other):
+        advance(state, 2 * HALF)
+    assert fingerprint(again) == whole
+    assert fingerprint(other)["field.grids.1"] != whole["field.grids.1"]
+
+
+def test_previews_and_other_draws_never_change_a_run(whole: dict[str, str]) -> None:
+    state = new_state()
+    for index, _ in enumerate(optimize(state, targets_of())):
+        torch.manual_seed(index)
+        torch.rand(7)
+        render_still(state.field, Camera(40.0 * index, 20.0), 8, 8, occupancy=state.occupancy)
+        state.tensors()
+    assert fingerprint(state) == whole
+
+
+def test_steps_count_up_and_say_what_happened() -> None:
+    state = new_state()
+    steps = advance(state, 100)
+    assert [step.index for step in steps] == list(range(1, TINY.optimize.steps + 1))
+    assert {(step.total, step.attempt, step.collapsed) for step in steps} == {(TINY.optimize.steps, 0, None)}
+    for step in steps:
+        assert -1.0 <= step.score <= 1.0
+        assert 0.0 <= step.opacity <= 1.0
+        assert 0.0 <= step.fog <= 1.0
+        assert step.seconds > 0.0
+    assert not advance(state, 1)
+
+
+def test_occupancy_is_looked_at_on_its_steps_only() -> None:
+    state = new_state()
+    seen = [state.occupancy]
+    for _ in optimize(state, targets_of()):
+        seen.append(state.occupancy)
+    renewed = [index for index, (before, after) in enumerate(itertools.pairwise(seen)) if before is not after]
+    assert renewed == list(range(0, TINY.optimize.steps, TINY.render.occupancy_every))
+
+
+def test_the_learning_rate_is_that_of_the_schedule() -> None:
+    state = new_state()
+    rates = []
+    for _ in optimize(state, targets_of()):
+        rates += [group["lr"] for group in state.optimizer.param_groups]
+    settings = TINY.optimize
+    assert rates[0] == settings.learning_rate
+    assert all(later < earlier for earlier, later in itertools.pairwise(rates))
+    assert rates[-1] > settings.final_learning_rate * settings.learning_rate  # The last step is not the end yet.
+
+
+def fails_at_once(**settings: float) -> Recipe:
+    """A recipe by whose settings every attempt collapses at its second step."""
+    plain = CollapseSettings(
+        restarts=2, look_from=0.0, stuck_at=0.0, stuck_gain=-2.0, empty_below=0.0, full_above=1.0, memory=0.9, warm_up=1
+    )
+    return replace(with_steps(5), collapse=replace(plain, **settings))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("settings", "verdict"),
+    [
+        ({"full_above": 0.0}, Verdict.FULL),
+        ({"empty_below": 1.0}, Verdict.EMPTY),
+        ({"stuck_gain": 2.0}, Verdict.STUCK),
+    ],
+)
+def test_a_collapse_is_said_and_restarts_as_often_as_allowed(settings: dict[str, float], verdict: Verdict) -> None:
+    state = new_state(fails_at_once(**settings))
+    steps = advance(state, 100)
+    lost = [(attempt, *one) for attempt in (0, 1) for one in [(1, None), (2, verdict)]]
+    expected = [*lost, *((2, index, None) for index in range(1, 6))]
+    assert [(step.attempt, step.index, step.collapsed) for step in steps] == expected
+    assert (state.attempt, state.step) == (2, 5)
+
+
+def test_who_stops_at_a_collapse_leaves_the_next_attempt_behind_from_a_seed_of_its_own() -> None:
+    state = new_state(fails_at_once(full_above=0.0))
+    first = state.attempt_seed
+    advance(state, 2)
+    fresh = fingerprint(new_state(state.recipe))
+    assert fingerprint(state) == fresh | {"attempt": "1"}
+    assert state.attempt_seed != first
+    resumed = new_state(state.recipe)
+    resumed.restore(state.tensors(), state.counters())
+    for one in (state, resumed):
+        advance(one, 100)
+    assert fingerprint(state) == fingerprint(resumed)
+
+
+def test_attempts_draw_differently() -> None:
+    state = new_state(fails_at_once(full_above=0.0))
+    steps = advance(state, 100)
+    firsts = [step.score for step in steps if step.index == 1]
+    assert len(set(firsts)) == 3
+
+
+def test_without_restarts_a_lost_attempt_goes_on_to_its_end() -> None:
+    steps = advance(new_state(fails_at_once(full_above=0.0, restarts=0)), 100)
+    assert [(step.attempt, step.index, step.collapsed) for step in steps] == [(0, index, None) for index in range(1, 6)]
+
+
+class PoisonedGuidance(AbstractGuidance):
+    """Toy guidance whose gradient, or whose score, is not a number."""
+
+    name = "poisoned"
+
+    def __init__(self, only_the_gradient: bool) -> None:
+        super().__init__()
+        self.toy = ToyGuidance()
+        self.image_size = self.toy.image_size
+        self.only_the_gradient = only_the_gradient
+
+    def encode_text(self, sentences: Sequence[str]) -> Tensor:
+        return self.toy.encode_text(sentences)
+
+    def encode_image(self, images: Tensor) -> Tensor:
+        embeddings = self.toy.encode_image(images)
+        if not self.only_the_gradient:
+            return embeddings * float("nan")
+        spoilt = embeddings.clone()
+        spoilt.register_hook(lambda gradient: gradient * float("nan"))
+        return spoilt
+
+
+@pytest.mark.parametrize("only_the_gradient", [False, True])
+@pytest.mark.parametrize("done", [0, 3])
+def test_a_loss_or_gradient_that_is_not_finite_is_refused_with_the_state_as_it_was(
+    only_the_gradient: bool, done: int
+) -> None:
+    state = new_state()
+    advance(state, done)
+    before = fingerprint(state)
+    poisoned = PoisonedGuidance(only_the_gradient)
+    with pytest.raises(DegenerateError, match=f"not finite at step {done}"):
+        take_step(state, [Target(poisoned, poisoned.encode_text(["red"])[0], 1.0)])
+    assert fingerprint(state) == before
+    advance(state, 2)
+    undisturbed = new_state()
+    advance(undisturbed, done + 2)
+    assert fingerprint(state) == fingerprint(undisturbed)
+
+
+def mean_colour(state: TrainingState) -> tuple[float, float, float]:
+    """Return the colour of the object as it is seen from the front."""
+    rendering = render_still(state.field, Camera(0.0, 20.0), 24, 24)
+    red, green, blue = (rendering.colour.sum(dim=(0, 2, 3)) / rendering.opacity.sum()).tolist()
+    return red, green, blue
+
+
+def averaged(steps: Sequence[Step]) -> float:
+    return sum(step.score for step in steps) / len(steps)
+
+
+@pytest.mark.parametrize(("prompt", "channel"), [("a red ball", 0), ("a green ball", 1), ("a blue ball", 2)])
+def test_a_coloured_ball_becomes_a_ball_of_its_colour(prompt: str, channel: int) -> None:
+    state = new_state(with_steps(30))
+    assert mean_colour(state) == pytest.approx((0.5, 0.5, 0.5), abs=0.01)
+    steps = advance(state, 30, prompt)
+    colour = mean_colour(state)
+    others = [value for index, value in enumerate(colour) if index != channel]
+    assert max(others) < 0.4 < 0.55 < colour[channel]
+    assert averaged(steps[-5:]) > averaged(steps[:5]) + 0.2
+    assert 0.02 < steps[-1].opacity < 0.9
+
+
+def test_the_transmittance_term_makes_room() -> None:
+    opacities = []
+    for weight in (0.0, 5.0):
+        recipe = replace(TINY, losses=replace(TINY.losses, guidance=0.0, total_variation=0.0, transmittance=weight))
+        opacities.append(advance(new_state(with_steps(20, recipe)), 20)[-1].opacity)
+    assert opacities[1] < opacities[0] - 0.05
+    assert opacities[1] > 0.1  # No emptier than asked, but for what is under way.

@@ -1,0 +1,134 @@
+"""The objective: who sees what, on which background, and what it is worth."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from dreamfields.guidance.base import AbstractGuidance, Guide
+from dreamfields.optimize import losses
+from dreamfields.optimize.objective import Objective, compose, evaluate_objective, make_targets
+from dreamfields.optimize.randomness import generator
+from dreamfields.optimize.settings import LossSettings
+from dreamfields.render.renderer import Rendering
+from dreamfields.render.settings import AugmentSettings, BackgroundSettings
+from tests.toys import TINY
+
+STILL = AugmentSettings(
+    scale=(1.0, 1.0), rotation_deg=0.0, shift=0.0, contrast=0.0, brightness=0.0, saturation=(1.0, 1.0), noise=0.0
+)
+
+
+class RecordingGuidance(AbstractGuidance):
+    """Scores the mean of a picture's red, and remembers what it was shown."""
+
+    name = "recording"
+
+    def __init__(self, gain: float = 1.0, image_size: int = 12) -> None:
+        super().__init__()
+        self.image_size = image_size
+        self.gain = gain
+        self.sentences: list[str] = []
+        self.pictures: list[Tensor] = []
+
+    def encode_text(self, sentences: Sequence[str]) -> Tensor:
+        self.sentences += sentences
+        return torch.ones(len(sentences), 1)
+
+    def encode_image(self, images: Tensor) -> Tensor:
+        self.pictures.append(images.detach())
+        return self.gain * images[:, 0].mean(dim=(1, 2))[:, None]
+
+
+def rendering(opacity: float, views: int = 2, size: int = 12) -> Rendering:
+    """Views of one opacity everywhere, the first red and the second black."""
+    alpha = torch.full((views, 1, size, size), opacity)
+    colour = torch.zeros(views, 3, size, size)
+    colour[0, 0] = opacity
+    return Rendering(colour, alpha, 4.0 * alpha)
+
+
+def test_every_view_is_put_on_backgrounds_of_its_own() -> None:
+    recipe = replace(TINY, optimize=replace(TINY.optimize, backgrounds=3))
+    pictures = compose(rendering(0.0), recipe, generator(0, "test"))
+    assert pictures.shape == (6, 3, 12, 12)
+    for index, picture in enumerate(pictures):
+        assert not any(torch.allclose(picture, other, atol=1e-3) for other in pictures[:index])
+
+
+def test_views_keep_their_order_over_all_their_backgrounds() -> None:
+    recipe = replace(TINY, optimize=replace(TINY.optimize, backgrounds=3))
+    pictures = compose(rendering(1.0), recipe, generator(0, "test"))
+    assert pictures[:, 0].mean(dim=(1, 2)).tolist() == pytest.approx([1.0, 0.0] * 3)
+
+
+def test_opacity_decides_between_object_and_background() -> None:
+    # A board of one square is one colour; mixed with a black object, a quarter of it is left.
+    recipe = replace(TINY, backgrounds=BackgroundSettings(0.0, 1.0, 0.0, checkerboard_squares=1, blur=(0.0, 0.0)))
+    clear, dim = (compose(rendering(opacity), recipe, generator(0, "test"))[1] for opacity in (0.0, 0.75))
+    assert torch.allclose(dim, 0.25 * clear)
+
+
+def test_the_prompt_is_put_into_the_template_once_for_every_guide() -> None:
+    guides = [RecordingGuidance(), RecordingGuidance()]
+    targets = make_targets([Guide(guides[0], 0.25), Guide(guides[1], 0.75)], "a photo of {}", "a teapot")
+    assert [guide.sentences for guide in guides] == [["a photo of a teapot"]] * 2
+    assert [(target.guidance, target.weight) for target in targets] == [(guides[0], 0.25), (guides[1], 0.75)]
+    assert all(target.embedding.tolist() == [1.0] for target in targets)
+
+
+def evaluate(guides: Sequence[Guide], seed: int = 0, step: int = 0) -> Objective:
+    recipe = replace(TINY, augment=STILL)
+    return evaluate_objective(rendering(1.0), make_targets(guides, "{}", "x"), recipe, seed, step, 0.5)
+
+
+def test_the_guidance_term_is_minus_the_weighted_mean_of_the_guides_scores() -> None:
+    guides = [Guide(RecordingGuidance(1.0), 1.0), Guide(RecordingGuidance(0.2), 3.0)]
+    # Of two opaque views one is red: the guides' mean scores are 0.5 and 0.1.
+    assert evaluate(guides).guidance.item() == pytest.approx(-(1.0 * 0.5 + 3.0 * 0.1) / 4.0, abs=1e-5)
+
+
+def test_alternating_guides_are_asked_one_a_step_in_turn() -> None:
+    guides = [RecordingGuidance(1.0), RecordingGuidance(0.2)]
+    recipe = replace(TINY, augment=STILL, guidance=replace(TINY.guidance, alternate=True))
+    targets = make_targets([Guide(guides[0], 1.0), Guide(guides[1], 3.0)], "{}", "x")
+    terms = [evaluate_objective(rendering(1.0), targets, recipe, 0, step, 0.5).guidance.item() for step in range(4)]
+    assert terms == pytest.approx([-0.5, -0.1, -0.5, -0.1], abs=1e-5)
+    assert [len(guide.pictures) for guide in guides] == [2, 2]
+
+
+def test_every_guide_sees_pictures_of_its_own_at_its_own_size() -> None:
+    small, large = RecordingGuidance(image_size=12), RecordingGuidance(image_size=20)
+    recipe = replace(TINY, augment=STILL)
+    targets = make_targets([Guide(small), Guide(large), Guide(small)], "{}", "x")
+    evaluate_objective(rendering(0.0), targets, recipe, 0, 0, 0.5)
+    assert [tuple(seen.shape) for seen in (*small.pictures, *large.pictures)] == [(4, 3, 12, 12)] * 2 + [(4, 3, 20, 20)]
+    assert not torch.allclose(small.pictures[0], small.pictures[1], atol=1e-2)
+
+
+def test_seed_and_step_decide_every_draw() -> None:
+    def seen(seed: int, step: int) -> Tensor:
+        guidance = RecordingGuidance()
+        targets = make_targets([Guide(guidance)], "{}", "x")
+        evaluate_objective(rendering(0.5), targets, TINY, seed, step, 0.5)
+        return guidance.pictures[0]
+
+    assert torch.equal(seen(0, 0), seen(0, 0))
+    assert not torch.equal(seen(0, 0), seen(0, 1))
+    assert not torch.equal(seen(0, 0), seen(1, 0))
+
+
+def test_the_other_terms_are_of_the_opacity() -> None:
+    picture = torch.rand(2, 1, 12, 12)
+    views = Rendering(torch.zeros(2, 3, 12, 12), picture, picture)
+    objective = evaluate_objective(views, make_targets([Guide(RecordingGuidance())], "{}", "x"), TINY, 0, 0, 0.3)
+    assert torch.equal(objective.transmittance, losses.transmittance_loss(picture, 0.3))
+    assert torch.equal(objective.total_variation, losses.total_variation(picture))
+
+
+def test_the_total_weighs_each_term() -> None:
+    objective = Objective(torch.tensor(1.0), torch.tensor(10.0), torch.tensor(100.0))
+    settings = LossSettings(guidance=2.0, transmittance=3.0, total_variation=4.0)
+    assert objective.total(settings).item() == pytest.approx(432.0)
