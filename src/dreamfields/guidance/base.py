@@ -20,13 +20,18 @@ class AbstractGuidance(nn.Module, ABC):
     image_size: int
     """Pixels a side of the pictures it looks at."""
 
+    @property
+    def image_sizes(self) -> tuple[int, ...]:
+        """Return the sizes it may be shown pictures at; each step draws one. By default `image_size` alone."""
+        return (self.image_size,)
+
     @abstractmethod
     def encode_text(self, sentences: Sequence[str]) -> Tensor:
         """Return unit embeddings (n, d) of n sentences."""
 
     @abstractmethod
     def encode_image(self, images: Tensor) -> Tensor:
-        """Return unit embeddings (b, d) of pictures (b, 3, image_size, image_size) in [0, 1], differentiably."""
+        """Return unit embeddings (b, d) of pictures (b, 3, h, w) in [0, 1], differentiably."""
 
     def score(self, images: Tensor, text_embedding: Tensor) -> Tensor:
         """Return how well pictures (b, 3, h, w) match one sentence's embedding (d,): (b,), differentiably."""

@@ -43,7 +43,13 @@ class LitGuidance(AbstractGuidance):
     """One image tower bridged to sentences."""
 
     def __init__(
-        self, tower: Tower, sentences: SentenceEncoder, classes: Tensor, bridge: Bridge, image_size: int
+        self,
+        tower: Tower,
+        sentences: SentenceEncoder,
+        classes: Tensor,
+        bridge: Bridge,
+        image_size: int,
+        size_jitter: float = 0.0,
     ) -> None:
         """Tie a tower to a sentence encoder by the embeddings (1000, e) of its classes' names."""
         super().__init__()
@@ -52,11 +58,23 @@ class LitGuidance(AbstractGuidance):
         self.bridge = bridge
         self.name = f"lit-{tower.source.name}"
         self.image_size = image_size
+        self.size_jitter = size_jitter
         mean = classes.mean(dim=0)
         rows = functional.normalize(tower.class_weight - tower.class_weight.mean(dim=0), dim=-1)
         self.class_sentences = nn.Buffer(classes)
         self.sentence_mean = nn.Buffer(mean)
         self.map = nn.Buffer(ridge_regression(classes - mean, rows, _RIDGE))
+
+    @property
+    def image_sizes(self) -> tuple[int, ...]:
+        """Return the multiples of 16 pixels within the jitter around `image_size`.
+
+        What convinces a convolutional tower at one size alone is an artefact of that size: a judge at another size
+        named objects made at 160 pixels far more often when it looked at 160 pixels too.
+        """
+        reach = self.size_jitter * self.image_size
+        near = range(16, 2 * self.image_size + 1, 16)
+        return tuple(size for size in near if abs(size - self.image_size) <= reach) or (self.image_size,)
 
     def encode_text(self, sentences: Sequence[str]) -> Tensor:
         """Return unit embeddings (n, d) of n sentences."""

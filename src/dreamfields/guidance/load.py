@@ -31,6 +31,8 @@ def _load_lit(settings: GuidanceSettings, device: torch.device) -> list[Guide]:
     classes = embed_class_names(sentences, settings.template)
     guides = []
     for source in GUIDING_TOWERS:
-        member = LitGuidance(Tower(source), sentences, classes, settings.bridge, settings.image_size)
+        member = LitGuidance(
+            Tower(source), sentences, classes, settings.bridge, settings.image_size, settings.size_jitter
+        )
         guides.append(Guide(member.to(device), weight=0.5))
     return guides

@@ -17,8 +17,10 @@ class GuidanceSettings(Settings):
     """`lit`: locked image towers bridged to MiniLM, from installed packages. `toy`: weightless colours, for tests."""
     bridge: Bridge = "classes"
     """How `lit` ties text to pictures: `classes` (as ConSE), `features` (as DeViSE), or the mean of both scores."""
-    image_size: Annotated[int, Range(32, 512)] = 160
+    image_size: Annotated[int, Range(32, 512)] = 176
     """Pixels a side at which the towers look; they were trained at 224 and 260, but half the area is half the time."""
+    size_jitter: Annotated[float, Range(0.0, 0.9)] = 0.3
+    """Largest change of that size, either way, as a share of it; `lit` looks at another size each step."""
     alternate: bool = True
     """Ask one tower a step, in turn, instead of all of them: twice the steps in the same time."""
     template: str = "a photo of {}"

@@ -70,8 +70,14 @@ def evaluate_objective(
 def guidance_term(rendering: Rendering, target: Target, recipe: Recipe, draws: torch.Generator) -> Tensor:
     """Return minus one guide's mean score over v k pictures: ()."""
     pictures = compose(rendering, recipe, draws)
-    varied = augment(pictures, target.guidance.image_size, recipe.augment, draws)
+    varied = augment(pictures, draw_size(target.guidance, draws), recipe.augment, draws)
     return losses.guidance_loss(target.guidance.score(varied, target.embedding))
+
+
+def draw_size(guidance: AbstractGuidance, draws: torch.Generator) -> int:
+    """Draw one of the sizes at which a guidance may be shown pictures."""
+    sizes = guidance.image_sizes
+    return sizes[int(torch.randint(len(sizes), (), generator=draws))]
 
 
 def compose(rendering: Rendering, recipe: Recipe, draws: torch.Generator) -> Tensor:

@@ -14,7 +14,7 @@ class CameraSettings(Settings):
 
     azimuth_deg: Annotated[Degrees, Range(-360.0, 360.0)] = (0.0, 360.0)
     """Lowest and highest azimuth in degrees; the paper draws from the full circle (sec. 3.2)."""
-    elevation_deg: Annotated[Degrees, Range(-89.0, 89.0)] = (-10.0, 45.0)
+    elevation_deg: Annotated[Degrees, Range(-89.0, 89.0)] = (-10.0, 60.0)
     """Lowest and highest elevation above the horizon in degrees; the paper keeps 30. Some views from below keep the
     guidance from painting a piece of landscape under the object, which hides it from there."""
     fov_deg: Annotated[Degrees, Range(1.0, 120.0)] = (28.0, 40.0)
