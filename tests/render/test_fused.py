@@ -9,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from dreamfields.render import fused
 from dreamfields.render.fused import render_rays_fused
 from dreamfields.render.renderer import Engine, render_rays
 from dreamfields.scene.cameras import Camera
@@ -46,9 +47,8 @@ def look(
     if engine == "reference":
         pixels = render_rays(field.evaluator(), rays, samples, occupancy=occupancy, generator=generator)
     else:
-        pixels = render_rays_fused(
-            field.collapse(), field.settings, rays, samples, occupancy=occupancy, generator=generator
-        )
+        nodes = fused.collapse(field)
+        pixels = render_rays_fused(nodes, field.settings, rays, samples, occupancy=occupancy, generator=generator)
     pull = torch.randn(pixels.shape, generator=torch.Generator().manual_seed(1))
     gradients = torch.autograd.grad((pixels * pull).sum(), list(field.grids))
     return Seen(pixels.detach(), list(gradients))

@@ -1,8 +1,8 @@
 """The voxel field's rendering as compiled loops over plain arrays: the clauses of `renderer.render_rays`, ray by ray.
 
-One pass over a ray keeps every sample in the fastest memory, asks only occupied cells and stops where no light is
-left, which the reference cannot. Nothing here knows torch; `fused` makes a differentiable function of it. The loops
-run without the interpreter's lock, in any number of threads of the caller's: a thread writes only to what it is given.
+One pass over a ray keeps its samples in the fastest memory, asks only occupied cells and stops where no light is left.
+Nothing here knows torch; `fused` makes a differentiable function of it. The loops run without the interpreter's lock in
+as many threads as the caller likes, and write only to what they are given.
 
 Notation, as in `volume` and `fields.voxels`: t distances, delta lengths, sigma densities, c colours, w weights, T light
 that is left; v the 4 grid values at a sample; per ray out = sum_i w_i q_i with q = (c, 1, t), and g = dL/d out. Then,
@@ -10,21 +10,21 @@ with e_i = exp(-sigma_i delta_i),
 
     dL/d sigma_i = delta_i (T_i e_i g.q_i - sum_{j>i} w_j g.q_j),    dL/d c_i = w_i g_c.
 
-The samples of a ray lie in blocks of `BLOCK`; a block is a run of rows of `BLOCK` numbers, one row a quantity, so that
-the loops over a block become vector instructions. All numbers are float32, constants too: one float64 would drag its
-whole expression along. Everything compiled is in this one file, as the cache on disk looks at no other.
+The samples of a ray lie in blocks: a row of `WIDTH` numbers for each quantity, so that loops over a block become vector
+instructions. All numbers are float32, constants too: one float64 would drag its whole expression along.
 """
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
-Function = TypeVar("Function", bound=Callable[..., Any])
+from dreamfields.render.compiled import Floats, Integers, compiled
 
 
 class Scene(NamedTuple):
@@ -34,14 +34,16 @@ class Scene(NamedTuple):
     """((n+1)^3 * 4,) grid values, from slow to fast: z, y, x, channel."""
     side: int
     """Nodes a side, n + 1."""
-    occupancy: NDArray[np.bool_]
-    """(k, k, k) cells that may hold density, indexed [z, y, x]."""
+    occupancy: NDArray[np.uint8]
+    """(k^3,) 1 for cells that may hold density, from slow to fast: z, y, x."""
+    occupancy_side: int
+    """Cells a side, k."""
     density_scale: np.float32
     density_gain: np.float32
     blob_strength: np.float32
     blob_offset: np.float32
-    mix: Floats
-    """(9,) k C, row by row: colour pre-activations from decorrelated values."""
+    mix: tuple[np.float32, ...]
+    """9 numbers: k C, row by row."""
 
 
 class Bundle(NamedTuple):
@@ -61,47 +63,22 @@ class Bundle(NamedTuple):
     """(m, s) shares of a bin; (0, s) for the middles."""
 
 
-class Part(NamedTuple):
-    """The rays that one thread takes: every `step`-th run of `RUN` rays from number `first` on.
-
-    Runs keep neighbours together, whose samples share cells; taking turns gives all threads much the same work.
-    """
-
-    first: int
-    step: int
-
-
 RUN = 32
-BLOCK = 16
+"""Rays in a row that one part takes before the next has its turn: neighbours share cells, and turns share the work."""
+WIDTH = 16
+"""Samples in a block."""
 
-# The rows of a block.
-DISTANCE, LENGTH, X, Y, Z, VALUE = 0, 1, 2, 3, 4, 5
-DENSITY, SLOPE, COLOUR = 9, 10, 11
-WEIGHT, PASSED = 14, 15
-BLOCK_SIZE = 16 * BLOCK
+# Where the rows of a block begin; VALUE and COLOUR are 4 and 3 rows. Once it is known, where a sample lies between its
+# nodes takes the place of where it lies in the world.
+DISTANCE, LENGTH, X, Y, Z, VALUE, DENSITY, SLOPE, COLOUR, WEIGHT, PASSED, BLOCK = (
+    row * WIDTH for row in (0, 1, 2, 3, 4, 5, 9, 10, 11, 14, 15, 16)
+)
+RADIUS = DENSITY  # Until the density is known.
 
 ZERO, HALF, ONE, TWO = np.float32(0.0), np.float32(0.5), np.float32(1.0), np.float32(2.0)
 
 DARK = np.float32(2.0**-23)
-"""Light below which a ray stops: all that is behind changes an opacity of 1 by less than its last bit."""
-
-
-def compiled(fuse: bool = True) -> Callable[[Function], Function]:
-    """Compile a function and keep the code on disk.
-
-    Products and sums may be fused, which rounds once instead of twice; nothing else is left to the compiler, so that
-    infinities and NaN behave as they do in torch. Without `fuse` the result has the very bits of torch's.
-    """
-    fastmath: bool | set[str] = {"contract"} if fuse else False
-
-    def decorate(function: Function) -> Function:
-        try:
-            keep = njit(nogil=True, error_model="numpy", fastmath=fastmath, cache=True)
-            return cast(Function, keep(function))
-        except RuntimeError:  # There is no folder to keep it in.
-            return cast(Function, njit(nogil=True, error_model="numpy", fastmath=fastmath)(function))
-
-    return decorate
+"""Light at which a ray stops: all that is behind changes an opacity of 1 by no more than its last bit."""
 
 
 # --- 1. Intersect: done by the caller, as it is for the reference. ---
@@ -111,54 +88,38 @@ def compiled(fuse: bool = True) -> Callable[[Function], Function]:
 
 
 @compiled(fuse=False)
-def place(bundle: Bundle, ray: int, index: int) -> tuple[np.float32, np.float32]:
-    """Return t and delta of one sample, to the bit as `sampling` has them: another cell would be another picture."""
-    near, far = np.float32(bundle.near[ray]), np.float32(bundle.far[ray])
-    start = near + (far - near) * bundle.fractions[index]
-    end = near + (far - near) * bundle.fractions[index + 1]
-    length = end - start
-    if len(bundle.jitter) == 0:
-        return HALF * (start + end), length
-    return start + length * bundle.jitter[ray, index], length
+def cell_of(coordinate: np.float32, cells: np.float32) -> np.int32:
+    """Return the index of the cell along one axis, as `occupancy.is_occupied` does; NaN is in cell 0."""
+    position = (coordinate + ONE) * (HALF * cells)
+    position = position if position > ZERO else ZERO
+    return np.int32(position if position < cells - ONE else cells - ONE)
 
 
 @compiled(fuse=False)
-def locate(bundle: Bundle, ray: int, distance: np.float32, axis: int) -> np.float32:
-    """Return one coordinate of o + t d, to the bit as `Rays.at` has it."""
-    coordinate: np.float32 = bundle.origins[ray, axis] + bundle.directions[ray, axis] * distance
-    return coordinate
-
-
-@compiled(fuse=False)
-def cell_of(coordinate: np.float32, cells: int) -> int:
-    """Return the index of the cell along one axis, as `occupancy.is_occupied` does; safe for NaN."""
-    position = (coordinate + ONE) * (HALF * np.float32(cells))
-    if not position > ZERO:
-        return 0
-    return int(min(position, np.float32(cells - 1)))
-
-
-@compiled()
 def sample(scene: Scene, bundle: Bundle, ray: int, index: int, block: Floats) -> tuple[int, int]:
-    """Fill a block with the samples in occupied cells from number `index` on.
+    """Fill a block with a ray's samples in occupied cells, from its sample `index` on.
 
+    Where they lie is computed to the bit as `sampling` and `Rays.at` do: another cell would be another picture.
     Returns the number of samples in the block, and that of the first sample not yet looked at.
     """
-    cells, samples = scene.occupancy.shape[0], len(bundle.fractions) - 1
-    count = 0
-    while index < samples and count < BLOCK:
-        distance, length = place(bundle, ray, index)
-        x = locate(bundle, ray, distance, 0)
-        y = locate(bundle, ray, distance, 1)
-        z = locate(bundle, ray, distance, 2)
+    fractions, jitter, side = bundle.fractions, bundle.jitter, scene.occupancy_side
+    cells = np.float32(side)
+    near, length = bundle.near[ray], bundle.far[ray] - bundle.near[ray]
+    x0, y0, z0 = bundle.origins[ray, 0], bundle.origins[ray, 1], bundle.origins[ray, 2]
+    x1, y1, z1 = bundle.directions[ray, 0], bundle.directions[ray, 1], bundle.directions[ray, 2]
+    count, samples, middles = 0, len(fractions) - 1, len(jitter) == 0
+    while index < samples and count < WIDTH:
+        start, end = near + length * fractions[index], near + length * fractions[index + 1]
+        t = HALF * (start + end) if middles else start + (end - start) * jitter[ray, index]
+        x, y, z = x0 + x1 * t, y0 + y1 * t, z0 + z1 * t
+        # Written in any case; the next sample takes the place of one that does not count.
+        block[DISTANCE + count] = t
+        block[LENGTH + count] = end - start
+        block[X + count] = x
+        block[Y + count] = y
+        block[Z + count] = z
+        count += scene.occupancy[(cell_of(z, cells) * side + cell_of(y, cells)) * side + cell_of(x, cells)]
         index += 1
-        if scene.occupancy[cell_of(z, cells), cell_of(y, cells), cell_of(x, cells)]:
-            block[DISTANCE * BLOCK + count] = distance
-            block[LENGTH * BLOCK + count] = length
-            block[X * BLOCK + count] = x
-            block[Y * BLOCK + count] = y
-            block[Z * BLOCK + count] = z
-            count += 1
     return count, index
 
 
@@ -166,39 +127,73 @@ def sample(scene: Scene, bundle: Bundle, ray: int, index: int, block: Floats) ->
 
 
 @compiled()
-def lattice(coordinate: np.float32, side: int) -> tuple[int, np.float32]:
-    """Return the lower node along one axis and how far beyond it, in [0, 1], a coordinate lies; safe for NaN."""
-    position = (coordinate + ONE) * HALF * np.float32(side - 1)
-    if not position > ZERO:
-        return 0, ZERO
-    low = int(min(position, np.float32(side - 2)))
-    return low, min(position - np.float32(low), ONE)
+def lattice(coordinate: np.float32, cells: np.float32) -> tuple[np.float32, np.float32]:
+    """Return the lower node along one axis and how far beyond it, in [0, 1], a coordinate lies; NaN is at node 0."""
+    position = (coordinate + ONE) * HALF * cells
+    position = position if position > ZERO else ZERO
+    position = position if position < cells else cells
+    low = np.float32(np.int32(position if position < cells - ONE else cells - ONE))
+    return low, position - low
 
 
 @compiled()
-def corners(scene: Scene, block: Floats, k: int) -> tuple[int, np.float32, np.float32, np.float32]:
-    """Return where a sample's lowest node starts in `nodes`, and the sample's shares in x, y and z."""
-    x, right = lattice(block[X * BLOCK + k], scene.side)
-    y, up = lattice(block[Y * BLOCK + k], scene.side)
-    z, front = lattice(block[Z * BLOCK + k], scene.side)
-    return 4 * ((z * scene.side + y) * scene.side + x), right, up, front
+def locate(side: int, block: Floats, starts: Integers, width: int) -> None:
+    """Write where each sample's lowest node starts in the grid and its shares in x, y and z, in place of x, y and z."""
+    cells = np.float32(side - 1)
+    for k in range(width):
+        x, y, z = block[X + k], block[Y + k], block[Z + k]
+        block[RADIUS + k] = np.sqrt(x * x + y * y + z * z)
+        x, block[X + k] = lattice(x, cells)
+        y, block[Y + k] = lattice(y, cells)
+        z, block[Z + k] = lattice(z, cells)
+        starts[k] = 4 * ((np.int64(z) * side + np.int64(y)) * side + np.int64(x))
+
+
+def _add_pair(typing: Any, target: Any, i: Any, source: Any, j: Any, share: Any) -> Any:
+    """Say what `add_pair` is made of."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: list[ir.Value]) -> ir.Value:
+        def point(array: int, index: int) -> ir.Value:
+            data = context.make_array(signature.args[array])(context, builder, arguments[array]).data
+            return builder.bitcast(builder.gep(data, [arguments[index]]), vector.as_pointer())
+
+        vector = ir.VectorType(ir.FloatType(), 8)
+        factor = ir.Constant(vector, ir.Undefined)
+        for lane in range(8):
+            factor = builder.insert_element(factor, arguments[4], ir.IntType(32)(lane))
+        product = builder.fmul(builder.load(point(2, 3), align=4), factor, flags=("contract",))
+        total = builder.fadd(builder.load(point(0, 1), align=4), product, flags=("contract",))
+        builder.store(total, point(0, 1), align=4)
+        return context.get_dummy_value()
+
+    return types.void(target, types.intp, source, types.intp, types.float32), generate
+
+
+add_pair = cast(Callable[[Floats, int, Floats, int, np.float32], None], intrinsic(_add_pair))
+"""Do target[i : i + 8] += share * source[j : j + 8], for (target, i, source, j, share).
+
+These are two nodes that are neighbours in x, with 4 channels each. The compiler does not find by itself that one vector
+instruction does it.
+"""
 
 
 @compiled()
-def interpolate(scene: Scene, block: Floats, count: int) -> None:
-    """Write the trilinear values of each sample: 8 nodes in 4 pairs that are neighbours in x."""
-    nodes, row, layer = scene.nodes, 4 * scene.side, 4 * scene.side * scene.side
+def interpolate(scene: Scene, block: Floats, starts: Integers, pairs: Floats, count: int) -> None:
+    """Write the trilinear values of each sample: of its 4 pairs of nodes to one pair, and to one node."""
+    row, layer = 4 * scene.side, 4 * scene.side * scene.side
+    pairs[:] = ZERO
     for k in range(count):
-        start, right, up, front = corners(scene, block, k)
+        up, front = block[Y + k], block[Z + k]
+        down, back = ONE - up, ONE - front
+        add_pair(pairs, 8 * k, scene.nodes, starts[k], down * back)
+        add_pair(pairs, 8 * k, scene.nodes, starts[k] + row, up * back)
+        add_pair(pairs, 8 * k, scene.nodes, starts[k] + layer, down * front)
+        add_pair(pairs, 8 * k, scene.nodes, starts[k] + layer + row, up * front)
+    for k in range(count):
+        right = block[X + k]
         for channel in range(4):
-            i = start + channel
-            low = (ONE - right) * nodes[i] + right * nodes[i + 4]
-            high = (ONE - right) * nodes[i + row] + right * nodes[i + row + 4]
-            back = (ONE - up) * low + up * high
-            i += layer
-            low = (ONE - right) * nodes[i] + right * nodes[i + 4]
-            high = (ONE - right) * nodes[i + row] + right * nodes[i + row + 4]
-            block[(VALUE + channel) * BLOCK + k] = (ONE - front) * back + front * ((ONE - up) * low + up * high)
+            low, high = pairs[8 * k + channel], pairs[8 * k + 4 + channel]
+            block[VALUE + channel * WIDTH + k] = (ONE - right) * low + right * high
 
 
 LOG2_E = np.float32(1.0 / math.log(2.0))
@@ -226,31 +221,6 @@ def split_exp(x: np.float32) -> tuple[np.float32, np.float32]:
 
 
 @compiled()
-def decode(scene: Scene, block: Floats, count: int) -> None:
-    """Write sigma, d sigma / d v_0 and c of each sample.
-
-    With u = exp(-|p|): softplus(p) = max(p, 0) + log(1 + u), its slope is 1 / (1 + u) or u / (1 + u), and log(1 + u)
-    = 2 artanh(s) with s = u / (2 + u) <= 1/3, a series of few terms.
-    """
-    mix = scene.mix
-    for k in range(count):
-        x, y, z = block[X * BLOCK + k], block[Y * BLOCK + k], block[Z * BLOCK + k]
-        blob = scene.blob_strength * (ONE - TWO * np.sqrt(x * x + y * y + z * z)) + scene.blob_offset
-        p = scene.density_gain * block[VALUE * BLOCK + k] + blob
-        scale, part = split_exp(-abs(p))
-        u = scale + scale * part
-        s = u / (TWO + u)
-        q = s * s
-        log = TWO * s * (ONE + q * (A3 + q * (A5 + q * (A7 + q * (A9 + q * (A11 + q * A13))))))
-        block[DENSITY * BLOCK + k] = scene.density_scale * ((ZERO if p < ZERO else p) + log)
-        block[SLOPE * BLOCK + k] = scene.density_scale * scene.density_gain * (u if p < ZERO else ONE) / (ONE + u)
-        a, b, c = block[(VALUE + 1) * BLOCK + k], block[(VALUE + 2) * BLOCK + k], block[(VALUE + 3) * BLOCK + k]
-        block[COLOUR * BLOCK + k] = sigmoid(mix[0] * a + mix[1] * b + mix[2] * c)
-        block[(COLOUR + 1) * BLOCK + k] = sigmoid(mix[3] * a + mix[4] * b + mix[5] * c)
-        block[(COLOUR + 2) * BLOCK + k] = sigmoid(mix[6] * a + mix[7] * b + mix[8] * c)
-
-
-@compiled()
 def sigmoid(p: np.float32) -> np.float32:
     """Return 1 / (1 + exp(-p)) without overflow."""
     scale, part = split_exp(-abs(p))
@@ -258,63 +228,108 @@ def sigmoid(p: np.float32) -> np.float32:
     return (u if p < ZERO else ONE) / (ONE + u)
 
 
+@compiled()
+def decode(scene: Scene, block: Floats, width: int) -> None:
+    """Write sigma, d sigma / d v_0 and c of each sample.
+
+    With u = exp(-|p|): softplus(p) = max(p, 0) + log(1 + u), its slope is 1 / (1 + u) or u / (1 + u), and log(1 + u)
+    = 2 artanh(s) with s = u / (2 + u) <= 1/3, a series of few terms.
+    """
+    mix, scale, gain = scene.mix, scene.density_scale, scene.density_gain
+    for k in range(width):
+        p = gain * block[VALUE + k] + (scene.blob_strength * (ONE - TWO * block[RADIUS + k]) + scene.blob_offset)
+        power, part = split_exp(-abs(p))
+        u = power + power * part
+        s = u / (TWO + u)
+        q = s * s
+        log = TWO * s * (ONE + q * (A3 + q * (A5 + q * (A7 + q * (A9 + q * (A11 + q * A13))))))
+        block[DENSITY + k] = scale * ((ZERO if p < ZERO else p) + log)
+        block[SLOPE + k] = scale * gain * (u if p < ZERO else ONE) / (ONE + u)
+        a, b, c = block[VALUE + WIDTH + k], block[VALUE + 2 * WIDTH + k], block[VALUE + 3 * WIDTH + k]
+        block[COLOUR + k] = sigmoid(mix[0] * a + mix[1] * b + mix[2] * c)
+        block[COLOUR + WIDTH + k] = sigmoid(mix[3] * a + mix[4] * b + mix[5] * c)
+        block[COLOUR + 2 * WIDTH + k] = sigmoid(mix[6] * a + mix[7] * b + mix[8] * c)
+
+
 # --- 4. Integrate ---
 
 
 @compiled()
-def weigh(block: Floats, count: int, light: np.float32) -> np.float32:
+def weigh(block: Floats, count: int, width: int, light: np.float32) -> np.float32:
     """Write w = T alpha and the light that passes, T e, for each sample; return the light behind the last."""
+    for k in range(width):
+        scale, part = split_exp(-block[DENSITY + k] * block[LENGTH + k])
+        block[WEIGHT + k] = (ONE - scale) - scale * part
+        block[PASSED + k] = scale + scale * part
     for k in range(count):
-        scale, part = split_exp(-block[DENSITY * BLOCK + k] * block[LENGTH * BLOCK + k])
-        block[WEIGHT * BLOCK + k] = (ONE - scale) - scale * part
-        block[PASSED * BLOCK + k] = scale + scale * part
-    for k in range(count):
-        block[WEIGHT * BLOCK + k] *= light
-        light *= block[PASSED * BLOCK + k]
-        block[PASSED * BLOCK + k] = light
+        block[WEIGHT + k] *= light
+        light *= block[PASSED + k]
+        block[PASSED + k] = light
     return light
 
 
+class Room(NamedTuple):
+    """Room for the samples of one ray."""
+
+    blocks: Floats
+    """(b, BLOCK)"""
+    counts: Integers
+    """(b,) samples in each block."""
+    starts: Integers
+    """(b, WIDTH) where in the grid the lowest node of each sample starts."""
+    pairs: Floats
+    """(WIDTH * 8,)"""
+
+
 @compiled()
-def march(scene: Scene, bundle: Bundle, ray: int, blocks: Floats, counts: NDArray[np.int64]) -> int:
-    """Fill blocks with the samples of a ray up to where no light is left; return their number."""
-    samples = len(bundle.fractions) - 1
+def make_room(samples: int) -> Room:
+    """Return room for any ray of so many samples."""
+    blocks = samples // WIDTH + 1
+    return Room(
+        np.zeros((blocks, BLOCK), np.float32),
+        np.zeros(blocks, np.int64),
+        np.zeros((blocks, WIDTH), np.int64),
+        np.zeros(WIDTH * 8, np.float32),
+    )
+
+
+@compiled()
+def march(scene: Scene, bundle: Bundle, ray: int, room: Room) -> int:
+    """Fill blocks with the samples of a ray up to where no light is left; return their number.
+
+    Work on whole rows goes on to their ends, beyond the samples that there are: a vector instruction costs the same.
+    """
     index, used, light = 0, 0, ONE
-    while index < samples and not light < DARK:
-        block = blocks[used * BLOCK_SIZE : (used + 1) * BLOCK_SIZE]
+    samples, width = len(bundle.fractions) - 1, room.starts.shape[1]
+    while index < samples and not light <= DARK:
+        block, starts = room.blocks[used], room.starts[used]
         count, index = sample(scene, bundle, ray, index, block)
-        interpolate(scene, block, count)
-        decode(scene, block, count)
-        light = weigh(block, count, light)
-        counts[used] = count
-        used += 1
+        if count > 0:
+            locate(scene.side, block, starts, width)
+            interpolate(scene, block, starts, room.pairs, count)
+            decode(scene, block, width)
+            light = weigh(block, count, width, light)
+            room.counts[used] = count
+            used += 1
     return used
 
 
 @compiled()
-def scratch(bundle: Bundle) -> tuple[Floats, NDArray[np.int64]]:
-    """Return room for the blocks of one ray, and for how many samples each holds."""
-    blocks = (len(bundle.fractions) + BLOCK) // BLOCK
-    return np.zeros(blocks * BLOCK_SIZE, np.float32), np.zeros(blocks, np.int64)
-
-
-@compiled()
-def integrate(scene: Scene, bundle: Bundle, part: Part, out: Floats) -> None:
-    """Write colour, opacity and depth of this part's rays into out (m, 5)."""
-    blocks, counts = scratch(bundle)
-    rays = len(bundle.near)
-    for start in range(part.first * RUN, rays, part.step * RUN):
+def integrate(scene: Scene, bundle: Bundle, out: Floats, part: int, parts: int) -> None:
+    """Write colour, opacity and depth into out (m, 5), for one of several equal parts of the rays."""
+    room, rays = make_room(len(bundle.fractions) - 1), len(bundle.near)
+    for start in range(part * RUN, rays, parts * RUN):
         for ray in range(start, min(start + RUN, rays)):
             red, green, blue, opacity, depth = ZERO, ZERO, ZERO, ZERO, ZERO
-            for used in range(march(scene, bundle, ray, blocks, counts)):
-                block = blocks[used * BLOCK_SIZE : (used + 1) * BLOCK_SIZE]
-                for k in range(counts[used]):
-                    weight = block[WEIGHT * BLOCK + k]
-                    red += weight * block[COLOUR * BLOCK + k]
-                    green += weight * block[(COLOUR + 1) * BLOCK + k]
-                    blue += weight * block[(COLOUR + 2) * BLOCK + k]
+            for used in range(march(scene, bundle, ray, room)):
+                block = room.blocks[used]
+                for k in range(room.counts[used]):
+                    weight = block[WEIGHT + k]
+                    red += weight * block[COLOUR + k]
+                    green += weight * block[COLOUR + WIDTH + k]
+                    blue += weight * block[COLOUR + 2 * WIDTH + k]
                     opacity += weight
-                    depth += weight * block[DISTANCE * BLOCK + k]
+                    depth += weight * block[DISTANCE + k]
             out[ray, 0], out[ray, 1], out[ray, 2], out[ray, 3], out[ray, 4] = red, green, blue, opacity, depth
 
 
@@ -322,58 +337,62 @@ def integrate(scene: Scene, bundle: Bundle, part: Part, out: Floats) -> None:
 
 
 @compiled()
-def pull_back(scene: Scene, block: Floats, count: int, pull: Floats, behind: np.float32) -> np.float32:
+def pull_back(scene: Scene, block: Floats, count: int, width: int, pull: Floats, behind: np.float32) -> np.float32:
     """Overwrite the values v of a block with dL/dv; return sum w g.q from this block on, given that behind it."""
     mix = scene.mix
+    g0, g1, g2, g3, g4 = pull[0], pull[1], pull[2], pull[3], pull[4]
+    for k in range(width):
+        red, green, blue = block[COLOUR + k], block[COLOUR + WIDTH + k], block[COLOUR + 2 * WIDTH + k]
+        block[VALUE + k] = g0 * red + g1 * green + g2 * blue + g3 + g4 * block[DISTANCE + k]
     for i in range(count):
         k = count - 1 - i
-        weight = block[WEIGHT * BLOCK + k]
-        red, green, blue = block[COLOUR * BLOCK + k], block[(COLOUR + 1) * BLOCK + k], block[(COLOUR + 2) * BLOCK + k]
-        seen = pull[0] * red + pull[1] * green + pull[2] * blue + pull[3] + pull[4] * block[DISTANCE * BLOCK + k]
-        to_density = block[LENGTH * BLOCK + k] * (block[PASSED * BLOCK + k] * seen - behind)
-        behind += weight * seen
-        block[VALUE * BLOCK + k] = to_density * block[SLOPE * BLOCK + k]
-        red = weight * pull[0] * red * (ONE - red)
-        green = weight * pull[1] * green * (ONE - green)
-        blue = weight * pull[2] * blue * (ONE - blue)
-        block[(VALUE + 1) * BLOCK + k] = mix[0] * red + mix[3] * green + mix[6] * blue
-        block[(VALUE + 2) * BLOCK + k] = mix[1] * red + mix[4] * green + mix[7] * blue
-        block[(VALUE + 3) * BLOCK + k] = mix[2] * red + mix[5] * green + mix[8] * blue
+        seen = block[VALUE + k]
+        block[VALUE + k] = block[PASSED + k] * seen - behind
+        behind += block[WEIGHT + k] * seen
+    for k in range(width):
+        block[VALUE + k] *= block[LENGTH + k] * block[SLOPE + k]
+        weight, red, green = block[WEIGHT + k], block[COLOUR + k], block[COLOUR + WIDTH + k]
+        blue = block[COLOUR + 2 * WIDTH + k]
+        red, green = weight * g0 * red * (ONE - red), weight * g1 * green * (ONE - green)
+        blue = weight * g2 * blue * (ONE - blue)
+        block[VALUE + WIDTH + k] = mix[0] * red + mix[3] * green + mix[6] * blue
+        block[VALUE + 2 * WIDTH + k] = mix[1] * red + mix[4] * green + mix[7] * blue
+        block[VALUE + 3 * WIDTH + k] = mix[2] * red + mix[5] * green + mix[8] * blue
     return behind
 
 
 @compiled()
-def scatter(scene: Scene, block: Floats, count: int, gradient: Floats) -> None:
-    """Add dL/dv of each sample to the gradient of its 8 nodes."""
-    row, layer = 4 * scene.side, 4 * scene.side * scene.side
+def scatter(side: int, block: Floats, starts: Integers, pairs: Floats, count: int, gradient: Floats) -> None:
+    """Add dL/dv of each sample to the gradient of its 8 nodes: `interpolate` the other way."""
+    row, layer = 4 * side, 4 * side * side
     for k in range(count):
-        start, right, up, front = corners(scene, block, k)
-        for offset, share in (
-            (0, (ONE - front) * (ONE - up)),
-            (row, (ONE - front) * up),
-            (layer, front * (ONE - up)),
-            (layer + row, front * up),
-        ):
-            for channel in range(4):
-                value = share * block[(VALUE + channel) * BLOCK + k]
-                gradient[start + offset + channel] += (ONE - right) * value
-                gradient[start + offset + channel + 4] += right * value
+        right = block[X + k]
+        for channel in range(4):
+            value = block[VALUE + channel * WIDTH + k]
+            pairs[8 * k + channel], pairs[8 * k + 4 + channel] = (ONE - right) * value, right * value
+    for k in range(count):
+        up, front = block[Y + k], block[Z + k]
+        down, back = ONE - up, ONE - front
+        add_pair(gradient, starts[k], pairs, 8 * k, down * back)
+        add_pair(gradient, starts[k] + row, pairs, 8 * k, up * back)
+        add_pair(gradient, starts[k] + layer, pairs, 8 * k, down * front)
+        add_pair(gradient, starts[k] + layer + row, pairs, 8 * k, up * front)
 
 
 @compiled()
-def differentiate(scene: Scene, bundle: Bundle, part: Part, pulls: Floats, gradient: Floats) -> None:
-    """Add to the gradient of the nodes what this part's rays give, for pulls g (m, 5) on their pixels.
+def differentiate(scene: Scene, bundle: Bundle, pulls: Floats, gradients: Floats, part: int, parts: int) -> None:
+    """Add to gradients[part], over the nodes, what this part's rays give for pulls g (m, 5) on their pixels.
 
-    Each ray is marched again, which costs less than it would to keep all its samples until now.
+    Each ray is marched again, which costs no more than to keep all samples until now.
     """
-    blocks, counts = scratch(bundle)
-    rays = len(bundle.near)
-    for start in range(part.first * RUN, rays, part.step * RUN):
+    room, rays = make_room(len(bundle.fractions) - 1), len(bundle.near)
+    width, gradient = room.starts.shape[1], gradients[part]
+    for start in range(part * RUN, rays, parts * RUN):
         for ray in range(start, min(start + RUN, rays)):
             behind = ZERO
-            used = march(scene, bundle, ray, blocks, counts)
+            used = march(scene, bundle, ray, room)
             while used > 0:
                 used -= 1
-                block = blocks[used * BLOCK_SIZE : (used + 1) * BLOCK_SIZE]
-                behind = pull_back(scene, block, counts[used], pulls[ray], behind)
-                scatter(scene, block, counts[used], gradient)
+                block, count = room.blocks[used], room.counts[used]
+                behind = pull_back(scene, block, count, width, pulls[ray], behind)
+                scatter(scene.side, block, room.starts[used], room.pairs, count, gradient)

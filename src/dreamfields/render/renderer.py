@@ -133,7 +133,7 @@ def render_rays(
 def _tracer(field: AbstractField, engine: Engine) -> _Tracer:
     """Prepare the present state of a field and return what renders rays of it."""
     if engine == "auto" and fused.usable(field):
-        return partial(fused.render_rays_fused, field.collapse(), field.settings)
+        return partial(fused.render_rays_fused, fused.collapse(field), field.settings)
     return partial(render_rays, field.evaluator())
 
 
