@@ -19,10 +19,13 @@ from dreamfields.evaluate.judge import Judge, Judgement, ViewJudgement, class_in
 from dreamfields.evaluate.report import judgement_json
 from dreamfields.guidance.classes import class_names
 from dreamfields.guidance.weights import GUIDING_TOWERS, JUDGE_TOWER
+from dreamfields.render.renderer import render_still
 from dreamfields.scene.cameras import Camera
 from tests.fields import Ball, BallsField
 
 CPU = torch.device("cpu")
+SIZE = 20
+"""Pixels a side of the views of the judge that needs no weights."""
 TEAPOT, BANANA = class_names().index("teapot"), class_names().index("banana")
 
 
@@ -46,7 +49,7 @@ class ColourTower(nn.Module):
 @pytest.fixture
 def colour_judge(monkeypatch: pytest.MonkeyPatch) -> Judge:
     monkeypatch.setattr(judge, "Tower", ColourTower)
-    monkeypatch.setattr(judge, "JUDGE_TOWER", replace(JUDGE_TOWER, native_size=20))
+    monkeypatch.setattr(judge, "JUDGE_TOWER", replace(JUDGE_TOWER, native_size=SIZE))
     return Judge(CPU)
 
 
@@ -72,19 +75,18 @@ def test_each_view_is_judged_on_its_own_side(colour_judge: Judge) -> None:
 def test_held_out_views_are_the_paper_s(colour_judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
     cameras: list[Camera] = []
     sizes: set[int] = set()
-    real = judge.render_still
 
     def recorded(field: BallsField, camera: Camera, size: int, samples: int) -> Any:
         cameras.append(camera)
         sizes.add(size)
-        return real(field, camera, 8, samples)
+        return render_still(field, camera, 8, samples)
 
     monkeypatch.setattr(judge, "render_still", recorded)
     colour_judge.judge(BallsField([Ball(0.5)]), ["teapot"], samples=8)
     assert [camera.azimuth_deg for camera in cameras] == [45.0 * index for index in range(8)]
     seen = {(camera.elevation_deg, camera.fov_deg, camera.radius, camera.target) for camera in cameras}
     assert seen == {(45.0, 39.6, 4.0, (0.0, 0.0, 0.0))}
-    assert sizes == {judge.JUDGE_TOWER.native_size}
+    assert sizes == {SIZE}
 
 
 def test_a_view_is_shown_over_white_grey_and_black(colour_judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:

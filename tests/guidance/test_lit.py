@@ -180,6 +180,30 @@ def test_the_guides_are_named_frozen_and_weigh_the_same(lit: Lit) -> None:
         assert not any(parameter.requires_grad for parameter in guide.parameters())
 
 
+@pytest.mark.parametrize(
+    ("size", "jitter", "sizes"),
+    [
+        (64, 0.25, (48, 64, 80)),
+        (64, 0.24, (64,)),
+        (64, 0.0, (64,)),
+        (72, 0.0, (72,)),  # No multiple of 16 is near: itself.
+        (72, 0.12, (64, 80)),
+        (96, 0.9, tuple(range(16, 177, 16))),
+    ],
+)
+def test_pictures_are_shown_at_multiples_of_16_around_the_size(
+    lit: Lit, size: int, jitter: float, sizes: tuple[int, ...]
+) -> None:
+    first = lit.guides[0]
+    guide = LitGuidance(first.tower, first.sentences, first.class_sentences, "classes", size, jitter)
+    assert guide.image_sizes == sizes
+
+
+def test_the_settings_reach_every_guide(lit: Lit) -> None:
+    assert [guide.image_sizes for guide in lit.guides] == [(48, 64, 80)] * 2
+    assert [guide.bridge for guide in lit.guides] == ["both"] * 2
+
+
 @pytest.mark.parametrize("bridge", BRIDGES)
 def test_following_the_gradient_raises_the_score(bridge: Bridge, bridged: Bridges) -> None:
     guide = bridged(bridge)

@@ -24,6 +24,8 @@ def shaken_network(architecture: str) -> Any:
     network = EfficientNet.from_name(architecture).eval()
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.normal_(module.bias, std=0.2)
             nn.init.normal_(module.running_mean, std=0.2)

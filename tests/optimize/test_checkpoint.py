@@ -14,6 +14,7 @@ from dreamfields.errors import CheckpointError, StorageError
 from dreamfields.optimize import checkpoint
 from dreamfields.optimize.checkpoint import load_checkpoint, load_newest, manifests, save_checkpoint
 from dreamfields.optimize.state import TrainingState
+from dreamfields.storage import atomic_write
 from tests.toys import TINY, advance, fingerprint, new_state, with_steps
 
 
@@ -234,7 +235,7 @@ def test_what_a_failed_save_leaves_is_the_older_checkpoint(
 ) -> None:
     state = new_state()
     advance(state, 4)
-    real = checkpoint.atomic_write
+    real = atomic_write
 
     def fails_at_the_manifest(path: Path, content: bytes) -> None:
         if path.suffix == ".json":
@@ -251,7 +252,7 @@ def test_the_manifest_is_written_last_and_older_ones_go_after_it(
     two: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[tuple[str, int]] = []
-    real = checkpoint.atomic_write
+    real = atomic_write
 
     def recorded(path: Path, content: bytes) -> None:
         written.append((path.suffix, len(manifests(path.parent))))

@@ -108,6 +108,21 @@ def test_every_guide_sees_pictures_of_its_own_at_its_own_size() -> None:
     assert not torch.allclose(small.pictures[0], small.pictures[1], atol=1e-2)
 
 
+def test_a_guide_of_several_sizes_is_shown_each_and_one_at_a_time() -> None:
+    class ManySizes(RecordingGuidance):
+        @property
+        def image_sizes(self) -> tuple[int, ...]:
+            return (8, 12, 20)
+
+    guide = ManySizes()
+    targets = make_targets([Guide(guide)], "{}", "x")
+    for step in range(30):
+        evaluate_objective(rendering(0.5), targets, TINY, 0, step, 0.5)
+    sizes = [seen.shape[-1] for seen in guide.pictures]
+    assert len(sizes) == 30
+    assert all(sizes.count(size) >= 4 for size in (8, 12, 20))
+
+
 def test_seed_and_step_decide_every_draw() -> None:
     def seen(seed: int, step: int) -> Tensor:
         guidance = RecordingGuidance()

@@ -20,7 +20,8 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 def colours_of(image: Tensor) -> Tensor:
     """Return the different colours (n, 3) of an image (3, h, w)."""
-    return image.flatten(1).T.unique(dim=0)
+    colours: Tensor = image.flatten(1).T.unique(dim=0)
+    return colours
 
 
 def changes(line: Tensor) -> int:

@@ -1,0 +1,376 @@
+"""The command line: mistakes cost one sentence and no torch, and a run that is stopped says how to go on."""
+
+import json
+import os
+import resource
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import trimesh
+from PIL import Image
+from rich.console import Console
+
+from dreamfields import __version__, api, cli, doctor
+from dreamfields.cli import main
+from dreamfields.config import Config
+from dreamfields.errors import MissingPackageError
+from dreamfields.evaluate import judge
+from dreamfields.guidance.weights import GUIDING_TOWERS, MINILM
+from dreamfields.optimize.checkpoint import load_newest, manifests
+from dreamfields.optimize.run_directory import RunDirectory
+from dreamfields.presets import PRESETS
+from tests.architecture import HEAVY_PACKAGES
+from tests.toys import PROMPT, sha256_of, tiny_config
+
+ABSENT = "mps" if torch.cuda.is_available() else "cuda"
+"""A device that is not there: no machine has both."""
+
+TINY_OPTIONS = shlex.split("""
+    --guidance.name toy --guidance.image-size 32
+    --voxels.coarsest-cells 2 --voxels.levels 2
+    --render.size 12 --render.samples 12 --render.occupancy-cells 8
+    --optimize.views 1 --optimize.backgrounds 1 --optimize.checkpoint-every 50
+    --export.mesh-cells 16 --export.max-faces 500 --export.level 10 --export.still-samples 8
+    --export.sheet-size 16 --export.video-size 16 --export.video-frames 3
+    --device cpu --threads 1
+""")
+
+
+def environment(*first: Path) -> dict[str, str]:
+    """Return the environment with folders that Python looks into before all others."""
+    folders = [*map(str, first), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(folders), "COLUMNS": "80"}
+
+
+@pytest.fixture(scope="module")
+def no_heavy_packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of modules in the place of torch and the like, which end the process when imported."""
+    folder = tmp_path_factory.mktemp("heavy")
+    for name in HEAVY_PACKAGES:
+        (folder / f"{name}.py").write_text(f"import os\nos.write(2, b'{name} was imported')\nos._exit(99)\n")
+    return folder
+
+
+def run_light(folder: Path, *arguments: str, more: tuple[Path, ...] = ()) -> "subprocess.CompletedProcess[str]":
+    """Run the command where nothing heavy can be imported, and make sure that it takes less than a second.
+
+    What is timed is the processor's work, for the clock also counts what else the machine does.
+    """
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(
+        [sys.executable, "-m", "dreamfields", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=environment(*more, folder),
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.0
+    return done
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["generate", ""], "the prompt is empty; say what to make"),
+        (["generate", " \n "], "the prompt is empty"),
+        (["generate", "x" * 3000], "the prompt has 3000 characters; at most 2000 are allowed"),
+        (["generate", PROMPT, "--preset", "qick"], "no preset called 'qick'; did you mean 'quick'?"),
+        (["generate", PROMPT, "--preset=standart"], "did you mean 'standard'?"),
+        (["generate", PROMPT, "--stepz", "3"], "no option --stepz; did you mean --steps?"),
+        (["generate", PROMPT, "--voxels.level=3"], "no option --voxels.level; did you mean --voxels.levels?"),
+        (["generate", PROMPT, "--steps", "-5"], "steps is -5; it must be from 1 to 10,000,000"),
+        (["generate", PROMPT, "--steps", "0"], "steps is 0"),
+        (["generate", PROMPT, "--seed", "-1"], "seed is -1"),
+        (["generate", PROMPT, "--out", "FILE"], "which is a file; name a folder for the runs"),
+        (["generate", PROMPT, "--device", "warp"], "device is 'warp'; it must be one of auto, cpu, cuda, mps"),
+        (["generate", PROMPT, "--device", ABSENT], f"device is '{ABSENT}'"),
+        (["generate", "a", "teapot"], "one argument too many: 'teapot'; put a prompt of several words in quotes"),
+        (["genrate", PROMPT], "no command called 'genrate'; did you mean 'generate'?"),
+        (["resume", "FOLDER"], "holds no run (no run.json)"),
+        (["export", "FOLDER"], "holds no run"),
+    ],
+    ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
+)
+def test_a_mistake_is_one_sentence_and_exit_2_before_anything_heavy(
+    no_heavy_packages: Path, tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    places = {"FILE": str(tmp_path / "file"), "FOLDER": str(tmp_path)}
+    done = run_light(no_heavy_packages, *(places.get(argument, argument) for argument in arguments))
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    (sentence,) = done.stderr.splitlines()
+    assert sentence.startswith("dreamfields: ")
+    assert said in sentence
+
+
+@pytest.mark.parametrize("package", [*(tower.weights for tower in GUIDING_TOWERS), MINILM], ids=lambda one: one.package)
+def test_a_missing_weight_package_is_one_sentence_with_the_command_and_exit_3(
+    no_heavy_packages: Path, tmp_path: Path, package: Any
+) -> None:
+    (tmp_path / f"{package.module}.py").write_text("")
+    out = tmp_path / "runs"
+    done = run_light(no_heavy_packages, "generate", PROMPT, "--out", str(out), more=(tmp_path,))
+    assert (done.returncode, done.stdout) == (3, ""), done.stderr
+    (sentence,) = done.stderr.splitlines()
+    assert sentence.endswith(f"run: pip install {package.package}")
+    assert not out.exists()
+
+
+def test_a_name_that_is_taken_says_how_to_go_on(no_heavy_packages: Path, tmp_path: Path) -> None:
+    RunDirectory(tmp_path / "a-red-ball-0").write_record({})
+    done = run_light(no_heavy_packages, "generate", PROMPT, "--out", str(tmp_path), *TINY_OPTIONS)
+    assert done.returncode == 2
+    assert f"continue it with: dreamfields resume {tmp_path / 'a-red-ball-0'}" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], []])
+def test_help_is_quick_and_names_every_command(no_heavy_packages: Path, arguments: list[str]) -> None:
+    done = run_light(no_heavy_packages, *arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    for name in cli.COMMANDS:
+        assert f"\n  {name} " in done.stdout
+
+
+def test_the_version_is_quick(no_heavy_packages: Path) -> None:
+    done = run_light(no_heavy_packages, "--version")
+    assert (done.returncode, done.stdout) == (0, f"{__version__}\n")
+
+
+def test_a_command_s_help_shows_the_defaults_of_the_preset(no_heavy_packages: Path) -> None:
+    done = run_light(no_heavy_packages, "generate", "--preset", "standard", "--help")
+    assert done.returncode == 0
+    for part in ("--seed", "--steps", "--preset", "--out", "--device", "--threads", "--voxels.levels", "standard"):
+        assert part in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [["generate", PROMPT, "--steps", "many"], ["resume"], ["generate", "--preset"]])
+def test_a_value_of_the_wrong_kind_or_none_is_exit_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert capsys.readouterr().err
+
+
+def configured(*arguments: str) -> dict[str, Any]:
+    """Return the settings that `generate` would work with, by dotted name."""
+    command = cli.parse(["generate", PROMPT, *arguments], Console())
+    assert isinstance(command, cli.Generate)
+    return dict(flat(cli.configuration(command).to_json()))
+
+
+def flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("form", ["--preset {}", "--preset={}"])
+def test_a_preset_is_its_recipe_and_its_export(preset: str, form: str) -> None:
+    expected = Config(PROMPT, recipe=PRESETS[preset].recipe, export=PRESETS[preset].export)
+    assert configured(*form.format(preset).split()) == dict(flat(expected.to_json()))
+
+
+@pytest.mark.parametrize("place", [0, -1])
+def test_an_option_changes_what_it_names_and_nothing_else(place: int) -> None:
+    chosen = ["--preset", "standard"]
+    plain = configured(*chosen)
+    for option, name, value in [
+        ("--steps=7", "recipe.optimize.steps", 7),
+        ("--seed=7", "seed", 7),
+        ("--threads=3", "threads", 3),
+        ("--device=cpu", "device", "cpu"),
+        ("--voxels.levels=2", "recipe.voxels.levels", 2),
+        ("--losses.total-variation=0.125", "recipe.losses.total_variation", 0.125),
+        ("--export.video-fps=9", "export.video_fps", 9),
+    ]:
+        changed = configured(*([option, *chosen] if place == 0 else [*chosen, option]))
+        assert {key: changed[key] for key in plain if changed[key] != plain[key]} == {name: value}
+
+
+@contextmanager
+def started(*arguments: str) -> "Iterator[subprocess.Popen[str]]":
+    """Start the command; it is killed on the way out, and in any case after five minutes."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dreamfields", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    timer = threading.Timer(300.0, process.kill)
+    timer.start()
+    try:
+        yield process
+    finally:
+        timer.cancel()
+        process.kill()
+        process.communicate()
+
+
+def stopped(process: "subprocess.Popen[str]", number: signal.Signals) -> tuple[int, list[str], str]:
+    """Send a signal once the first steps are shown, and return exit code, the lines after it and the errors."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("step "):
+            break
+    process.send_signal(number)
+    output, errors = process.communicate()
+    return process.returncode, output.splitlines(), errors
+
+
+def test_a_run_that_is_stopped_twice_says_how_to_go_on_and_ends_in_the_same_bytes(tmp_path: Path) -> None:
+    options = [PROMPT, "--out", str(tmp_path / "stopped"), "--steps", "150", *TINY_OPTIONS]
+    folder = tmp_path / "stopped" / "a-red-ball-0"
+    done = []
+    for arguments, number in [(["generate", *options], signal.SIGINT), (["resume", str(folder)], signal.SIGTERM)]:
+        with started(*arguments) as process:
+            code, lines, errors = stopped(process, number)
+        assert (code, errors) == (128 + number, ""), lines
+        said = [line for line in lines if not line.startswith("step ")]
+        assert said == [f"stopped and saved; go on with: dreamfields resume {folder}"]
+        assert json.loads((folder / "run.json").read_text())["status"] == "interrupted"
+        done.append(load_newest(folder / "checkpoints").counters["step"])
+    assert 0 < done[0] < done[1] < 150
+    assert main(["resume", str(folder)]) == 0
+
+    whole = tmp_path / "whole" / "a-red-ball-0"
+    assert main(["generate", PROMPT, "--out", str(tmp_path / "whole"), "--steps", "150", *TINY_OPTIONS]) == 0
+    for ours, theirs in zip(manifests(whole / "checkpoints"), manifests(folder / "checkpoints"), strict=True):
+        if ours.stem.endswith("150"):
+            assert ours.read_bytes() == theirs.read_bytes()
+            assert sha256_of(ours.with_suffix(".safetensors")) == sha256_of(theirs.with_suffix(".safetensors"))
+    assert (whole / "metrics.jsonl").read_bytes() == (folder / "metrics.jsonl").read_bytes()
+    assert (whole / "object.glb").read_bytes() == (folder / "object.glb").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run."""
+    out = tmp_path_factory.mktemp("runs")
+    assert main(["generate", PROMPT, "--out", str(out), "--steps", "6", *TINY_OPTIONS]) == 0
+    return out / "a-red-ball-0"
+
+
+def test_resuming_a_finished_run_says_that_nothing_is_left(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (finished / "metrics.jsonl").read_bytes()
+    assert main(["resume", str(finished)]) == 0
+    assert "is finished already" in capsys.readouterr().out
+    assert (finished / "metrics.jsonl").read_bytes() == before
+
+
+def test_render_writes_a_picture(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.png"
+    assert main(["render", str(finished), "--size", "24", "--out", str(path)]) == 0
+    assert capsys.readouterr().out == f"wrote {path}\n"
+    with Image.open(path) as picture:
+        assert (picture.size, picture.mode) == ((24, 24), "RGB")
+        assert picture.getpixel((0, 0)) == (255, 255, 255)
+    assert main(["render", str(finished), "--size", "24", "--transparent"]) == 0
+    with Image.open(finished / "render.png") as picture:
+        assert picture.mode == "RGBA"
+        alpha = picture.getchannel("A")
+        assert alpha.getpixel((0, 0)) == 0
+        assert alpha.getpixel((12, 12)) > 128  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("suffix", [".glb", ".ply", ".stl"])
+def test_export_writes_a_mesh_of_each_format(finished: Path, tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"object{suffix}"
+    assert main(["export", str(finished), "--out", str(path)]) == 0
+    assert len(trimesh.load_mesh(path).faces) > 50
+
+
+def test_an_unknown_format_is_refused(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", str(finished), "--out", str(tmp_path / "object.obx")]) == 2
+    (sentence,) = capsys.readouterr().err.splitlines()
+    assert "no mesh format called '.obx'" in sentence
+
+
+def test_evaluate_shows_a_table_and_keeps_it(
+    finished: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(judge, "VIEWS", 2)
+    assert main(["evaluate", str(finished), "--classes", "teapot", "banana"]) == 0
+    shown = capsys.readouterr().out
+    assert "looks for: teapot, banana" in shown
+    report = json.loads((finished / "evaluation.json").read_text())
+    assert (report["of"], report["classes"], len(report["views"])) == (2, ["teapot", "banana"], 2)
+    assert main(["evaluate", str(finished), "--classes", "teapott"]) == 2
+    assert "did you mean 'teapot'?" in capsys.readouterr().err
+
+
+def damaged(folder: Path) -> None:
+    (folder / "run.json").write_text("{")
+
+
+def emptied(folder: Path) -> None:
+    for path in (folder / "checkpoints").iterdir():
+        path.write_bytes(b"")
+
+
+@pytest.mark.parametrize(("damage", "code"), [(damaged, 4), (emptied, 4)])
+@pytest.mark.parametrize("command", ["resume", "render", "export"])
+def test_a_damaged_run_is_one_sentence_and_exit_4(
+    tmp_path: Path, damage: Callable[[Path], None], code: int, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = api.start(tiny_config(), tmp_path)
+    steps = run.steps()
+    next(steps)
+    steps.close()
+    damage(run.path)
+    assert main([command, str(run.path)]) == code
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_run_in_use_is_one_sentence_and_exit_5(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = api.start(tiny_config(), tmp_path)
+    with run.directory.locked():
+        assert main(["resume", str(run.path)]) == 5
+    (sentence,) = capsys.readouterr().err.splitlines()
+    assert "is in use by process" in sentence
+
+
+def test_an_empty_scene_is_one_sentence_and_exit_6(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    empty = ["--voxels.blob-strength", "0", "--voxels.blob-offset", "-20", "--collapse.restarts", "0"]
+    assert main(["generate", PROMPT, "--out", str(tmp_path), "--steps", "1", *TINY_OPTIONS, *empty]) == 6
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_the_doctor_finds_all_well_here(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor"]) == 0
+    shown = capsys.readouterr().out
+    for part in ("dreamfields doctor", MINILM.package, "device", "video"):
+        assert part in shown
+
+
+def test_the_doctor_names_what_is_missing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def missing(wanted: Any) -> Path:
+        raise MissingPackageError(f"run: pip install {wanted.package}")
+
+    monkeypatch.setattr(doctor, "package_file", missing)
+    assert main(["doctor"]) == 3
+    assert "NO" in capsys.readouterr().out
+
+
+def test_a_keyboard_interrupt_anywhere_is_exit_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "preflight", interrupted)
+    assert main(["doctor"]) == 130
+    assert capsys.readouterr().err == "dreamfields: stopped\n"
