@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from dreamfields.errors import UsageError
 from dreamfields.export.settings import ExportSettings
-from dreamfields.optimize.settings import OptimizeSettings, Recipe
+from dreamfields.optimize.settings import Recipe
 from dreamfields.settings import unknown_name
 
 
@@ -27,7 +27,7 @@ QUICK = Preset("a recognisable object in under three minutes on two CPU cores", 
 
 DRAFT = Preset(
     "a first look in about 40 seconds",
-    replace(QUICK.recipe, optimize=replace(QUICK.recipe.optimize, steps=80)),
+    replace(QUICK.recipe, optimize=replace(QUICK.recipe.optimize, steps=100)),
     ExportSettings(
         mesh_cells=64, max_faces=20_000, sheet_size=128, video_size=128, video_frames=24, video_fps=12, still_samples=64
     ),
@@ -35,7 +35,7 @@ DRAFT = Preset(
 
 STANDARD = Preset(
     "more steps for hard objects, about ten minutes",
-    replace(QUICK.recipe, optimize=OptimizeSettings(steps=1500)),
+    replace(QUICK.recipe, optimize=replace(QUICK.recipe.optimize, steps=3000)),
     ExportSettings(mesh_cells=128, video_size=384, video_frames=90),
 )
 

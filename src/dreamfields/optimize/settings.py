@@ -13,7 +13,7 @@ from dreamfields.settings import Range, Settings
 class OptimizeSettings(Settings):
     """The loop and its optimiser."""
 
-    steps: Annotated[int, Range(1, 10_000_000)] = 800
+    steps: Annotated[int, Range(1, 10_000_000)] = 700
     """Steps of the optimiser."""
     views: Annotated[int, Range(1, 256)] = 4
     """Cameras a step."""
