@@ -61,24 +61,29 @@ class Bundle(NamedTuple):
     """(s + 1,) edges of the bins, from 0 to 1."""
     jitter: Floats
     """(m, s) shares of a bin; (0, s) for the middles."""
+    order: Integers
+    """(m,) the order in which rays have their turn."""
 
 
 RUN = 32
-"""Rays in a row that one part takes before the next has its turn: neighbours share cells, and turns share the work."""
+"""Rays in a row that one part takes before the next has its turn: neighbours share nodes, and turns share the work."""
+CHANNELS = 4
 WIDTH = 16
 """Samples in a block."""
 
-# Where the rows of a block begin; VALUE and COLOUR are 4 and 3 rows. Once it is known, where a sample lies between its
-# nodes takes the place of where it lies in the world.
-DISTANCE, LENGTH, X, Y, Z, VALUE, DENSITY, SLOPE, COLOUR, WEIGHT, PASSED, BLOCK = (
-    row * WIDTH for row in (0, 1, 2, 3, 4, 5, 9, 10, 11, 14, 15, 16)
+# Where the rows of a block begin; COLOUR is 3 rows. Where a sample lies between its nodes takes the place, once it is
+# known, of where it lies in the world.
+DISTANCE, LENGTH, X, Y, Z, DENSITY, SLOPE, COLOUR, WEIGHT, PASSED, BLOCK = (
+    row * WIDTH for row in (0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12)
 )
 RADIUS = DENSITY  # Until the density is known.
+SEEN = DENSITY  # g.q, once the density is no longer needed.
 
 ZERO, HALF, ONE, TWO = np.float32(0.0), np.float32(0.5), np.float32(1.0), np.float32(2.0)
 
 DARK = np.float32(2.0**-23)
-"""Light at which a ray stops: all that is behind changes an opacity of 1 by no more than its last bit."""
+"""Light at which a ray stops: all that is behind changes an opacity of 1 by no more than its last bit, and a gradient
+as little beside that of a sample in full light."""
 
 
 # --- 1. Intersect: done by the caller, as it is for the reference. ---
@@ -146,20 +151,20 @@ def locate(side: int, block: Floats, starts: Integers, width: int) -> None:
         x, block[X + k] = lattice(x, cells)
         y, block[Y + k] = lattice(y, cells)
         z, block[Z + k] = lattice(z, cells)
-        starts[k] = 4 * ((np.int64(z) * side + np.int64(y)) * side + np.int64(x))
+        starts[k] = CHANNELS * ((np.int64(z) * side + np.int64(y)) * side + np.int64(x))
 
 
-def _add_pair(typing: Any, target: Any, i: Any, source: Any, j: Any, share: Any) -> Any:
-    """Say what `add_pair` is made of."""
+def _add_node(typing: Any, target: Any, i: Any, source: Any, j: Any, share: Any) -> Any:
+    """Say what `add_node` is made of."""
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: list[ir.Value]) -> ir.Value:
         def point(array: int, index: int) -> ir.Value:
             data = context.make_array(signature.args[array])(context, builder, arguments[array]).data
             return builder.bitcast(builder.gep(data, [arguments[index]]), vector.as_pointer())
 
-        vector = ir.VectorType(ir.FloatType(), 8)
+        vector = ir.VectorType(ir.FloatType(), CHANNELS)
         factor = ir.Constant(vector, ir.Undefined)
-        for lane in range(8):
+        for lane in range(CHANNELS):
             factor = builder.insert_element(factor, arguments[4], ir.IntType(32)(lane))
         product = builder.fmul(builder.load(point(2, 3), align=4), factor, flags=("contract",))
         total = builder.fadd(builder.load(point(0, 1), align=4), product, flags=("contract",))
@@ -169,31 +174,30 @@ def _add_pair(typing: Any, target: Any, i: Any, source: Any, j: Any, share: Any)
     return types.void(target, types.intp, source, types.intp, types.float32), generate
 
 
-add_pair = cast(Callable[[Floats, int, Floats, int, np.float32], None], intrinsic(_add_pair))
-"""Do target[i : i + 8] += share * source[j : j + 8], for (target, i, source, j, share).
+add_node = cast(Callable[[Floats, int, Floats, int, np.float32], None], intrinsic(_add_node))
+"""Do target[i : i + 4] += share * source[j : j + 4], for (target, i, source, j, share).
 
-These are two nodes that are neighbours in x, with 4 channels each. The compiler does not find by itself that one vector
-instruction does it.
+The compiler does not find by itself that the 4 channels of a node are one vector.
 """
 
 
 @compiled()
-def interpolate(scene: Scene, block: Floats, starts: Integers, pairs: Floats, count: int) -> None:
-    """Write the trilinear values of each sample: of its 4 pairs of nodes to one pair, and to one node."""
-    row, layer = 4 * scene.side, 4 * scene.side * scene.side
-    pairs[:] = ZERO
+def interpolate(scene: Scene, block: Floats, starts: Integers, values: Floats, count: int) -> None:
+    """Write the trilinear values of each sample."""
+    row, layer = CHANNELS * scene.side, CHANNELS * scene.side * scene.side
+    values[:] = ZERO
     for k in range(count):
-        up, front = block[Y + k], block[Z + k]
-        down, back = ONE - up, ONE - front
-        add_pair(pairs, 8 * k, scene.nodes, starts[k], down * back)
-        add_pair(pairs, 8 * k, scene.nodes, starts[k] + row, up * back)
-        add_pair(pairs, 8 * k, scene.nodes, starts[k] + layer, down * front)
-        add_pair(pairs, 8 * k, scene.nodes, starts[k] + layer + row, up * front)
-    for k in range(count):
-        right = block[X + k]
-        for channel in range(4):
-            low, high = pairs[8 * k + channel], pairs[8 * k + 4 + channel]
-            block[VALUE + channel * WIDTH + k] = (ONE - right) * low + right * high
+        v, node = CHANNELS * k, starts[k]
+        right, up, front = block[X + k], block[Y + k], block[Z + k]
+        left, down, back = ONE - right, ONE - up, ONE - front
+        for start, share in (
+            (node, down * back),
+            (node + row, up * back),
+            (node + layer, down * front),
+            (node + layer + row, up * front),
+        ):
+            add_node(values, v, scene.nodes, start, left * share)
+            add_node(values, v, scene.nodes, start + CHANNELS, right * share)
 
 
 LOG2_E = np.float32(1.0 / math.log(2.0))
@@ -229,7 +233,7 @@ def sigmoid(p: np.float32) -> np.float32:
 
 
 @compiled()
-def decode(scene: Scene, block: Floats, width: int) -> None:
+def decode(scene: Scene, block: Floats, values: Floats, width: int) -> None:
     """Write sigma, d sigma / d v_0 and c of each sample.
 
     With u = exp(-|p|): softplus(p) = max(p, 0) + log(1 + u), its slope is 1 / (1 + u) or u / (1 + u), and log(1 + u)
@@ -237,7 +241,7 @@ def decode(scene: Scene, block: Floats, width: int) -> None:
     """
     mix, scale, gain = scene.mix, scene.density_scale, scene.density_gain
     for k in range(width):
-        p = gain * block[VALUE + k] + (scene.blob_strength * (ONE - TWO * block[RADIUS + k]) + scene.blob_offset)
+        p = gain * values[CHANNELS * k] + (scene.blob_strength * (ONE - TWO * block[RADIUS + k]) + scene.blob_offset)
         power, part = split_exp(-abs(p))
         u = power + power * part
         s = u / (TWO + u)
@@ -245,7 +249,7 @@ def decode(scene: Scene, block: Floats, width: int) -> None:
         log = TWO * s * (ONE + q * (A3 + q * (A5 + q * (A7 + q * (A9 + q * (A11 + q * A13))))))
         block[DENSITY + k] = scale * ((ZERO if p < ZERO else p) + log)
         block[SLOPE + k] = scale * gain * (u if p < ZERO else ONE) / (ONE + u)
-        a, b, c = block[VALUE + WIDTH + k], block[VALUE + 2 * WIDTH + k], block[VALUE + 3 * WIDTH + k]
+        a, b, c = values[CHANNELS * k + 1], values[CHANNELS * k + 2], values[CHANNELS * k + 3]
         block[COLOUR + k] = sigmoid(mix[0] * a + mix[1] * b + mix[2] * c)
         block[COLOUR + WIDTH + k] = sigmoid(mix[3] * a + mix[4] * b + mix[5] * c)
         block[COLOUR + 2 * WIDTH + k] = sigmoid(mix[6] * a + mix[7] * b + mix[8] * c)
@@ -277,20 +281,16 @@ class Room(NamedTuple):
     """(b,) samples in each block."""
     starts: Integers
     """(b, WIDTH) where in the grid the lowest node of each sample starts."""
-    pairs: Floats
-    """(WIDTH * 8,)"""
+    values: Floats
+    """(b, WIDTH * 4) v of each sample; then, on the way back, dL/dv."""
 
 
 @compiled()
 def make_room(samples: int) -> Room:
     """Return room for any ray of so many samples."""
     blocks = samples // WIDTH + 1
-    return Room(
-        np.zeros((blocks, BLOCK), np.float32),
-        np.zeros(blocks, np.int64),
-        np.zeros((blocks, WIDTH), np.int64),
-        np.zeros(WIDTH * 8, np.float32),
-    )
+    numbers, values = np.zeros((blocks, BLOCK), np.float32), np.zeros((blocks, WIDTH * CHANNELS), np.float32)
+    return Room(numbers, np.zeros(blocks, np.int64), np.zeros((blocks, WIDTH), np.int64), values)
 
 
 @compiled()
@@ -302,12 +302,12 @@ def march(scene: Scene, bundle: Bundle, ray: int, room: Room) -> int:
     index, used, light = 0, 0, ONE
     samples, width = len(bundle.fractions) - 1, room.starts.shape[1]
     while index < samples and not light <= DARK:
-        block, starts = room.blocks[used], room.starts[used]
+        block, starts, values = room.blocks[used], room.starts[used], room.values[used]
         count, index = sample(scene, bundle, ray, index, block)
         if count > 0:
             locate(scene.side, block, starts, width)
-            interpolate(scene, block, starts, room.pairs, count)
-            decode(scene, block, width)
+            interpolate(scene, block, starts, values, count)
+            decode(scene, block, values, width)
             light = weigh(block, count, width, light)
             room.counts[used] = count
             used += 1
@@ -319,7 +319,7 @@ def integrate(scene: Scene, bundle: Bundle, out: Floats, part: int, parts: int) 
     """Write colour, opacity and depth into out (m, 5), for one of several equal parts of the rays."""
     room, rays = make_room(len(bundle.fractions) - 1), len(bundle.near)
     for start in range(part * RUN, rays, parts * RUN):
-        for ray in range(start, min(start + RUN, rays)):
+        for ray in bundle.order[start : start + RUN]:
             red, green, blue, opacity, depth = ZERO, ZERO, ZERO, ZERO, ZERO
             for used in range(march(scene, bundle, ray, room)):
                 block = room.blocks[used]
@@ -337,46 +337,46 @@ def integrate(scene: Scene, bundle: Bundle, out: Floats, part: int, parts: int) 
 
 
 @compiled()
-def pull_back(scene: Scene, block: Floats, count: int, width: int, pull: Floats, behind: np.float32) -> np.float32:
-    """Overwrite the values v of a block with dL/dv; return sum w g.q from this block on, given that behind it."""
-    mix = scene.mix
+def pull_back(scene: Scene, block: Floats, values: Floats, count: int, pull: Floats, behind: np.float32) -> np.float32:
+    """Overwrite the values of a block with dL/dv; return sum w g.q from this block on, given that behind it."""
+    mix, width = scene.mix, len(values) // CHANNELS
     g0, g1, g2, g3, g4 = pull[0], pull[1], pull[2], pull[3], pull[4]
     for k in range(width):
         red, green, blue = block[COLOUR + k], block[COLOUR + WIDTH + k], block[COLOUR + 2 * WIDTH + k]
-        block[VALUE + k] = g0 * red + g1 * green + g2 * blue + g3 + g4 * block[DISTANCE + k]
+        block[SEEN + k] = g0 * red + g1 * green + g2 * blue + g3 + g4 * block[DISTANCE + k]
     for i in range(count):
         k = count - 1 - i
-        seen = block[VALUE + k]
-        block[VALUE + k] = block[PASSED + k] * seen - behind
-        behind += block[WEIGHT + k] * seen
+        ahead = block[PASSED + k] * block[SEEN + k] - behind
+        behind += block[WEIGHT + k] * block[SEEN + k]
+        block[SEEN + k] = ahead
     for k in range(width):
-        block[VALUE + k] *= block[LENGTH + k] * block[SLOPE + k]
         weight, red, green = block[WEIGHT + k], block[COLOUR + k], block[COLOUR + WIDTH + k]
         blue = block[COLOUR + 2 * WIDTH + k]
         red, green = weight * g0 * red * (ONE - red), weight * g1 * green * (ONE - green)
         blue = weight * g2 * blue * (ONE - blue)
-        block[VALUE + WIDTH + k] = mix[0] * red + mix[3] * green + mix[6] * blue
-        block[VALUE + 2 * WIDTH + k] = mix[1] * red + mix[4] * green + mix[7] * blue
-        block[VALUE + 3 * WIDTH + k] = mix[2] * red + mix[5] * green + mix[8] * blue
+        values[CHANNELS * k] = block[SEEN + k] * block[LENGTH + k] * block[SLOPE + k]
+        values[CHANNELS * k + 1] = mix[0] * red + mix[3] * green + mix[6] * blue
+        values[CHANNELS * k + 2] = mix[1] * red + mix[4] * green + mix[7] * blue
+        values[CHANNELS * k + 3] = mix[2] * red + mix[5] * green + mix[8] * blue
     return behind
 
 
 @compiled()
-def scatter(side: int, block: Floats, starts: Integers, pairs: Floats, count: int, gradient: Floats) -> None:
+def scatter(side: int, block: Floats, starts: Integers, values: Floats, count: int, gradient: Floats) -> None:
     """Add dL/dv of each sample to the gradient of its 8 nodes: `interpolate` the other way."""
-    row, layer = 4 * side, 4 * side * side
+    row, layer = CHANNELS * side, CHANNELS * side * side
     for k in range(count):
-        right = block[X + k]
-        for channel in range(4):
-            value = block[VALUE + channel * WIDTH + k]
-            pairs[8 * k + channel], pairs[8 * k + 4 + channel] = (ONE - right) * value, right * value
-    for k in range(count):
-        up, front = block[Y + k], block[Z + k]
-        down, back = ONE - up, ONE - front
-        add_pair(gradient, starts[k], pairs, 8 * k, down * back)
-        add_pair(gradient, starts[k] + row, pairs, 8 * k, up * back)
-        add_pair(gradient, starts[k] + layer, pairs, 8 * k, down * front)
-        add_pair(gradient, starts[k] + layer + row, pairs, 8 * k, up * front)
+        v, node = CHANNELS * k, starts[k]
+        right, up, front = block[X + k], block[Y + k], block[Z + k]
+        left, down, back = ONE - right, ONE - up, ONE - front
+        for start, share in (
+            (node, down * back),
+            (node + row, up * back),
+            (node + layer, down * front),
+            (node + layer + row, up * front),
+        ):
+            add_node(gradient, start, values, v, left * share)
+            add_node(gradient, start + CHANNELS, values, v, right * share)
 
 
 @compiled()
@@ -386,13 +386,14 @@ def differentiate(scene: Scene, bundle: Bundle, pulls: Floats, gradients: Floats
     Each ray is marched again, which costs no more than to keep all samples until now.
     """
     room, rays = make_room(len(bundle.fractions) - 1), len(bundle.near)
-    width, gradient = room.starts.shape[1], gradients[part]
+    gradient = gradients[part]
     for start in range(part * RUN, rays, parts * RUN):
-        for ray in range(start, min(start + RUN, rays)):
+        for ray in bundle.order[start : start + RUN]:
             behind = ZERO
             used = march(scene, bundle, ray, room)
             while used > 0:
                 used -= 1
-                block, count = room.blocks[used], room.counts[used]
-                behind = pull_back(scene, block, count, width, pulls[ray], behind)
-                scatter(scene.side, block, room.starts[used], room.pairs, count, gradient)
+                block, starts, values = room.blocks[used], room.starts[used], room.values[used]
+                count = room.counts[used]
+                behind = pull_back(scene, block, values, count, pulls[ray], behind)
+                scatter(scene.side, block, starts, values, count, gradient)

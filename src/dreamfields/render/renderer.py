@@ -61,7 +61,7 @@ def render(
         engine: `reference` for the readable definition, where its rounding or its speed is in question.
     """
     rays = rays_of(cameras, size).to(_device_of(field))
-    pixels = _tracer(field, engine)(rays, samples, occupancy=occupancy, generator=generator)
+    pixels = _tracer(field, engine, size)(rays, samples, occupancy=occupancy, generator=generator)
     picture = pixels.reshape(len(cameras), size, size, 5).permute(0, 3, 1, 2)
     return Rendering(picture[:, :3], picture[:, 3:4], picture[:, 4:5])
 
@@ -79,7 +79,7 @@ def render_still(
 ) -> Rendering:
     """Render one picture of any size without noise or gradients, a bounded number of rays at a time."""
     rays = camera.rays(size).to(_device_of(field))
-    trace = _tracer(field, engine)
+    trace = _tracer(field, engine, size)
     chunks = [
         trace(rays[start : start + rays_at_once], samples, occupancy=occupancy)
         for start in range(0, len(rays), rays_at_once)
@@ -130,10 +130,10 @@ def render_rays(
     return spans.put_back(seen)
 
 
-def _tracer(field: AbstractField, engine: Engine) -> _Tracer:
-    """Prepare the present state of a field and return what renders rays of it."""
+def _tracer(field: AbstractField, engine: Engine, size: int) -> _Tracer:
+    """Prepare the present state of a field and return what renders rays of it, those of pictures of a size."""
     if engine == "auto" and fused.usable(field):
-        return partial(fused.render_rays_fused, fused.collapse(field), field.settings)
+        return partial(fused.render_rays_fused, fused.collapse(field), field.settings, width=size)
     return partial(render_rays, field.evaluator())
 
 
