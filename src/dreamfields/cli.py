@@ -37,7 +37,7 @@ class Generate:
     prompt: Prompt = ""
     """What to make, in quotes."""
     preset: str = presets.DEFAULT
-    """draft (~40 s), quick (under 3 minutes) or standard (~10 minutes), on two CPU cores."""
+    """draft (~35 s), quick (~150 s) or standard (~10 minutes), on two CPU cores."""
     seed: int = 0
     """Same seed, same machine, same object."""
     steps: int | None = None

@@ -23,10 +23,10 @@ class Preset:
     export: ExportSettings
 
 
-QUICK = Preset("a recognisable object in under three minutes on two CPU cores", Recipe(), ExportSettings())
+QUICK = Preset("a recognisable object in about two and a half minutes on two CPU cores", Recipe(), ExportSettings())
 
 DRAFT = Preset(
-    "a first look in about 40 seconds",
+    "a first look in about 35 seconds",
     replace(QUICK.recipe, optimize=replace(QUICK.recipe.optimize, steps=100)),
     ExportSettings(
         mesh_cells=64, max_faces=20_000, sheet_size=128, video_size=128, video_frames=24, video_fps=12, still_samples=64
