@@ -164,6 +164,16 @@ def test_the_feature_bridge_leads_names_to_the_rows_of_their_classifier(bridged:
     assert (texts @ rows.T).argmax(dim=-1).tolist() == indices
 
 
+def test_the_feature_bridge_maps_how_a_sentence_differs_from_the_mean_class(bridged: Bridges) -> None:
+    guide = bridged("features")
+    names = guide.class_sentences
+    rows = functional.normalize(guide.tower.class_weight - guide.tower.class_weight.mean(dim=0), dim=-1)
+    mapped = ridge_regression(names - names.mean(dim=0), rows, 1.0)
+    difference = guide.sentences.encode(["a red teapot"]) - names.mean(dim=0)
+    expected = functional.normalize(difference @ mapped, dim=-1)
+    assert torch.allclose(guide.encode_text(["a red teapot"]), expected, atol=1e-5)
+
+
 def test_the_feature_bridge_centres_pictures_on_the_mean_feature(bridged: Bridges, noise: Tensor) -> None:
     guide = bridged("features")
     expected = functional.normalize(guide.tower.features(noise) - guide.tower.feature_mean, dim=-1)

@@ -15,6 +15,7 @@ from dreamfields.guidance.toy import ToyGuidance
 from dreamfields.optimize.collapse import Verdict
 from dreamfields.optimize.loop import Step, optimize, take_step
 from dreamfields.optimize.objective import Target
+from dreamfields.optimize.randomness import generator
 from dreamfields.optimize.settings import CollapseSettings, Recipe
 from dreamfields.optimize.state import TrainingState
 from dreamfields.render.renderer import render_still
@@ -121,6 +122,21 @@ def test_previews_and_other_draws_never_change_a_run(whole: dict[str, str]) -> N
         render_still(state.field, Camera(40.0 * index, 20.0), 8, 8, occupancy=state.occupancy)
         state.tensors()
     assert fingerprint(state) == whole
+
+
+def test_every_draw_has_a_stream_of_its_own_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, str, int]] = []
+
+    def recorded(seed: int, stream: str, index: int = 0) -> torch.Generator:
+        asked.append((seed, stream, index))
+        return generator(seed, stream, index)
+
+    monkeypatch.setattr("dreamfields.optimize.loop.generator", recorded)
+    monkeypatch.setattr("dreamfields.optimize.objective.generator", recorded)
+    state = new_state()
+    advance(state, 3)
+    streams = ("cameras", "samples", "guide 0")
+    assert sorted(asked) == sorted((state.attempt_seed, stream, index) for index in range(3) for stream in streams)
 
 
 def test_steps_count_up_and_say_what_happened() -> None:
