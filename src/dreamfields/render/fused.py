@@ -23,12 +23,14 @@ from dreamfields.scene.rays import Rays
 from dreamfields.scene.settings import VoxelSettings
 
 if TYPE_CHECKING:
+    from dreamfields.render.compiled import Integers
     from dreamfields.render.kernels import Bundle, Scene
 
 _RAYS_A_THREAD, _NODES_A_THREAD = 256, 32_768
 """Fewer are done sooner than another thread is started."""
-_TILE = 4
-"""Pixels a side of the squares in which a picture is rendered: their rays share most of the nodes they pass."""
+_TILE, _TURNS = 4, 4
+"""Rays have their turn in squares of so many pixels a side, as neighbours share nodes, and each thread has so many
+stretches of squares, as some of a picture are empty."""
 _GRADIENT_BYTES = 2**28
 """The most that the gradients of all threads may take."""
 
@@ -76,8 +78,8 @@ def render_rays_fused(
     spans = find_spans(rays, occupancy)
     jitter = torch.empty(0, samples) if generator is None else draw_jitter(len(spans), samples, generator)
     cells = torch.ones(1, 1, 1, dtype=torch.bool) if occupancy is None else occupancy
-    bundle = _bundle(spans, samples, jitter, width)
-    pixels: Tensor = _March.apply(nodes, settings, cells, bundle)  # type: ignore[no-untyped-call]
+    bundle, order = _bundle(spans, samples, jitter), _order(spans.hits.numpy(), width)
+    pixels: Tensor = _March.apply(nodes, settings, cells, bundle, order)  # type: ignore[no-untyped-call]
     return spans.put_back(pixels)
 
 
@@ -117,25 +119,37 @@ class _March(torch.autograd.Function):
     """From the nodes (n+1, n+1, n+1, 4) to the pixels (m, 5) of the rays that hit, and back."""
 
     @staticmethod
-    def forward(ctx: Any, nodes: Tensor, settings: VoxelSettings, cells: Tensor, bundle: "Bundle") -> Tensor:
-        ctx.scene, ctx.bundle = _scene(nodes, settings, cells), bundle
-        pixels = np.empty((len(bundle.near), 5), np.float32)
-        work = partial(_kernels().integrate, ctx.scene, bundle, pixels)
-        _in_threads(work, _parts(len(pixels), _RAYS_A_THREAD))
+    def forward(
+        ctx: Any, nodes: Tensor, settings: VoxelSettings, cells: Tensor, bundle: "Bundle", order: "Integers"
+    ) -> Tensor:
+        kernels, scene = _kernels(), _scene(nodes, settings, cells)
+        ctx.scene, ctx.bundle, ctx.order = scene, bundle, order
+        pixels = np.empty((len(order), 5), np.float32)
+
+        def work(part: int, parts: int) -> None:
+            kernels.integrate(scene, bundle, _turns(order, part, parts), kernels.make_room(bundle), pixels)
+
+        _in_threads(work, _parts(len(order), _RAYS_A_THREAD))
         return torch.from_numpy(pixels)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, pulls: Tensor) -> tuple[Tensor, None, None, None]:
-        scene, side = ctx.scene, ctx.scene.side
+    def backward(ctx: Any, pulls: Tensor) -> tuple[Tensor | None, ...]:
+        kernels, scene, bundle, order = _kernels(), ctx.scene, ctx.bundle, ctx.order
         # A gradient a thread, and their sum in a fixed order: the same bits, whoever is first.
-        parts = min(_parts(len(pulls), _RAYS_A_THREAD), max(1, _GRADIENT_BYTES // scene.nodes.nbytes))
+        parts = min(_parts(len(order), _RAYS_A_THREAD), max(1, _GRADIENT_BYTES // scene.nodes.nbytes))
         gradients = np.zeros((parts, len(scene.nodes)), np.float32)
-        _in_threads(partial(_kernels().differentiate, scene, ctx.bundle, pulls.contiguous().numpy(), gradients), parts)
+        wanted = pulls.contiguous().numpy()
+
+        def work(part: int, parts: int) -> None:
+            turns, room = _turns(order, part, parts), kernels.make_room(bundle)
+            kernels.differentiate(scene, bundle, turns, room, wanted, gradients[part])
+
+        _in_threads(work, parts)
         total = torch.from_numpy(gradients[0])
         for other in gradients[1:]:
             total += torch.from_numpy(other)
-        return total.reshape(side, side, side, CHANNELS), None, None, None
+        return total.reshape(scene.side, scene.side, scene.side, CHANNELS), None, None, None, None
 
 
 def _scene(nodes: Tensor, settings: VoxelSettings, cells: Tensor) -> "Scene":
@@ -154,15 +168,23 @@ def _scene(nodes: Tensor, settings: VoxelSettings, cells: Tensor) -> "Scene":
     return scene
 
 
-def _bundle(spans: Spans, samples: int, jitter: Tensor, width: int) -> "Bundle":
+def _bundle(spans: Spans, samples: int, jitter: Tensor) -> "Bundle":
     """Lay rays out for the loops."""
-    hits = spans.hits.numpy()
-    tiles = hits // width // _TILE * width + hits % width // _TILE
     fractions = torch.linspace(0.0, 1.0, samples + 1)
     parts = (spans.rays.origins, spans.rays.directions, spans.near, spans.far, fractions, jitter)
-    arrays = [part.contiguous().numpy() for part in parts]
-    bundle: Bundle = _kernels().Bundle(*arrays, order=np.argsort(tiles, kind="stable"))
+    bundle: Bundle = _kernels().Bundle(*(part.contiguous().numpy() for part in parts))
     return bundle
+
+
+def _order(hits: "Integers", width: int) -> "Integers":
+    """Return the order (m,) in which rays have their turn, given which pixels (m,) they are."""
+    squares = hits // width // _TILE * width + hits % width // _TILE
+    return np.argsort(squares, kind="stable")
+
+
+def _turns(order: "Integers", part: int, parts: int) -> "Integers":
+    """Return the rays that one thread takes."""
+    return np.concatenate(np.array_split(order, parts * _TURNS)[part::parts])
 
 
 def _flat(tensor: Tensor) -> NDArray[np.float32]:

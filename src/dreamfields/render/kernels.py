@@ -61,12 +61,8 @@ class Bundle(NamedTuple):
     """(s + 1,) edges of the bins, from 0 to 1."""
     jitter: Floats
     """(m, s) shares of a bin; (0, s) for the middles."""
-    order: Integers
-    """(m,) the order in which rays have their turn."""
 
 
-RUN = 32
-"""Rays in a row that one part takes before the next has its turn: neighbours share nodes, and turns share the work."""
 CHANNELS = 4
 WIDTH = 16
 """Samples in a block."""
@@ -285,10 +281,9 @@ class Room(NamedTuple):
     """(b, WIDTH * 4) v of each sample; then, on the way back, dL/dv."""
 
 
-@compiled()
-def make_room(samples: int) -> Room:
-    """Return room for any ray of so many samples."""
-    blocks = samples // WIDTH + 1
+def make_room(bundle: Bundle) -> Room:
+    """Return room for any ray of a bundle; every thread needs its own."""
+    blocks = (len(bundle.fractions) - 1) // WIDTH + 1
     numbers, values = np.zeros((blocks, BLOCK), np.float32), np.zeros((blocks, WIDTH * CHANNELS), np.float32)
     return Room(numbers, np.zeros(blocks, np.int64), np.zeros((blocks, WIDTH), np.int64), values)
 
@@ -299,7 +294,8 @@ def march(scene: Scene, bundle: Bundle, ray: int, room: Room) -> int:
 
     Work on whole rows goes on to their ends, beyond the samples that there are: a vector instruction costs the same.
     """
-    index, used, light = 0, 0, ONE
+    index = int(np.int64(0))  # A literal 0 would be another type, and `sample` compiled for both.
+    used, light = 0, ONE
     samples, width = len(bundle.fractions) - 1, room.starts.shape[1]
     while index < samples and not light <= DARK:
         block, starts, values = room.blocks[used], room.starts[used], room.values[used]
@@ -315,22 +311,20 @@ def march(scene: Scene, bundle: Bundle, ray: int, room: Room) -> int:
 
 
 @compiled()
-def integrate(scene: Scene, bundle: Bundle, out: Floats, part: int, parts: int) -> None:
-    """Write colour, opacity and depth into out (m, 5), for one of several equal parts of the rays."""
-    room, rays = make_room(len(bundle.fractions) - 1), len(bundle.near)
-    for start in range(part * RUN, rays, parts * RUN):
-        for ray in bundle.order[start : start + RUN]:
-            red, green, blue, opacity, depth = ZERO, ZERO, ZERO, ZERO, ZERO
-            for used in range(march(scene, bundle, ray, room)):
-                block = room.blocks[used]
-                for k in range(room.counts[used]):
-                    weight = block[WEIGHT + k]
-                    red += weight * block[COLOUR + k]
-                    green += weight * block[COLOUR + WIDTH + k]
-                    blue += weight * block[COLOUR + 2 * WIDTH + k]
-                    opacity += weight
-                    depth += weight * block[DISTANCE + k]
-            out[ray, 0], out[ray, 1], out[ray, 2], out[ray, 3], out[ray, 4] = red, green, blue, opacity, depth
+def integrate(scene: Scene, bundle: Bundle, turns: Integers, room: Room, out: Floats) -> None:
+    """Write colour, opacity and depth into out (m, 5) for the rays whose turn it is, one after another."""
+    for ray in turns:
+        red, green, blue, opacity, depth = ZERO, ZERO, ZERO, ZERO, ZERO
+        for used in range(march(scene, bundle, ray, room)):
+            block = room.blocks[used]
+            for k in range(room.counts[used]):
+                weight = block[WEIGHT + k]
+                red += weight * block[COLOUR + k]
+                green += weight * block[COLOUR + WIDTH + k]
+                blue += weight * block[COLOUR + 2 * WIDTH + k]
+                opacity += weight
+                depth += weight * block[DISTANCE + k]
+        out[ray, 0], out[ray, 1], out[ray, 2], out[ray, 3], out[ray, 4] = red, green, blue, opacity, depth
 
 
 # --- And back ---
@@ -380,20 +374,17 @@ def scatter(side: int, block: Floats, starts: Integers, values: Floats, count: i
 
 
 @compiled()
-def differentiate(scene: Scene, bundle: Bundle, pulls: Floats, gradients: Floats, part: int, parts: int) -> None:
-    """Add to gradients[part], over the nodes, what this part's rays give for pulls g (m, 5) on their pixels.
+def differentiate(scene: Scene, bundle: Bundle, turns: Integers, room: Room, pulls: Floats, gradient: Floats) -> None:
+    """Add to the gradient of the nodes what the rays whose turn it is give for pulls g (m, 5) on their pixels.
 
     Each ray is marched again, which costs no more than to keep all samples until now.
     """
-    room, rays = make_room(len(bundle.fractions) - 1), len(bundle.near)
-    gradient = gradients[part]
-    for start in range(part * RUN, rays, parts * RUN):
-        for ray in bundle.order[start : start + RUN]:
-            behind = ZERO
-            used = march(scene, bundle, ray, room)
-            while used > 0:
-                used -= 1
-                block, starts, values = room.blocks[used], room.starts[used], room.values[used]
-                count = room.counts[used]
-                behind = pull_back(scene, block, values, count, pulls[ray], behind)
-                scatter(scene.side, block, starts, values, count, gradient)
+    for ray in turns:
+        behind = ZERO
+        used = march(scene, bundle, ray, room)
+        while used > 0:
+            used -= 1
+            block, starts, values = room.blocks[used], room.starts[used], room.values[used]
+            count = room.counts[used]
+            behind = pull_back(scene, block, values, count, pulls[ray], behind)
+            scatter(scene.side, block, starts, values, count, gradient)
