@@ -21,7 +21,7 @@ def shaken_network(architecture: str) -> Any:
     """A network of random weights whose batch norms do something."""
     from efficientnet_lite_pytorch import EfficientNet
 
-    network = EfficientNet.from_name(architecture).eval()
+    network = EfficientNet.from_name(architecture, image_size=None).eval()
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             assert module.running_mean is not None
@@ -60,7 +60,7 @@ def test_a_tower_s_logits_are_those_of_the_network_it_was_made_of() -> None:
     from efficientnet_lite_pytorch import EfficientNet
 
     source = dataclasses.replace(LITE0, native_size=SIZE)  # At the native size features are plain means.
-    network = EfficientNet.from_name(source.architecture).eval()
+    network = EfficientNet.from_name(source.architecture, image_size=None).eval()
     state = torch.load(weights.package_file(source.weights), weights_only=True, map_location="cpu")
     network.load_state_dict(state)
     tower, images = Tower(source), torch.rand(2, 3, SIZE, SIZE)
@@ -90,7 +90,7 @@ def test_features_count_as_a_share_of_the_native_area(lit: Lit) -> None:
         seen.append(inputs)
         return torch.ones(1, 5, 7, 7)
 
-    bare = SimpleNamespace(network=SimpleNamespace(extract_features=activations), source=LITE0)
+    bare = SimpleNamespace(network=activations, source=LITE0)
     features = Tower.features(bare, torch.full((1, 3, 112, 56), 0.5))  # type: ignore[arg-type]
     assert features.tolist() == [[0.125] * 5]
     assert seen[0].unique().tolist() == pytest.approx([(127.5 - 127.0) / 128.0])

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from dreamfields.errors import MissingPackageError
+from dreamfields.guidance.locked import Convolution, LockedNetwork, Stage
 from dreamfields.guidance.weights import TowerSource, package_file
 
 
@@ -36,15 +37,14 @@ class Tower(nn.Module):
         self.feature_mean = nn.Buffer(_feature_mean(network))
         self.class_weight = nn.Buffer(network._fc.weight.detach().clone())
         self.class_bias = nn.Buffer(network._fc.bias.detach().clone())
-        self.network = fold_batch_norms(network).to(memory_format=torch.channels_last)
+        self.network = lock(fold_batch_norms(network))
         self.requires_grad_(False)
         self.eval()
 
     def features(self, images: Tensor) -> Tensor:
         """Return features (b, f) of pictures (b, 3, h, w) in [0, 1]."""
         # The scaling the networks were trained with, in units of the 255 levels of a pixel.
-        inputs = ((images * 255.0 - 127.0) / 128.0).contiguous(memory_format=torch.channels_last)
-        activations: Tensor = self.network.extract_features(inputs)
+        activations: Tensor = self.network((images * 255.0 - 127.0) / 128.0)
         # Shrinking a photograph leaves the sum of its activations the same and so raises their mean; counted as a
         # share of the native area, features mean the same at every size (measured on photographs at 128 to 224).
         return activations.mean(dim=(2, 3)) * (images.shape[-2] * images.shape[-1] / self.source.native_size**2)
@@ -65,7 +65,8 @@ def _load_network(source: TowerSource) -> Any:
         )
     from efficientnet_lite_pytorch import EfficientNet
 
-    network = EfficientNet.from_name(source.architecture)
+    # No size given: padding follows the picture's own size, as it did where the weights were trained.
+    network = EfficientNet.from_name(source.architecture, image_size=None)
     network.load_state_dict(torch.load(path, weights_only=True, map_location="cpu"))
     return network.eval()
 
@@ -85,6 +86,20 @@ def _convolutions_before_norms(block: nn.Module) -> list[tuple[str, str]]:
     inner = [("_expand_conv", "_bn0"), ("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2")]
     pairs = outer if hasattr(block, "_conv_stem") else inner
     return [pair for pair in pairs if all(hasattr(block, name) for name in pair)]
+
+
+def lock(network: Any) -> LockedNetwork:
+    """Return the feature extractor of a network without batch norms as one differentiable function."""
+    stages = [Stage([Convolution(network._conv_stem, clipped=True)], skip=False)]
+    for block in network._blocks:
+        expand = [Convolution(block._expand_conv, clipped=True)] if hasattr(block, "_expand_conv") else []
+        depthwise = Convolution(block._depthwise_conv, clipped=True)
+        project = Convolution(block._project_conv, clipped=False)
+        shape = block._block_args
+        same_shape = shape.stride == 1 and shape.input_filters == shape.output_filters
+        stages.append(Stage([*expand, depthwise, project], skip=block.id_skip and same_shape))
+    stages.append(Stage([Convolution(network._conv_head, clipped=True)], skip=False))
+    return LockedNetwork(stages)
 
 
 def _feature_mean(network: Any) -> Tensor:
