@@ -243,5 +243,5 @@ def test_camera_intervals_run_upwards(name: str) -> None:
 
 def test_some_background_must_have_a_weight() -> None:
     with pytest.raises(UsageError, match="at least one background"):
-        BackgroundSettings(noise=0.0, checkerboard=0.0, fourier=0.0)
-    assert BackgroundSettings(noise=0.0, checkerboard=0.0, fourier=0.1)
+        BackgroundSettings(noise=0.0, checkerboard=0.0, fourier=0.0, plain=0.0)
+    assert BackgroundSettings(noise=0.0, checkerboard=0.0, fourier=0.0, plain=0.1)

@@ -38,7 +38,7 @@ TINY = Recipe(
     ),
     cameras=CameraSettings(azimuth_deg=(0.0, 360.0), elevation_deg=(5.0, 45.0), fov_deg=(28.0, 36.0), radius=4.0),
     render=RenderSettings(size=12, samples=12, occupancy_cells=8, occupancy_every=4, occupancy_threshold=0.5),
-    backgrounds=BackgroundSettings(1.0, 1.0, 1.0, checkerboard_squares=4, fourier_decay=1.5, blur=(0.0, 0.04)),
+    backgrounds=BackgroundSettings(1.0, 1.0, 1.0, 1.0, checkerboard_squares=4, fourier_decay=1.5, blur=(0.0, 0.04)),
     augment=AugmentSettings(
         scale=(0.8, 1.0),
         rotation_deg=10.0,

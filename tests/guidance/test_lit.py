@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from dreamfields.guidance.classes import class_names
-from dreamfields.guidance.lit import LitGuidance, class_distribution, ridge_regression
+from dreamfields.guidance.lit import LitGuidance, class_distribution, ridge_regression, rivals
 from dreamfields.guidance.settings import Bridge, GuidanceSettings
 from tests.guidance.conftest import SIZE, Lit
 
@@ -76,6 +76,35 @@ def test_a_class_distribution_by_hand() -> None:
     assert q.sum().item() == pytest.approx(1.0)
     assert (q[1] / q[0]).item() == pytest.approx(math.exp(2.0), rel=1e-4)
     assert (q[0] / q[2]).item() == pytest.approx(math.exp(6.0), rel=1e-4)
+
+
+def test_rivals_go_from_the_mean_of_the_logits_to_their_largest_as_they_sharpen() -> None:
+    logits = torch.randn(4, 50, dtype=torch.float64)
+    assert torch.equal(rivals(logits, 0.0), logits.mean(dim=-1))
+    assert torch.allclose(rivals(logits, 1e-6), logits.mean(dim=-1), atol=1e-4)
+    assert torch.allclose(rivals(logits, 1.0), torch.logsumexp(logits, dim=-1) - math.log(50))
+    assert torch.allclose(rivals(logits, 1e4), logits.max(dim=-1).values, atol=1e-3)
+    values = torch.stack([rivals(logits, sharpness) for sharpness in (0.0, 0.1, 0.5, 1.0, 5.0)])
+    assert (values.diff(dim=0) > 0.0).all()
+
+
+@pytest.mark.parametrize("sharpness", [0.3, 1.0])
+def test_the_pull_of_rivals_is_shared_out_by_a_softmax(sharpness: float) -> None:
+    logits = torch.randn(2, 20, dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(rivals(logits, sharpness).sum(), logits)
+    assert torch.allclose(gradient, torch.softmax(sharpness * logits.detach(), dim=-1))
+
+
+@pytest.mark.parametrize(("bridge", "share"), [("classes", 1.0), ("features", 0.0), ("both", 0.5)])
+def test_sharpness_turns_the_classes_part_of_a_score_towards_the_log_probability(
+    bridge: Bridge, share: float, bridged: Bridges, noise: Tensor
+) -> None:
+    guide = bridged(bridge)
+    wanted = guide.encode_text(["a teapot"])[0]
+    logits = guide.tower.logits(guide.tower.features(noise))
+    difference = guide.score(noise, wanted) - guide.score(noise, wanted, sharpness=1.0)
+    expected = share * 0.1 * (torch.logsumexp(logits, -1) - math.log(1000.0) - logits.mean(dim=-1))
+    assert torch.allclose(difference, expected, atol=1e-5)
 
 
 def test_there_are_a_thousand_class_names_and_some_stand_twice() -> None:

@@ -66,7 +66,7 @@ def test_views_keep_their_order_over_all_their_backgrounds() -> None:
 
 def test_opacity_decides_between_object_and_background() -> None:
     # A board of one square is one colour; mixed with a black object, a quarter of it is left.
-    recipe = replace(TINY, backgrounds=BackgroundSettings(0.0, 1.0, 0.0, checkerboard_squares=1, blur=(0.0, 0.0)))
+    recipe = replace(TINY, backgrounds=BackgroundSettings(0.0, 1.0, 0.0, 0.0, checkerboard_squares=1, blur=(0.0, 0.0)))
     clear, dim = (compose(rendering(opacity), recipe, generator(0, "test"))[1] for opacity in (0.0, 0.75))
     assert torch.allclose(dim, 0.25 * clear)
 
@@ -81,7 +81,7 @@ def test_the_prompt_is_put_into_the_template_once_for_every_guide() -> None:
 
 def evaluate(guides: Sequence[Guide], seed: int = 0, step: int = 0) -> Objective:
     recipe = replace(TINY, augment=STILL)
-    return evaluate_objective(rendering(1.0), make_targets(guides, "{}", "x"), recipe, seed, step, 0.5)
+    return evaluate_objective(rendering(1.0), make_targets(guides, "{}", "x"), recipe, seed, step)
 
 
 def test_the_guidance_term_is_minus_the_weighted_mean_of_the_guides_scores() -> None:
@@ -94,7 +94,7 @@ def test_alternating_guides_are_asked_one_a_step_in_turn() -> None:
     guides = [RecordingGuidance(1.0), RecordingGuidance(0.2)]
     recipe = replace(TINY, augment=STILL, guidance=replace(TINY.guidance, alternate=True))
     targets = make_targets([Guide(guides[0], 1.0), Guide(guides[1], 3.0)], "{}", "x")
-    terms = [evaluate_objective(rendering(1.0), targets, recipe, 0, step, 0.5).guidance.item() for step in range(4)]
+    terms = [evaluate_objective(rendering(1.0), targets, recipe, 0, step).guidance.item() for step in range(4)]
     assert terms == pytest.approx([-0.5, -0.1, -0.5, -0.1], abs=1e-5)
     assert [len(guide.pictures) for guide in guides] == [2, 2]
 
@@ -103,7 +103,7 @@ def test_every_guide_sees_pictures_of_its_own_at_its_own_size() -> None:
     small, large = RecordingGuidance(image_size=12), RecordingGuidance(image_size=20)
     recipe = replace(TINY, augment=STILL)
     targets = make_targets([Guide(small), Guide(large), Guide(small)], "{}", "x")
-    evaluate_objective(rendering(0.0), targets, recipe, 0, 0, 0.5)
+    evaluate_objective(rendering(0.0), targets, recipe, 0, 0)
     assert [tuple(seen.shape) for seen in (*small.pictures, *large.pictures)] == [(4, 3, 12, 12)] * 2 + [(4, 3, 20, 20)]
     assert not torch.allclose(small.pictures[0], small.pictures[1], atol=1e-2)
 
@@ -117,7 +117,7 @@ def test_a_guide_of_several_sizes_is_shown_each_and_one_at_a_time() -> None:
     guide = ManySizes()
     targets = make_targets([Guide(guide)], "{}", "x")
     for step in range(30):
-        evaluate_objective(rendering(0.5), targets, TINY, 0, step, 0.5)
+        evaluate_objective(rendering(0.5), targets, TINY, 0, step)
     sizes = [seen.shape[-1] for seen in guide.pictures]
     assert len(sizes) == 30
     assert all(sizes.count(size) >= 4 for size in (8, 12, 20))
@@ -127,7 +127,7 @@ def test_seed_and_step_decide_every_draw() -> None:
     def seen(seed: int, step: int) -> Tensor:
         guidance = RecordingGuidance()
         targets = make_targets([Guide(guidance)], "{}", "x")
-        evaluate_objective(rendering(0.5), targets, TINY, seed, step, 0.5)
+        evaluate_objective(rendering(0.5), targets, TINY, seed, step)
         return guidance.pictures[0]
 
     assert torch.equal(seen(0, 0), seen(0, 0))
@@ -135,15 +135,36 @@ def test_seed_and_step_decide_every_draw() -> None:
     assert not torch.equal(seen(0, 0), seen(1, 0))
 
 
-def test_the_other_terms_are_of_the_opacity() -> None:
-    picture = torch.rand(2, 1, 12, 12)
+@pytest.mark.parametrize(("share", "target", "fog"), [(0.0, 0.4, 0.0), (0.5, 0.8, 0.5), (0.75, 0.8, 1.0)])
+def test_the_other_terms_are_of_the_opacity_and_follow_their_schedules(share: float, target: float, fog: float) -> None:
+    terms = replace(TINY.losses, transmittance_start=0.4, transmittance_end=0.8, transmittance_ramp=0.5)
+    recipe = replace(
+        TINY,
+        losses=replace(terms, fog_ramp=(0.25, 0.75)),
+        optimize=replace(TINY.optimize, steps=40),
+    )
+    picture = 0.1 + 0.1 * torch.rand(2, 1, 12, 12)
     views = Rendering(torch.zeros(2, 3, 12, 12), picture, picture)
-    objective = evaluate_objective(views, make_targets([Guide(RecordingGuidance())], "{}", "x"), TINY, 0, 0, 0.3)
-    assert torch.equal(objective.transmittance, losses.transmittance_loss(picture, 0.3))
+    targets = make_targets([Guide(RecordingGuidance())], "{}", "x")
+    objective = evaluate_objective(views, targets, recipe, 0, round(40 * share))
+    assert objective.transmittance.item() == pytest.approx(losses.transmittance_loss(picture, target).item())
     assert torch.equal(objective.total_variation, losses.total_variation(picture))
+    assert objective.fog.item() == pytest.approx(fog * losses.fog(picture).item())
+
+
+def test_guides_are_asked_ever_more_sharply() -> None:
+    class Sharp(RecordingGuidance):
+        def score(self, images: Tensor, text_embedding: Tensor, sharpness: float = 0.0) -> Tensor:
+            return torch.full((len(images),), sharpness)
+
+    recipe = replace(TINY, guidance=replace(TINY.guidance, sharpen=(0.25, 0.75)))
+    recipe = replace(recipe, optimize=replace(TINY.optimize, steps=40))
+    targets = make_targets([Guide(Sharp())], "{}", "x")
+    asked = [-evaluate_objective(rendering(0.5), targets, recipe, 0, step).guidance.item() for step in (0, 10, 20, 35)]
+    assert asked == pytest.approx([0.0, 0.0, 0.5, 1.0])
 
 
 def test_the_total_weighs_each_term() -> None:
-    objective = Objective(torch.tensor(1.0), torch.tensor(10.0), torch.tensor(100.0))
-    settings = LossSettings(guidance=2.0, transmittance=3.0, total_variation=4.0)
-    assert objective.total(settings).item() == pytest.approx(432.0)
+    objective = Objective(*(torch.tensor(value) for value in (1.0, 10.0, 100.0, 1000.0)))
+    settings = LossSettings(guidance=2.0, transmittance=3.0, total_variation=4.0, fog=5.0)
+    assert objective.total(settings).item() == pytest.approx(5432.0)

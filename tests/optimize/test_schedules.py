@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dreamfields.optimize.schedules import learning_rate, transmittance_target
+from dreamfields.optimize.schedules import learning_rate, ramp, transmittance_target
 
 SHARES = st.floats(0.0, 1.0)
 
@@ -42,6 +42,24 @@ def test_the_opacity_asked_for_falls_geometrically_over_the_ramp_then_stays(prog
 def test_the_target_stays_between_its_ends(start: float, end: float, ramp: float, progress: float) -> None:
     target = transmittance_target(progress, start, end, ramp)
     assert min(start, end) - 2e-6 <= target <= max(start, end) + 2e-6
+
+
+@pytest.mark.parametrize(
+    ("progress", "expected"), [(0.0, 0.0), (0.3, 0.0), (0.4, 0.2), (0.55, 0.5), (0.8, 1.0), (1.0, 1.0)]
+)
+def test_a_ramp_is_a_straight_line_between_flat_ends(progress: float, expected: float) -> None:
+    assert ramp(progress, 0.3, 0.8) == pytest.approx(expected)
+
+
+@given(bounds=st.tuples(SHARES, SHARES).map(sorted), progress=SHARES, later=SHARES)
+def test_a_ramp_never_falls_and_stays_between_0_and_1(bounds: list[float], progress: float, later: float) -> None:
+    low, high = sorted((progress, later))
+    assert 0.0 <= ramp(low, *bounds) <= ramp(high, *bounds) <= 1.0
+
+
+def test_a_ramp_of_no_length_is_a_jump_and_one_at_the_end_never_comes() -> None:
+    assert [ramp(progress, 0.5, 0.5) for progress in (0.49, 0.5, 0.51)] == [0.0, 1.0, 1.0]
+    assert ramp(0.999, 1.0, 1.0) == 0.0
 
 
 @pytest.mark.parametrize("progress", [0.0, 0.5, 1.0])

@@ -140,46 +140,50 @@ def test_images_and_channels_are_blurred_each_on_its_own() -> None:
 
 
 def kind_of(background: Tensor) -> str:
-    if len(colours_of(background)) == 2:
-        return "checkerboard"
+    if len(colours_of(background)) <= 2:
+        return ("plain", "checkerboard")[len(colours_of(background)) - 1]
     roughness = float((background[..., 1:] - background[..., :-1]).abs().mean() / background.std())
     return "noise" if roughness > 0.9 else "fourier"
 
 
-@pytest.mark.parametrize("kind", ["noise", "checkerboard", "fourier"])
+@pytest.mark.parametrize("kind", ["noise", "checkerboard", "fourier", "plain"])
 def test_a_kind_alone_with_a_weight_is_always_drawn(kind: str) -> None:
-    weights = {"noise": 0.0, "checkerboard": 0.0, "fourier": 0.0, kind: 0.3}
+    weights = {"noise": 0.0, "checkerboard": 0.0, "fourier": 0.0, "plain": 0.0, kind: 0.3}
     settings = BackgroundSettings(**weights, checkerboard_squares=4, fourier_decay=1.5, blur=(0.0, 0.0))
     assert {kind_of(draw_background(settings, 24, seeded(seed))) for seed in range(30)} == {kind}
 
 
 def test_each_kind_is_drawn_by_its_weight() -> None:
-    settings = BackgroundSettings(1.0, 2.0, 5.0, checkerboard_squares=4, fourier_decay=1.5, blur=(0.0, 0.0))
+    settings = BackgroundSettings(1.0, 2.0, 4.0, 1.0, checkerboard_squares=4, fourier_decay=1.5, blur=(0.0, 0.0))
     draws, source = 400, seeded()
     kinds = [kind_of(draw_background(settings, 24, source)) for _ in range(draws)]
-    for kind, share in [("noise", 0.125), ("checkerboard", 0.25), ("fourier", 0.625)]:
+    for kind, share in [("noise", 0.125), ("checkerboard", 0.25), ("fourier", 0.5), ("plain", 0.125)]:
         tolerance = 4.0 * math.sqrt(share * (1.0 - share) / draws)
         assert kinds.count(kind) / draws == pytest.approx(share, abs=tolerance)
 
 
 def test_the_settings_of_a_kind_reach_it() -> None:
-    board = draw_background(BackgroundSettings(0.0, 1.0, 0.0, checkerboard_squares=3, blur=(0.0, 0.0)), 12, seeded())
+    board = draw_background(
+        BackgroundSettings(0.0, 1.0, 0.0, 0.0, checkerboard_squares=3, blur=(0.0, 0.0)), 12, seeded()
+    )
     assert changes(board[:, 0]) == 2
-    settings = [BackgroundSettings(0.0, 0.0, 1.0, fourier_decay=decay, blur=(0.0, 0.0)) for decay in (0.5, 3.0)]
+    settings = [BackgroundSettings(0.0, 0.0, 1.0, 0.0, fourier_decay=decay, blur=(0.0, 0.0)) for decay in (0.5, 3.0)]
     rough, smooth = (draw_background(one, 24, seeded()).diff(dim=-1).square().mean() for one in settings)
     assert rough > 4.0 * smooth
 
 
 @pytest.mark.parametrize("size", [10, 20])
 def test_the_blur_is_a_share_of_the_side(size: int) -> None:
-    plain = BackgroundSettings(1.0, 0.0, 0.0, blur=(0.0, 0.0))
-    blurred = BackgroundSettings(1.0, 0.0, 0.0, blur=(0.1, 0.1))
-    expected = gaussian_blur(draw_background(plain, size, seeded(3)), 0.1 * size)
+    sharp = BackgroundSettings(1.0, 0.0, 0.0, 0.0, blur=(0.0, 0.0))
+    blurred = BackgroundSettings(1.0, 0.0, 0.0, 0.0, blur=(0.1, 0.1))
+    expected = gaussian_blur(draw_background(sharp, size, seeded(3)), 0.1 * size)
     assert torch.allclose(draw_background(blurred, size, seeded(3)), expected)
 
 
 def test_the_blur_is_drawn_anew_between_its_bounds() -> None:
-    low, high, drawn = (BackgroundSettings(1.0, 0.0, 0.0, blur=blur) for blur in [(0.01,) * 2, (0.1,) * 2, (0.01, 0.1)])
+    low, high, drawn = (
+        BackgroundSettings(1.0, 0.0, 0.0, 0.0, blur=blur) for blur in [(0.01,) * 2, (0.1,) * 2, (0.01, 0.1)]
+    )
     spreads = []
     for seed in range(20):
         least, most, between = (float(draw_background(one, 20, seeded(seed)).std()) for one in (high, low, drawn))
@@ -189,8 +193,13 @@ def test_the_blur_is_drawn_anew_between_its_bounds() -> None:
     assert max(spreads) > 0.5
 
 
-@pytest.mark.parametrize("weights", [(1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (1.0, 1.0, 1.0)])
-def test_the_same_generator_draws_the_same_and_goes_on_to_others(weights: tuple[float, float, float]) -> None:
+@pytest.mark.parametrize(
+    "weights",
+    [(1.0, 0.0, 0.0, 0.0), (0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0), (0.0, 0.0, 0.0, 1.0), (1.0, 1.0, 1.0, 1.0)],
+)
+def test_the_same_generator_draws_the_same_and_goes_on_to_others(
+    weights: tuple[float, float, float, float],
+) -> None:
     settings = BackgroundSettings(*weights, blur=(0.0, 0.04))
     one, other = seeded(5), seeded(5)
     first, again, next_one = (draw_background(settings, 16, source) for source in (one, other, one))

@@ -33,8 +33,15 @@ class AbstractGuidance(nn.Module, ABC):
     def encode_image(self, images: Tensor) -> Tensor:
         """Return unit embeddings (b, d) of pictures (b, 3, h, w) in [0, 1], differentiably."""
 
-    def score(self, images: Tensor, text_embedding: Tensor) -> Tensor:
-        """Return how well pictures (b, 3, h, w) match one sentence's embedding (d,): (b,), differentiably."""
+    def score(self, images: Tensor, text_embedding: Tensor, sharpness: float = 0.0) -> Tensor:
+        """Return how well pictures (b, 3, h, w) match one sentence's embedding (d,): (b,), differentiably.
+
+        Args:
+            images: the pictures.
+            text_embedding: what they are to show.
+            sharpness: from 0, where all that the pictures could be mistaken for counts the same, to 1, where only what
+                is nearest counts. A cosine knows of nothing else, and stays the same.
+        """
         return self.encode_image(images) @ text_embedding
 
 

@@ -10,9 +10,10 @@ Nothing is trained here; two classical zero-shot bridges meet in one space.
 
 As embeddings both are unit vectors; `both` sets them side by side, scaled by 1/sqrt(2), so that its cosine is their
 mean. What guides is a *score*, and there the logits keep their length: the score of `classes` is a tenth of the lead
-that the wanted classes' logits have over the mean of all. A cosine can also be raised by quietening the other classes,
-and a log-probability is raised first by erasing the strongest rival; both spend the early steps on that, and some
-prompts never come back from it (benchmarks/results has the pictures).
+that the wanted classes' logits have, at first over the mean of all classes, later over the strongest rivals. A cosine
+can also be raised by quietening the other classes, and a log-probability is raised first by erasing the strongest
+rival; both spend the early steps on that, and some prompts never come back from it. Once there is an object, the
+strongest rivals are what is wrong with it (benchmarks/results has the pictures).
 
 It is not CLIP: it knows the 1000 nouns and what lies near them in language, and little of attributes and relations.
 """
@@ -34,6 +35,7 @@ from dreamfields.guidance.towers import Tower
 
 _TEMPERATURE = 0.05
 _RIDGE = 1.0
+_CLASS_SHARE: dict[Bridge, float] = {"classes": 1.0, "features": 0.0, "both": 0.5}
 _LEAD_SCALE = 0.1
 """Brings the lead of a recognised class, about ten logits, to the size of a cosine."""
 
@@ -89,10 +91,11 @@ class LitGuidance(AbstractGuidance):
         logits, features = self._look(images)
         return self._join(functional.normalize(logits, dim=-1), functional.normalize(features, dim=-1))
 
-    def score(self, images: Tensor, text_embedding: Tensor) -> Tensor:
+    def score(self, images: Tensor, text_embedding: Tensor, sharpness: float = 0.0) -> Tensor:
         """Return (b,): a tenth of the wanted classes' lead in logits, the features' cosine, or the mean of both."""
         logits, features = self._look(images)
-        return self._join(_LEAD_SCALE * logits, functional.normalize(features, dim=-1)) @ text_embedding
+        wanted = self._join(_LEAD_SCALE * logits, functional.normalize(features, dim=-1)) @ text_embedding
+        return wanted - _CLASS_SHARE[self.bridge] * _LEAD_SCALE * rivals(logits, sharpness)
 
     def _look(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return centred logits (b, 1000) and centred features (b, f) of pictures."""
@@ -116,6 +119,17 @@ def embed_class_names(sentences: SentenceEncoder, template: str) -> Tensor:
 def class_distribution(embeddings: Tensor, class_embeddings: Tensor, temperature: float) -> Tensor:
     """Return q (n, 1000): the softmax over classes of cosine / temperature, for sentences (n, e), names (1000, e)."""
     return torch.softmax(embeddings @ class_embeddings.T / temperature, dim=-1)
+
+
+def rivals(logits: Tensor, sharpness: float) -> Tensor:
+    """Return log(mean(exp(s z))) / s, (b,), of logits z (b, k): their mean for s = 0, nearer to the largest as s grows.
+
+    z_c - rivals(z, s) is how far class c leads. At s = 1 it is the class's log-probability, but for a constant; its
+    gradient is that of c alone less that of softmax(s z).
+    """
+    if sharpness == 0.0:
+        return logits.mean(dim=-1)
+    return (torch.logsumexp(sharpness * logits, dim=-1) - math.log(logits.shape[-1])) / sharpness
 
 
 def ridge_regression(inputs: Tensor, targets: Tensor, strength: float) -> Tensor:

@@ -80,12 +80,8 @@ def take_step(state: TrainingState, targets: Sequence[Target]) -> Step:
         occupancy=state.occupancy,
         generator=generator(seed, "samples", index),
     )
-    terms = recipe.losses
-    target = schedules.transmittance_target(
-        progress, terms.transmittance_start, terms.transmittance_end, terms.transmittance_ramp
-    )
-    objective = evaluate_objective(rendering, targets, recipe, seed, index, target)
-    loss = objective.total(terms)
+    objective = evaluate_objective(rendering, targets, recipe, seed, index)
+    loss = objective.total(recipe.losses)
     _descend(state, loss, progress)
 
     state.step += 1

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dreamfields.guidance.base import AbstractGuidance, Guide, mean_direction
 from dreamfields.guidance.prompts import fill_template
-from dreamfields.optimize import losses
+from dreamfields.optimize import losses, schedules
 from dreamfields.optimize.randomness import generator
 from dreamfields.optimize.settings import LossSettings, Recipe
 from dreamfields.render.augment import augment
@@ -35,6 +35,8 @@ class Objective:
     guidance: Tensor
     transmittance: Tensor
     total_variation: Tensor
+    fog: Tensor
+    """Already weighed by its ramp."""
 
     def total(self, settings: LossSettings) -> Tensor:
         """Return the weighted sum: ()."""
@@ -42,6 +44,7 @@ class Objective:
             settings.guidance * self.guidance
             + settings.transmittance * self.transmittance
             + settings.total_variation * self.total_variation
+            + settings.fog * self.fog
         )
 
 
@@ -52,26 +55,34 @@ def make_targets(guides: Sequence[Guide], template: str, prompt: str) -> list[Ta
 
 
 def evaluate_objective(
-    rendering: Rendering, targets: Sequence[Target], recipe: Recipe, seed: int, step: int, transmittance_target: float
+    rendering: Rendering, targets: Sequence[Target], recipe: Recipe, seed: int, step: int
 ) -> Objective:
-    """Score a rendering of v views; every draw comes from the seed and the step."""
+    """Score a rendering of v views; every draw comes from the seed and the step, every schedule from the step."""
+    progress, terms = step / recipe.optimize.steps, recipe.losses
+    sharpness = schedules.ramp(progress, *recipe.guidance.sharpen)
+    transmittance = schedules.transmittance_target(
+        progress, terms.transmittance_start, terms.transmittance_end, terms.transmittance_ramp
+    )
     asked = [step % len(targets)] if recipe.guidance.alternate else list(range(len(targets)))
-    terms = [
-        targets[i].weight * guidance_term(rendering, targets[i], recipe, generator(seed, f"guide {i}", step))
+    scores = [
+        targets[i].weight * guidance_term(rendering, targets[i], recipe, sharpness, generator(seed, f"guide {i}", step))
         for i in asked
     ]
     return Objective(
-        guidance=torch.stack(terms).sum() / sum(targets[i].weight for i in asked),
-        transmittance=losses.transmittance_loss(rendering.opacity, transmittance_target),
+        guidance=torch.stack(scores).sum() / sum(targets[i].weight for i in asked),
+        transmittance=losses.transmittance_loss(rendering.opacity, transmittance),
         total_variation=losses.total_variation(rendering.opacity),
+        fog=schedules.ramp(progress, *terms.fog_ramp) * losses.fog(rendering.opacity),
     )
 
 
-def guidance_term(rendering: Rendering, target: Target, recipe: Recipe, draws: torch.Generator) -> Tensor:
+def guidance_term(
+    rendering: Rendering, target: Target, recipe: Recipe, sharpness: float, draws: torch.Generator
+) -> Tensor:
     """Return minus one guide's mean score over v k pictures: ()."""
     pictures = compose(rendering, recipe, draws)
     varied = augment(pictures, draw_size(target.guidance, draws), recipe.augment, draws)
-    return losses.guidance_loss(target.guidance.score(varied, target.embedding))
+    return losses.guidance_loss(target.guidance.score(varied, target.embedding, sharpness))
 
 
 def draw_size(guidance: AbstractGuidance, draws: torch.Generator) -> int:

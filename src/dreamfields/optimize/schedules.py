@@ -8,6 +8,13 @@ def learning_rate(progress: float, peak: float, final_share: float) -> float:
     return peak * (final_share + (1.0 - final_share) * 0.5 * (1.0 + math.cos(math.pi * progress)))
 
 
+def ramp(progress: float, begin: float, end: float) -> float:
+    """Return 0 up to `begin`, 1 from `end` on, and a straight line between them; a jump where they are the same."""
+    if progress >= end:
+        return 1.0
+    return max(0.0, progress - begin) / (end - begin) if progress > begin else 0.0
+
+
 def transmittance_target(progress: float, start: float, end: float, ramp: float) -> float:
     """Return the transmittance tau asked for: the opacity 1 - tau moves geometrically over the ramp, then stays.
 

@@ -27,6 +27,15 @@ def checkerboard(size: int, squares: int, generator: torch.Generator) -> Tensor:
     return colours[0] * (1.0 - dark) + colours[1] * dark
 
 
+def plain(size: int, generator: torch.Generator) -> Tensor:
+    """Return one random colour everywhere.
+
+    Busy backgrounds alone teach a guide to look for what stands out from a texture. A classifier is surer of the same
+    object on plain ones, and so are people, when the object was also made on some.
+    """
+    return torch.rand((3, 1, 1), generator=generator).repeat(1, size, size)
+
+
 def fourier_texture(size: int, decay: float, generator: torch.Generator, contrast: float = 0.2) -> Tensor:
     """Return a smooth random texture whose amplitudes fall as frequency^-decay, in naturally correlated colours.
 
@@ -62,14 +71,16 @@ def gaussian_blur(images: Tensor, deviation: float) -> Tensor:
 
 def draw_background(settings: BackgroundSettings, size: int, generator: torch.Generator) -> Tensor:
     """Draw one kind of background by its weight, then blur it by a random amount: (3, size, size) in [0, 1]."""
-    weights = torch.tensor([settings.noise, settings.checkerboard, settings.fourier])
+    weights = torch.tensor([settings.noise, settings.checkerboard, settings.fourier, settings.plain])
     kind = int(torch.multinomial(weights, 1, generator=generator))
     if kind == 0:
         background = uniform_noise(size, generator)
     elif kind == 1:
         background = checkerboard(size, settings.checkerboard_squares, generator)
-    else:
+    elif kind == 2:
         background = fourier_texture(size, settings.fourier_decay, generator)
+    else:
+        background = plain(size, generator)
     low, high = settings.blur
     share = low + (high - low) * float(torch.rand((), generator=generator))
     return gaussian_blur(background, share * size)

@@ -34,6 +34,8 @@ class BackgroundSettings(Settings):
     """Weight of two-colour checkerboards."""
     fourier: Annotated[float, Range(0.0, 1000.0)] = 1.0
     """Weight of smooth random textures with a natural spectrum."""
+    plain: Annotated[float, Range(0.0, 1000.0)] = 1.5
+    """Weight of one colour everywhere, which is what an object is shown on; the paper has none of these."""
     checkerboard_squares: Annotated[int, Range(1, 256)] = 8
     """Squares a side of a checkerboard; the paper's 8."""
     fourier_decay: Annotated[float, Range(0.0, 10.0)] = 1.5
@@ -44,8 +46,10 @@ class BackgroundSettings(Settings):
     def faults(self) -> list[str]:
         """Return one sentence for each fault; at least one weight must be above zero."""
         found = super().faults()
-        if not found and self.noise + self.checkerboard + self.fourier == 0.0:
-            found.append("noise, checkerboard and fourier are all 0; at least one background needs a weight above 0")
+        if not found and self.noise + self.checkerboard + self.fourier + self.plain == 0.0:
+            found.append(
+                "noise, checkerboard, fourier and plain are all 0; at least one background needs a weight above 0"
+            )
         return found
 
 
