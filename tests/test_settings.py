@@ -14,7 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dreamfields.errors import UsageError
-from dreamfields.render.settings import BackgroundSettings
+from dreamfields.guidance.settings import GuidanceSettings
+from dreamfields.optimize.settings import LossSettings
+from dreamfields.render.settings import AugmentSettings, BackgroundSettings
 from dreamfields.scene.settings import CameraSettings, VoxelSettings
 from dreamfields.settings import Range, Settings, unknown_name
 from tests.architecture import modules
@@ -237,8 +239,24 @@ def test_an_unknown_name_offers_the_nearest_or_lists_all() -> None:
 def test_camera_intervals_run_upwards(name: str) -> None:
     with pytest.raises(UsageError, match=rf"^{name} is \(40.0, 30.0\); .* lower and an upper bound"):
         CameraSettings(**{name: (40.0, 30.0)})  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match=rf"^radius is 0.0; .*; {name} is \(40.0, 30.0\)"):
+    with pytest.raises(UsageError, match=rf"^{name} is \(40.0, 30.0\); .*; radius is 0.0; "):
         CameraSettings(**{name: (40.0, 30.0), "radius": 0.0})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        (BackgroundSettings, "blur"),
+        (AugmentSettings, "scale"),
+        (AugmentSettings, "saturation"),
+        (GuidanceSettings, "sharpen"),
+        (LossSettings, "fog_ramp"),
+    ],
+)
+def test_every_pair_of_bounds_runs_upwards(settings: type[Settings], name: str) -> None:
+    with pytest.raises(UsageError, match=rf"^{name} is \(0.9, 0.2\); .* lower and an upper bound in that order$"):
+        settings(**{name: (0.9, 0.2)})
+    assert settings(**{name: (0.3, 0.3)})
 
 
 def test_some_background_must_have_a_weight() -> None:

@@ -40,6 +40,11 @@ class Range:
 
 
 @dataclass(frozen=True)
+class Rising:
+    """Two numbers that must be a lower and an upper bound, in that order."""
+
+
+@dataclass(frozen=True)
 class Settings:
     """Base of all settings: checks every field when made and refuses with every fault at once.
 
@@ -127,6 +132,8 @@ def _fault(name: str, value: Any, hint: Any, limits: tuple[Any, ...] = ()) -> st
             parts = value if isinstance(value, tuple) else (value,)
             if any(part not in limit for part in parts):
                 return f"{name} is {value!r}; it must be {limit}"
+        if isinstance(limit, Rising) and value[0] > value[1]:
+            return f"{name} is {value!r}; it must be a lower and an upper bound in that order"
     return None
 
 

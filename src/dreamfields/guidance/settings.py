@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from dreamfields.settings import Range, Settings
+from dreamfields.settings import Range, Rising, Settings
 
 GuidanceName = Literal["lit", "toy"]
 Bridge = Literal["classes", "features", "both"]
@@ -23,7 +23,7 @@ class GuidanceSettings(Settings):
     """Largest change of that size, either way, as a share of it; `lit` looks at another size each step."""
     alternate: bool = True
     """Ask one tower a step, in turn, instead of all of them: twice the steps in the same time."""
-    sharpen: Annotated[tuple[float, float], Range(0.0, 1.0)] = (0.3, 0.8)
+    sharpen: Annotated[tuple[float, float], Range(0.0, 1.0), Rising()] = (0.3, 0.8)
     """Shares of the steps between which the lead of `lit` turns from one over the mean of all classes to one over the
     strongest rivals; the same share twice jumps, and (1, 1) never turns."""
     template: str = "a photo of {}"
@@ -32,10 +32,6 @@ class GuidanceSettings(Settings):
     def faults(self) -> list[str]:
         """Return one sentence for each fault; the template must have a place for the prompt."""
         found = super().faults()
-        if found:
-            return found
-        if "{}" not in self.template:
+        if not found and "{}" not in self.template:
             found.append(f"template is {self.template!r}; it must contain {{}} where the prompt goes")
-        if self.sharpen[0] > self.sharpen[1]:
-            found.append(f"sharpen is {self.sharpen!r}; it must be a lower and an upper bound in that order")
         return found

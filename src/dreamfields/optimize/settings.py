@@ -6,7 +6,7 @@ from typing import Annotated
 from dreamfields.guidance.settings import GuidanceSettings
 from dreamfields.render.settings import AugmentSettings, BackgroundSettings, RenderSettings
 from dreamfields.scene.settings import CameraSettings, VoxelSettings
-from dreamfields.settings import Range, Settings
+from dreamfields.settings import Range, Rising, Settings
 
 
 @dataclass(frozen=True)
@@ -47,15 +47,8 @@ class LossSettings(Settings):
     """Weight of the opacity pictures' total variation, a prior against speckles."""
     fog: Annotated[float, Range(0.0, 1000.0)] = 0.1
     """Weight of the views' haze: pixels that are neither object nor background."""
-    fog_ramp: Annotated[tuple[float, float], Range(0.0, 1.0)] = (0.5, 0.7)
+    fog_ramp: Annotated[tuple[float, float], Range(0.0, 1.0), Rising()] = (0.5, 0.7)
     """Shares of the steps between which that weight rises from 0; a shape must be able to move through haze first."""
-
-    def faults(self) -> list[str]:
-        """Return one sentence for each fault; the ramp must not run backwards."""
-        found = super().faults()
-        if not found and self.fog_ramp[0] > self.fog_ramp[1]:
-            found.append(f"fog_ramp is {self.fog_ramp!r}; it must be a lower and an upper bound in that order")
-        return found
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from dreamfields.settings import Range, Settings
+from dreamfields.settings import Range, Rising, Settings
 
 Interval = tuple[float, float]
 
@@ -40,7 +40,7 @@ class BackgroundSettings(Settings):
     """Squares a side of a checkerboard; the paper's 8."""
     fourier_decay: Annotated[float, Range(0.0, 10.0)] = 1.5
     """Power by which the amplitudes of a Fourier texture fall with frequency; the paper's 1.5."""
-    blur: Annotated[Interval, Range(0.0, 100.0)] = (0.0, 0.0446)
+    blur: Annotated[Interval, Range(0.0, 100.0), Rising()] = (0.0, 0.0446)
     """Standard deviation of the Gaussian blur, drawn uniformly, as a share of the side; the paper ends at 10 / 224."""
 
     def faults(self) -> list[str]:
@@ -57,7 +57,7 @@ class BackgroundSettings(Settings):
 class AugmentSettings(Settings):
     """How a composited view is varied before it is scored; every draw is uniform."""
 
-    scale: Annotated[Interval, Range(0.1, 10.0)] = (0.7, 1.05)
+    scale: Annotated[Interval, Range(0.1, 10.0), Rising()] = (0.7, 1.05)
     """Share of the view's side that is seen: below 1 zooms in."""
     rotation_deg: Annotated[float, Range(0.0, 180.0)] = 10.0
     """Largest rotation in the picture plane, either way, in degrees."""
@@ -67,7 +67,7 @@ class AugmentSettings(Settings):
     """Largest relative change of contrast, either way."""
     brightness: Annotated[float, Range(0.0, 1.0)] = 0.1
     """Largest change of brightness, either way, of the range 0 to 1."""
-    saturation: Annotated[Interval, Range(0.0, 10.0)] = (0.5, 1.5)
+    saturation: Annotated[Interval, Range(0.0, 10.0), Rising()] = (0.5, 1.5)
     """Factors of the distance from grey."""
     noise: Annotated[float, Range(0.0, 1.0)] = 0.04
     """Standard deviation of Gaussian pixel noise."""
