@@ -109,8 +109,8 @@ def _descend(state: TrainingState, loss: torch.Tensor, progress: float) -> None:
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()
     gradients = [parameter.grad for parameter in state.field.parameters() if parameter.grad is not None]
-    # Checked before Adam sees it: one NaN in a moment would stay there for ever.
-    if not all(bool(torch.isfinite(part).all()) for part in [loss.detach(), *gradients]):
+    # Checked before Adam sees it: one NaN in a moment would stay there for ever. A sum is finite only if all of it is.
+    if not all(bool(torch.isfinite(part.sum())) for part in [loss.detach(), *gradients]):
         raise DegenerateError(
             f"the loss or its gradient is not finite at step {state.step}; lower --optimize.learning-rate"
         )

@@ -99,7 +99,11 @@ class TrainingState:
         self.watch = Watch()
         self.field = VoxelField(self.recipe.voxels).to(self.device)
         self.optimizer = torch.optim.Adam(
-            self.field.parameters(), lr=settings.learning_rate, betas=settings.adam_betas, eps=1e-8
+            self.field.parameters(),
+            lr=settings.learning_rate,
+            betas=settings.adam_betas,
+            eps=1e-8,
+            fused=True,  # One pass over memory instead of ten.
         )
         self.look_for_occupancy()
 
@@ -107,7 +111,7 @@ class TrainingState:
         """Give Adam zero moments of the right shapes, as it does itself before its first step."""
         for parameter in self.field.parameters():
             self.optimizer.state[parameter] = {
-                "step": torch.zeros(()),
+                "step": torch.zeros((), device=parameter.device),
                 "exp_avg": torch.zeros_like(parameter),
                 "exp_avg_sq": torch.zeros_like(parameter),
             }
