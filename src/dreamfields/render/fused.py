@@ -6,7 +6,7 @@ of float32; several times faster, and in a fraction of the memory.
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
@@ -78,7 +78,7 @@ def render_rays_fused(
     spans = find_spans(rays, occupancy)
     jitter = torch.empty(0, samples) if generator is None else draw_jitter(len(spans), samples, generator)
     cells = torch.ones(1, 1, 1, dtype=torch.bool) if occupancy is None else occupancy
-    bundle, order = _bundle(spans, samples, jitter), _order(spans.hits.numpy(), width)
+    bundle, order = _bundle(spans, samples, jitter), _order(spans.hits.numpy(), spans.total, width)
     pixels: Tensor = _March.apply(nodes, settings, cells, bundle, order)  # type: ignore[no-untyped-call]
     return spans.put_back(pixels)
 
@@ -176,10 +176,19 @@ def _bundle(spans: Spans, samples: int, jitter: Tensor) -> "Bundle":
     return bundle
 
 
-def _order(hits: "Integers", width: int) -> "Integers":
-    """Return the order (m,) in which rays have their turn, given which pixels (m,) they are."""
-    squares = hits // width // _TILE * width + hits % width // _TILE
-    return np.argsort(squares, kind="stable")
+def _order(hits: "Integers", total: int, width: int) -> "Integers":
+    """Return the order (m,) in which rays have their turn, given which of all pixels (m,) they are."""
+    rays = np.full(total, -1)
+    rays[hits] = np.arange(len(hits))
+    turns = rays[_in_squares(total, width)]
+    return turns[turns >= 0]
+
+
+@lru_cache(maxsize=4)
+def _in_squares(total: int, width: int) -> "Integers":
+    """Return all pixels (total,) of pictures below each other, square by square."""
+    pixels = np.arange(total)
+    return np.argsort(pixels // width // _TILE * width + pixels % width // _TILE, kind="stable")
 
 
 def _turns(order: "Integers", part: int, parts: int) -> "Integers":

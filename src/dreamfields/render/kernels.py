@@ -15,16 +15,13 @@ instructions. All numbers are float32, constants too: one float64 would drag its
 """
 
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from dreamfields.render.compiled import Floats, Integers, compiled
+from dreamfields.render.vectors import CHANNELS, gather, scatter
 
 
 class Scene(NamedTuple):
@@ -63,7 +60,6 @@ class Bundle(NamedTuple):
     """(m, s) shares of a bin; (0, s) for the middles."""
 
 
-CHANNELS = 4
 WIDTH = 16
 """Samples in a block."""
 
@@ -150,50 +146,13 @@ def locate(side: int, block: Floats, starts: Integers, width: int) -> None:
         starts[k] = CHANNELS * ((np.int64(z) * side + np.int64(y)) * side + np.int64(x))
 
 
-def _add_node(typing: Any, target: Any, i: Any, source: Any, j: Any, share: Any) -> Any:
-    """Say what `add_node` is made of."""
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: list[ir.Value]) -> ir.Value:
-        def point(array: int, index: int) -> ir.Value:
-            data = context.make_array(signature.args[array])(context, builder, arguments[array]).data
-            return builder.bitcast(builder.gep(data, [arguments[index]]), vector.as_pointer())
-
-        vector = ir.VectorType(ir.FloatType(), CHANNELS)
-        factor = ir.Constant(vector, ir.Undefined)
-        for lane in range(CHANNELS):
-            factor = builder.insert_element(factor, arguments[4], ir.IntType(32)(lane))
-        product = builder.fmul(builder.load(point(2, 3), align=4), factor, flags=("contract",))
-        total = builder.fadd(builder.load(point(0, 1), align=4), product, flags=("contract",))
-        builder.store(total, point(0, 1), align=4)
-        return context.get_dummy_value()
-
-    return types.void(target, types.intp, source, types.intp, types.float32), generate
-
-
-add_node = cast(Callable[[Floats, int, Floats, int, np.float32], None], intrinsic(_add_node))
-"""Do target[i : i + 4] += share * source[j : j + 4], for (target, i, source, j, share).
-
-The compiler does not find by itself that the 4 channels of a node are one vector.
-"""
-
-
 @compiled()
 def interpolate(scene: Scene, block: Floats, starts: Integers, values: Floats, count: int) -> None:
     """Write the trilinear values of each sample."""
     row, layer = CHANNELS * scene.side, CHANNELS * scene.side * scene.side
-    values[:] = ZERO
     for k in range(count):
-        v, node = CHANNELS * k, starts[k]
-        right, up, front = block[X + k], block[Y + k], block[Z + k]
-        left, down, back = ONE - right, ONE - up, ONE - front
-        for start, share in (
-            (node, down * back),
-            (node + row, up * back),
-            (node + layer, down * front),
-            (node + layer + row, up * front),
-        ):
-            add_node(values, v, scene.nodes, start, left * share)
-            add_node(values, v, scene.nodes, start + CHANNELS, right * share)
+        gather(values, CHANNELS * k, scene.nodes, starts[k], row, layer, block[X + k], block[Y + k], block[Z + k])
+    values[CHANNELS * count :] = ZERO
 
 
 LOG2_E = np.float32(1.0 / math.log(2.0))
@@ -356,21 +315,11 @@ def pull_back(scene: Scene, block: Floats, values: Floats, count: int, pull: Flo
 
 
 @compiled()
-def scatter(side: int, block: Floats, starts: Integers, values: Floats, count: int, gradient: Floats) -> None:
+def distribute(side: int, block: Floats, starts: Integers, values: Floats, count: int, gradient: Floats) -> None:
     """Add dL/dv of each sample to the gradient of its 8 nodes: `interpolate` the other way."""
     row, layer = CHANNELS * side, CHANNELS * side * side
     for k in range(count):
-        v, node = CHANNELS * k, starts[k]
-        right, up, front = block[X + k], block[Y + k], block[Z + k]
-        left, down, back = ONE - right, ONE - up, ONE - front
-        for start, share in (
-            (node, down * back),
-            (node + row, up * back),
-            (node + layer, down * front),
-            (node + layer + row, up * front),
-        ):
-            add_node(gradient, start, values, v, left * share)
-            add_node(gradient, start + CHANNELS, values, v, right * share)
+        scatter(values, CHANNELS * k, gradient, starts[k], row, layer, block[X + k], block[Y + k], block[Z + k])
 
 
 @compiled()
@@ -387,4 +336,4 @@ def differentiate(scene: Scene, bundle: Bundle, turns: Integers, room: Room, pul
             block, starts, values = room.blocks[used], room.starts[used], room.values[used]
             count = room.counts[used]
             behind = pull_back(scene, block, values, count, pulls[ray], behind)
-            scatter(scene.side, block, starts, values, count, gradient)
+            distribute(scene.side, block, starts, values, count, gradient)
