@@ -1,5 +1,8 @@
 """The locked network equals the package's layers, and its way back equals autograd's."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -73,3 +76,19 @@ def test_the_caller_s_gradient_and_pictures_are_left_as_they_were() -> None:
 def test_without_gradients_nothing_is_kept() -> None:
     network = lock(fold_batch_norms(shaken_network("efficientnet-lite0")))
     assert not network(torch.randn(1, 3, 32, 32)).requires_grad
+
+
+def test_what_the_way_back_needs_is_let_go_with_the_activations() -> None:
+    network = lock(fold_batch_norms(shaken_network("efficientnet-lite0")))
+    layer = network.stages[0].convolutions[0]
+    kept: list[weakref.ref[Tensor]] = []
+    layer.register_forward_hook(lambda _module, _inputs, output: kept.append(weakref.ref(output)))
+    gc.disable()  # A cycle would wait for the collector, and memory would pile up until it comes.
+    try:
+        activations = network(torch.randn(1, 3, 32, 32, requires_grad=True))
+        assert kept[0]() is not None
+        activations.sum().backward()
+        del activations
+        assert kept[0]() is None
+    finally:
+        gc.enable()

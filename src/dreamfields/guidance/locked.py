@@ -120,26 +120,28 @@ class _Chain(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, network: LockedNetwork) -> Tensor:
-        ctx.network, ctx.tape = network, []
+        ctx.network = network
+        tape: list[Tensor] = []
         keep = ctx.needs_input_grad[0]
         for stage in network.stages:
             y = x
             for layer in stage.convolutions:
                 before, y = y, layer(y)
                 if keep:
-                    ctx.tape.append((before, y))
+                    tape += (before, y)
             # Never in place: the tape may hold y.
             x = x + y if stage.skip else y
+        ctx.save_for_backward(*tape)
         return x
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, pull: Tensor) -> tuple[Tensor | None, ...]:
-        pull, tape = pull.contiguous(memory_format=torch.channels_last).clone(), reversed(ctx.tape)
+        pull, tape = pull.contiguous(memory_format=torch.channels_last).clone(), reversed(ctx.saved_tensors)
         for stage in reversed(ctx.network.stages):
             skipped = pull.clone() if stage.skip else None
             for layer in reversed(stage.convolutions):
-                before, after = next(tape)
+                after, before = next(tape), next(tape)
                 pull = layer.pull_back(pull, before, after)
             if skipped is not None:
                 pull = pull.add_(skipped)
