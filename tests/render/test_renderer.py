@@ -16,6 +16,7 @@ from dreamfields.scene.fields.voxels import VoxelField
 from dreamfields.scene.rays import Rays
 from dreamfields.scene.settings import VoxelSettings
 from tests import reference
+from tests.fields import lines
 from tests.reference import FormulaField, ball, tint
 
 FRONT = Camera(0.0, 0.0)
@@ -23,7 +24,7 @@ FRONT = Camera(0.0, 0.0)
 
 def parallel_ray(x: float, y: float = 0.0) -> Rays:
     """A ray from +Z into the cube, beside the axis."""
-    return Rays(torch.tensor([[x, y, 4.0]]), torch.tensor([[0.0, 0.0, -1.0]]))
+    return lines(torch.tensor([[x, y, 4.0]]), torch.tensor([[0.0, 0.0, -1.0]]))
 
 
 def random_voxels(seed: int = 0) -> VoxelField:
@@ -68,7 +69,7 @@ def test_doubling_the_samples_quarters_the_error_on_a_smooth_field() -> None:
         return torch.sigmoid(2.0 * points)
 
     origin = torch.tensor([[1.0, 2.0, 3.0]], dtype=torch.float64)
-    rays = Rays(origin, -origin / origin.norm())
+    rays = lines(origin, -origin / origin.norm())
     evaluate = FormulaField(wavy, colour).evaluator()
     exact = render_rays(evaluate, rays, 4096)
     errors = [(render_rays(evaluate, rays, samples) - exact)[0, :4].norm().item() for samples in (8, 16, 32, 64)]
@@ -287,7 +288,7 @@ def test_a_rendering_lies_over_grey_or_over_a_picture() -> None:
 
 def test_gradients_through_the_renderer_are_right() -> None:
     rays = Camera(30.0, 20.0, fov_deg=20.0).rays(2)
-    rays = Rays(rays.origins.double(), rays.directions.double())
+    rays = lines(rays.origins.double(), rays.directions.double())
     centre = torch.tensor([0.1, -0.2, 0.3, 2.0], dtype=torch.float64, requires_grad=True)
 
     def pixels(parameters: Tensor) -> Tensor:
