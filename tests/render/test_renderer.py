@@ -108,6 +108,24 @@ def field_colour(field: VoxelField, values: list[float]) -> list[float]:
     return [1.0 / (1.0 + math.exp(-field.settings.colour_gain * m)) for m in mixed]
 
 
+@pytest.mark.parametrize("jittered", [False, True])
+def test_a_field_is_told_the_footprint_of_every_sample(jittered: bool) -> None:
+    field, camera = FormulaField(ball((0.0, 0.0, 0.0), 0.5, 1.0)), Camera(20.0, 10.0, fov_deg=50.0)
+    generator = torch.Generator().manual_seed(0) if jittered else None
+    occupancy = occupied_cells(field, 8, 0.5)
+    render(field, [camera], 5, 9, occupancy=occupancy, generator=generator)
+    (query,) = field.queries
+    assert len(query) > 50
+    away = query.points - camera.position()
+    distances = away.norm(dim=-1)
+    assert torch.allclose(query.directions, away / distances[:, None], atol=1e-5)
+    ahead = away @ camera.axes()[2]
+    # A pixel's side grows with the distance to the plane of the camera.
+    expected = 2.0 * math.tan(math.radians(25.0)) / 5 * ahead / math.sqrt(12.0)
+    assert torch.allclose(query.radii, expected, rtol=1e-4)
+    assert query.lengths.min() > 0.0
+
+
 @pytest.mark.parametrize(("azimuth", "seen"), [(0.0, [1.0, 0.0, 0.0]), (180.0, [0.0, 0.0, 1.0])])
 def test_a_near_opaque_thing_hides_a_far_one(azimuth: float, seen: list[float]) -> None:
     front, back = ball((0.0, 0.0, 0.5), 0.3, 1e4), ball((0.0, 0.0, -0.5), 0.3, 1e4)
