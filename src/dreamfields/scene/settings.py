@@ -66,6 +66,6 @@ class MlpSettings(Settings):
     """Channels inside a residual block."""
     blocks: Annotated[int, Range(0, 64)] = 4
     """Residual blocks."""
-    recompute: bool = False
-    """Whether to compute layers a second time for the gradient, which is slower, rather than to keep them, which takes
-    some 15 kB a sample."""
+    recompute: bool = True
+    """Whether to compute layers a second time for the gradient, a third more work, rather than to keep them, which
+    takes some 15 kB a sample and 20 GB for one of the paper's steps."""
