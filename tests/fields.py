@@ -1,4 +1,4 @@
-"""Fields with a known shape, for the tests of everything that looks at one."""
+"""Fields with a known shape, and rays that are lines, for the tests of everything that looks at one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dreamfields.scene.fields.base import AbstractField, Evaluator, FieldValues, Query
+from dreamfields.scene.rays import Rays
 
 Triple = tuple[float, float, float]
 
@@ -84,6 +85,11 @@ class VolumeField(AbstractField):
 def sphere(radius: float, **rest: float) -> BallsField:
     """Return the field of one ball in the middle; `rest` are the edge and the haze."""
     return BallsField([Ball(radius)], **rest)
+
+
+def lines(origins: Tensor, directions: Tensor) -> Rays:
+    """Return rays (n, 3), (n, 3) without width."""
+    return Rays(origins, directions, torch.zeros_like(origins[:, 0]))
 
 
 def lattice(cells: int) -> Tensor:

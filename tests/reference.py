@@ -73,6 +73,39 @@ def intersect_cube(origin: Floats, direction: Floats, half_side: float = 1.0) ->
     return (near, far) if near < far else None
 
 
+def fourier_features(
+    point: Floats, covariance: Sequence[Floats], frequencies: Sequence[Floats], scale: float = 1.0
+) -> list[float]:
+    """Return all cosines, then all sines, of a normal distribution: each wave in turn, by the definition of a mean."""
+    cosines, sines = [], []
+    for wave in frequencies:
+        phase = sum(w * x for w, x in zip(wave, point, strict=True))
+        spread = 0.0
+        for row, w in zip(covariance, wave, strict=True):
+            spread += w * sum(entry * other for entry, other in zip(row, wave, strict=True))
+        left = math.exp(-0.5 * scale * scale * spread)
+        cosines.append(left * math.cos(phase))
+        sines.append(left * math.sin(phase))
+    return cosines + sines
+
+
+def released_covariance(direction: Floats, near: float, far: float, radius: float) -> list[list[float]]:
+    """Return the covariance (3, 3) of a piece of a cone as the released code makes it.
+
+    Its directions reach from the camera to the plane one unit ahead and are longer than 1; `near` and `far` count
+    in them.
+    """
+    squared = sum(d * d for d in direction)
+    middle, half = 0.5 * (near + far), 0.5 * (far - near)
+    along, across = half**2 / 3.0, (radius * middle) ** 2 / 12.0
+    covariance = [[0.0] * 3 for _ in range(3)]
+    for row, a in enumerate(direction):
+        for column, b in enumerate(direction):
+            same = 1.0 if row == column else 0.0
+            covariance[row][column] = along * a * b + across * (same - a * b / squared)
+    return covariance
+
+
 @final
 class FormulaField(AbstractField):
     """A field given by two functions of points (n, 3): a density (n,) and a colour (n, 3)."""

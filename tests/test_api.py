@@ -20,7 +20,7 @@ from dreamfields.optimize import loop
 from dreamfields.optimize.checkpoint import manifests
 from dreamfields.presets import Preset
 from dreamfields.scene.cameras import Camera
-from tests.toys import PROMPT, TINY, TINY_EXPORT, sha256_of, tiny_config, with_steps
+from tests.toys import PROMPT, TINY, TINY_EXPORT, TINY_MLP, sha256_of, tiny_config, with_steps
 
 STEPS = TINY.optimize.steps
 
@@ -124,6 +124,24 @@ def test_a_run_stopped_early_and_resumed_leaves_the_same_bytes(finished: Run, tm
         pass
     assert run.status == "optimized"
     assert final_files(run) == final_files(finished)
+
+
+def test_a_network_is_shaped_resumed_shown_and_taken_away_like_voxels(tmp_path: Path) -> None:
+    recipe = with_steps(40, TINY_MLP)
+    # Twelve pixels a side shape no more than a haze, whose surface lies where it is densest.
+    config = replace(tiny_config(recipe), export=replace(TINY_EXPORT, level=None))
+    whole, stopped = start(config, tmp_path / "whole"), start(config, tmp_path / "stopped")
+    scores = [step.score for step in whole.steps()]
+    assert sum(scores[-5:]) > sum(scores[:5]) + 0.25
+    taken(stopped, 7)
+    again = load(stopped.path)
+    for _ in again.steps():
+        pass
+    assert final_files(again) == final_files(whole)
+    again.finish()
+    assert {path.suffix for path in again.path.iterdir()} >= {".glb", ".png"}
+    assert len(again.mesh().faces) > 50
+    assert again.render(Camera(30.0, 20.0), 16, 8).opacity.max() > 0.1
 
 
 def test_the_same_run_may_be_gone_on_with_without_loading_it_again(finished: Run, tmp_path: Path) -> None:

@@ -193,6 +193,8 @@ def test_an_option_changes_what_it_names_and_nothing_else(place: int) -> None:
         ("--threads=3", "threads", 3),
         ("--device=cpu", "device", "cpu"),
         ("--voxels.levels=2", "recipe.voxels.levels", 2),
+        ("--field=mlp", "recipe.field", "mlp"),
+        ("--mlp.width=16", "recipe.mlp.width", 16),
         ("--losses.total-variation=0.125", "recipe.losses.total_variation", 0.125),
         ("--export.video-fps=9", "export.video_fps", 9),
     ]:

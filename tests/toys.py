@@ -18,7 +18,7 @@ from dreamfields.optimize.objective import Target, make_targets
 from dreamfields.optimize.settings import CollapseSettings, LossSettings, OptimizeSettings, Recipe
 from dreamfields.optimize.state import TrainingState
 from dreamfields.render.settings import AugmentSettings, BackgroundSettings, RenderSettings
-from dreamfields.scene.settings import CameraSettings, VoxelSettings
+from dreamfields.scene.settings import CameraSettings, MlpSettings, VoxelSettings
 
 CPU = torch.device("cpu")
 PROMPT = "a red ball"
@@ -66,6 +66,13 @@ TINY = Recipe(
         checkpoint_every=5,
     ),
     collapse=CollapseSettings(restarts=0, look_from=0.1, stuck_at=0.4, stuck_gain=0.02, memory=0.9, warm_up=3),
+)
+TINY_MLP = replace(
+    TINY,
+    field="mlp",
+    # The anneal ends within the run.
+    mlp=MlpSettings(waves=8, degree=3.0, anneal_steps=8, width=16, hidden=16, blocks=1),
+    optimize=replace(TINY.optimize, learning_rate=0.01),
 )
 TINY_EXPORT = ExportSettings(
     mesh_cells=16, max_faces=500, level=10.0, sheet_size=16, video_size=16, video_frames=3, video_fps=3, still_samples=8

@@ -13,9 +13,10 @@ import torch
 from dreamfields.errors import CheckpointError, StorageError
 from dreamfields.optimize import checkpoint
 from dreamfields.optimize.checkpoint import load_checkpoint, load_newest, manifests, save_checkpoint
+from dreamfields.optimize.settings import Recipe
 from dreamfields.optimize.state import TrainingState
 from dreamfields.storage import atomic_write
-from tests.toys import TINY, advance, fingerprint, new_state, with_steps
+from tests.toys import TINY, TINY_MLP, advance, fingerprint, new_state, with_steps
 
 
 @pytest.fixture(scope="module")
@@ -40,22 +41,31 @@ def data_of(manifest: Path) -> Path:
     return manifest.with_suffix(".safetensors")
 
 
-def test_a_state_comes_back_as_it_was(trained: TrainingState, tmp_path: Path) -> None:
+@pytest.mark.parametrize("recipe", [TINY, TINY_MLP], ids=["voxels", "mlp"])
+def test_a_state_comes_back_as_it_was(recipe: Recipe, tmp_path: Path) -> None:
+    trained = new_state(recipe)
+    advance(trained, 5)
     saved = load_checkpoint(save_checkpoint(tmp_path, trained))
     assert saved.counters == trained.counters()
     expected = trained.tensors()
     assert saved.tensors.keys() == expected.keys()
     assert all(torch.equal(saved.tensors[name], expected[name]) for name in expected)
-    restored = new_state(seed=1)
+    restored = new_state(recipe, seed=1)
     restored.restore(saved.tensors, saved.counters)
     assert fingerprint(restored) == fingerprint(trained)
 
 
-def test_the_state_before_the_first_step_comes_back_too(tmp_path: Path) -> None:
-    saved = load_checkpoint(save_checkpoint(tmp_path, new_state()))
-    restored = new_state()
+@pytest.mark.parametrize("recipe", [TINY, TINY_MLP], ids=["voxels", "mlp"])
+def test_the_state_before_the_first_step_comes_back_too(recipe: Recipe, tmp_path: Path) -> None:
+    saved = load_checkpoint(save_checkpoint(tmp_path, new_state(recipe)))
+    restored = new_state(recipe, seed=1)
     restored.restore(saved.tensors, saved.counters)
-    assert fingerprint(restored) == fingerprint(new_state())
+    assert fingerprint(restored) == fingerprint(new_state(recipe))
+
+
+def test_the_state_of_one_field_is_refused_by_another(trained: TrainingState) -> None:
+    with pytest.raises(CheckpointError, match="does not fit the run's settings"):
+        new_state(TINY_MLP).restore(trained.tensors(), trained.counters())
 
 
 def test_equal_states_are_equal_bytes(trained: TrainingState, tmp_path: Path) -> None:

@@ -20,31 +20,38 @@ from dreamfields.optimize.settings import CollapseSettings, Recipe
 from dreamfields.optimize.state import TrainingState
 from dreamfields.render.renderer import render_still
 from dreamfields.scene.cameras import Camera
-from tests.toys import TINY, advance, fingerprint, new_state, targets_of, with_steps
+from tests.toys import TINY, TINY_MLP, advance, fingerprint, new_state, targets_of, with_steps
 
 HALF = 6
 """Steps to where a run is stopped: between two looks at the occupancy, so that an old one still counts."""
 Saved = tuple[dict[str, Tensor], dict[str, Any]]
 
 
+@pytest.fixture(scope="module", params=[TINY, TINY_MLP], ids=["voxels", "mlp"])
+def recipe(request: pytest.FixtureRequest) -> Recipe:
+    """A recipe of each field."""
+    chosen: Recipe = request.param
+    return chosen
+
+
 @pytest.fixture(scope="module")
-def whole() -> dict[str, str]:
+def whole(recipe: Recipe) -> dict[str, str]:
     """The end of a run that was never stopped."""
-    state = new_state()
+    state = new_state(recipe)
     advance(state, 2 * HALF)
-    assert state.step == 2 * HALF == TINY.optimize.steps
+    assert state.step == 2 * HALF == recipe.optimize.steps
     return fingerprint(state)
 
 
 @pytest.fixture
-def half() -> Saved:
+def half(recipe: Recipe) -> Saved:
     """The tensors and counters of the same run half-way; a copy for each test."""
-    state = new_state()
+    state = new_state(recipe)
     advance(state, HALF)
     return {name: tensor.clone() for name, tensor in state.tensors().items()}, state.counters()
 
 
-def gone_on(saved: Saved, recipe: Recipe = TINY) -> dict[str, str]:
+def gone_on(saved: Saved, recipe: Recipe) -> dict[str, str]:
     """Restore into a fresh state, go on to the end, and return where it led."""
     state = new_state(recipe)
     state.restore(*saved)
@@ -52,38 +59,46 @@ def gone_on(saved: Saved, recipe: Recipe = TINY) -> dict[str, str]:
     return fingerprint(state)
 
 
-def test_a_run_that_was_stopped_ends_bit_for_bit_where_the_other_does(half: Saved, whole: dict[str, str]) -> None:
-    assert gone_on(half) == whole
+def test_a_run_that_was_stopped_ends_bit_for_bit_where_the_other_does(
+    recipe: Recipe, half: Saved, whole: dict[str, str]
+) -> None:
+    assert gone_on(half, recipe) == whole
 
 
-def test_it_does_so_from_every_step(whole: dict[str, str]) -> None:
-    state = new_state()
+def test_it_does_so_from_every_step(recipe: Recipe, whole: dict[str, str]) -> None:
+    state = new_state(recipe)
     for _ in range(2 * HALF):
         saved = state.tensors(), state.counters()
-        state = new_state()
+        state = new_state(recipe)
         state.restore(*saved)
         advance(state, 1)
     assert fingerprint(state) == whole
 
 
-@pytest.mark.parametrize(
-    "part",
-    [
-        "adam.exp_avg.grids.0",
-        "adam.exp_avg.grids.1",
-        "adam.exp_avg_sq.grids.0",
-        "adam.exp_avg_sq.grids.1",
-        "adam.step.grids.0",
-        "adam.step.grids.1",
-        "field.grids.0",
-        "field.grids.1",
-        "occupancy",
-        "watch",
-        "step",
-        "attempt",
-    ],
+MOMENTS = ("adam.exp_avg", "adam.exp_avg_sq", "adam.step")
+GRIDS = ("grids.0", "grids.1")
+LINEAR = ("early", "blocks.0.widen", "blocks.0.narrow", "late", "head")
+LAYERS = tuple(f"{layer}.{kind}" for layer in (*LINEAR, "blocks.0.norm") for kind in ("weight", "bias"))
+COUNTERS = ("watch", "step", "attempt")
+OF_VOXELS = ("occupancy", *(f"{name}.{grid}" for name in (*MOMENTS, "field") for grid in GRIDS))
+OF_MLP = (
+    "occupancy",
+    "field.frequencies",
+    *(f"{name}.{layer}" for name in (*MOMENTS, "field") for layer in LAYERS),
 )
-def test_dropping_any_part_of_the_state_leads_elsewhere(half: Saved, whole: dict[str, str], part: str) -> None:
+
+
+@pytest.mark.parametrize(
+    ("recipe", "part"),
+    [
+        *(pytest.param(TINY, part, id=f"voxels-{part}") for part in (*OF_VOXELS, *COUNTERS)),
+        *(pytest.param(TINY_MLP, part, id=f"mlp-{part}") for part in (*OF_MLP, *COUNTERS) if part != "occupancy"),
+    ],
+    indirect=["recipe"],
+)
+def test_dropping_any_part_of_the_state_leads_elsewhere(
+    recipe: Recipe, half: Saved, whole: dict[str, str], part: str
+) -> None:
     tensors, counters = half
     match part:
         case "watch":
@@ -96,27 +111,50 @@ def test_dropping_any_part_of_the_state_leads_elsewhere(half: Saved, whole: dict
         case _:
             assert float(tensors[part].abs().sum()) > 0.0
             tensors[part] = torch.zeros_like(tensors[part])
-    assert gone_on((tensors, counters)) != whole
+    assert gone_on((tensors, counters), recipe) != whole
 
 
-def test_the_parts_above_are_all_there_are(half: Saved) -> None:
+def test_the_parts_above_are_all_there_are(recipe: Recipe, half: Saved) -> None:
     tensors, counters = half
-    names = {f"adam.{moment}" for moment in ("exp_avg", "exp_avg_sq", "step")} | {"field"}
-    assert tensors.keys() == {"occupancy"} | {f"{name}.grids.{level}" for name in names for level in (0, 1)}
-    assert counters.keys() == {"watch", "step", "attempt"}
+    assert tensors.keys() == set(OF_VOXELS if recipe is TINY else OF_MLP)
+    assert counters.keys() == set(COUNTERS)
 
 
-def test_the_same_seed_ends_in_the_same_bytes_and_another_does_not(whole: dict[str, str]) -> None:
-    again, other = new_state(), new_state(seed=1)
+def test_the_same_seed_ends_in_the_same_bytes_and_another_does_not(recipe: Recipe, whole: dict[str, str]) -> None:
+    again, other = new_state(recipe), new_state(recipe, seed=1)
     for state in (again, other):
         advance(state, 2 * HALF)
     assert fingerprint(again) == whole
-    assert fingerprint(other)["field.grids.1"] != whole["field.grids.1"]
+    name = "field.grids.1" if recipe is TINY else "field.head.weight"
+    assert fingerprint(other)[name] != whole[name]
 
 
-def test_previews_and_other_draws_never_change_a_run(whole: dict[str, str]) -> None:
-    state = new_state()
-    for index, _ in enumerate(optimize(state, targets_of())):
+def test_a_network_starts_from_the_seed_of_its_attempt() -> None:
+    state = new_state(TINY_MLP)
+    starts = [state.tensors()["field.head.weight"]]
+    state.restart()
+    starts += [one.tensors()["field.head.weight"] for one in (state, new_state(TINY_MLP, seed=1), new_state(TINY_MLP))]
+    assert torch.equal(starts[0], starts[3])
+    assert not any(torch.equal(one, other) for one, other in itertools.combinations(starts[:3], 2))
+
+
+def test_the_field_knows_the_step_whatever_happens(recipe: Recipe) -> None:
+    state = new_state(recipe)
+    assert state.field.step == state.step == 0
+    seen = []
+    for step in optimize(state, targets_of(recipe)):
+        seen.append((step.index, state.step, state.field.step))
+    assert seen == [(index, index, index) for index in range(1, recipe.optimize.steps + 1)]
+    resumed = new_state(recipe)
+    resumed.restore(state.tensors(), state.counters())
+    assert resumed.field.step == recipe.optimize.steps
+    state.restart()
+    assert state.field.step == state.step == 0
+
+
+def test_previews_and_other_draws_never_change_a_run(recipe: Recipe, whole: dict[str, str]) -> None:
+    state = new_state(recipe)
+    for index, _ in enumerate(optimize(state, targets_of(recipe))):
         torch.manual_seed(index)
         torch.rand(7)
         render_still(state.field, Camera(40.0 * index, 20.0), 8, 8, occupancy=state.occupancy)
@@ -284,6 +322,15 @@ def test_a_coloured_ball_becomes_a_ball_of_its_colour(prompt: str, channel: int)
     others = [value for index, value in enumerate(colour) if index != channel]
     assert max(others) < 0.4 < 0.55 < colour[channel]
     assert averaged(steps[-5:]) > averaged(steps[:5]) + 0.2
+    assert 0.02 < steps[-1].opacity < 0.9
+
+
+def test_a_network_learns_a_colour_too() -> None:
+    state = new_state(with_steps(60, TINY_MLP))
+    steps = advance(state, 60)
+    red, green, blue = mean_colour(state)
+    assert max(green, blue) < 0.4 < 0.55 < red
+    assert averaged(steps[-5:]) > averaged(steps[:5]) + 0.1
     assert 0.02 < steps[-1].opacity < 0.9
 
 

@@ -23,6 +23,7 @@ from dreamfields.scene.cameras import Camera
 from dreamfields.scene.fields.voxels import VoxelField
 from dreamfields.scene.rays import Rays
 from dreamfields.scene.settings import VoxelSettings
+from tests.fields import lines
 from tests.reference import FormulaField, ball
 
 FRONT = Camera(0.0, 0.0)
@@ -166,7 +167,7 @@ def test_nothing_occupied_gives_nothing_and_a_gradient_of_0() -> None:
 
 def test_rays_that_miss_see_nothing_and_pull_nothing() -> None:
     rays = FRONT.rays(4)
-    seen = look("auto", random_field(), Rays(rays.origins, -rays.directions), 5, seed=0)
+    seen = look("auto", random_field(), lines(rays.origins, -rays.directions), 5, seed=0)
     assert float(seen.pixels.abs().sum()) == 0.0
     assert all(float(gradient.abs().sum()) == 0.0 for gradient in seen.gradients)
 
@@ -180,7 +181,7 @@ def test_what_is_not_finite_shows() -> None:
 
 def test_strange_rays_stay_within_the_arrays() -> None:
     origins = torch.tensor([[torch.nan, 0.0, 4.0], [1e30, 0.0, 4.0], [0.0, 0.0, torch.inf], [0.0, 0.0, 4.0]])
-    rays = Rays(origins, torch.tensor([[0.0, 0.0, -1.0]]).expand(4, 3))
+    rays = lines(origins, torch.tensor([[0.0, 0.0, -1.0]]).expand(4, 3))
     pixels = render_rays_fused(fused.collapse(random_field()), SMALL, rays, 9, occupancy=random_cells(4, 0.9, 0))
     assert pixels[3, 3] > 0.0
 

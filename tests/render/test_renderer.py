@@ -16,6 +16,7 @@ from dreamfields.scene.fields.voxels import VoxelField
 from dreamfields.scene.rays import Rays
 from dreamfields.scene.settings import VoxelSettings
 from tests import reference
+from tests.fields import lines
 from tests.reference import FormulaField, ball, tint
 
 FRONT = Camera(0.0, 0.0)
@@ -23,7 +24,7 @@ FRONT = Camera(0.0, 0.0)
 
 def parallel_ray(x: float, y: float = 0.0) -> Rays:
     """A ray from +Z into the cube, beside the axis."""
-    return Rays(torch.tensor([[x, y, 4.0]]), torch.tensor([[0.0, 0.0, -1.0]]))
+    return lines(torch.tensor([[x, y, 4.0]]), torch.tensor([[0.0, 0.0, -1.0]]))
 
 
 def random_voxels(seed: int = 0) -> VoxelField:
@@ -68,7 +69,7 @@ def test_doubling_the_samples_quarters_the_error_on_a_smooth_field() -> None:
         return torch.sigmoid(2.0 * points)
 
     origin = torch.tensor([[1.0, 2.0, 3.0]], dtype=torch.float64)
-    rays = Rays(origin, -origin / origin.norm())
+    rays = lines(origin, -origin / origin.norm())
     evaluate = FormulaField(wavy, colour).evaluator()
     exact = render_rays(evaluate, rays, 4096)
     errors = [(render_rays(evaluate, rays, samples) - exact)[0, :4].norm().item() for samples in (8, 16, 32, 64)]
@@ -105,6 +106,24 @@ def field_colour(field: VoxelField, values: list[float]) -> list[float]:
     longest = max(math.hypot(*row) for row in rows)
     mixed = [sum(c * v for c, v in zip(row, values, strict=True)) / longest for row in rows]
     return [1.0 / (1.0 + math.exp(-field.settings.colour_gain * m)) for m in mixed]
+
+
+@pytest.mark.parametrize("jittered", [False, True])
+def test_a_field_is_told_the_footprint_of_every_sample(jittered: bool) -> None:
+    field, camera = FormulaField(ball((0.0, 0.0, 0.0), 0.5, 1.0)), Camera(20.0, 10.0, fov_deg=50.0)
+    generator = torch.Generator().manual_seed(0) if jittered else None
+    occupancy = occupied_cells(field, 8, 0.5)
+    render(field, [camera], 5, 9, occupancy=occupancy, generator=generator)
+    (query,) = field.queries
+    assert len(query) > 50
+    away = query.points - camera.position()
+    distances = away.norm(dim=-1)
+    assert torch.allclose(query.directions, away / distances[:, None], atol=1e-5)
+    ahead = away @ camera.axes()[2]
+    # A pixel's side grows with the distance to the plane of the camera.
+    expected = 2.0 * math.tan(math.radians(25.0)) / 5 * ahead / math.sqrt(12.0)
+    assert torch.allclose(query.radii, expected, rtol=1e-4)
+    assert query.lengths.min() > 0.0
 
 
 @pytest.mark.parametrize(("azimuth", "seen"), [(0.0, [1.0, 0.0, 0.0]), (180.0, [0.0, 0.0, 1.0])])
@@ -287,7 +306,7 @@ def test_a_rendering_lies_over_grey_or_over_a_picture() -> None:
 
 def test_gradients_through_the_renderer_are_right() -> None:
     rays = Camera(30.0, 20.0, fov_deg=20.0).rays(2)
-    rays = Rays(rays.origins.double(), rays.directions.double())
+    rays = lines(rays.origins.double(), rays.directions.double())
     centre = torch.tensor([0.1, -0.2, 0.3, 2.0], dtype=torch.float64, requires_grad=True)
 
     def pixels(parameters: Tensor) -> Tensor:

@@ -129,6 +129,17 @@ def test_rays_of_several_cameras_follow_one_another() -> None:
         own, part = camera.rays(2), rays[4 * index : 4 * index + 4]
         assert torch.equal(part.origins, own.origins)
         assert torch.equal(part.directions, own.directions)
+        assert torch.equal(part.radii, own.radii)
+
+
+@pytest.mark.parametrize("fov_deg", [10.0, 40.0, 110.0])
+def test_on_a_plane_before_the_camera_all_cones_have_the_radius_of_one_pixel(fov_deg: float) -> None:
+    camera, size, depth = Camera(70.0, -20.0, fov_deg=fov_deg), 7, 3.0
+    rays = camera.rays(size)
+    distances = depth / (rays.directions @ camera.axes()[2])
+    points = camera.position() + distances[:, None] * rays.directions
+    side = (points[1] - points[0]).norm()
+    assert torch.allclose(rays.radii * distances, side / math.sqrt(12.0) * torch.ones(size**2), rtol=1e-4)
 
 
 SETTINGS = CameraSettings(azimuth_deg=(-60.0, 120.0), elevation_deg=(10.0, 30.0), fov_deg=(25.0, 50.0), radius=3.0)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dreamfields.scene.rays import Rays, intersect_box, intersect_cube
 from tests import reference
+from tests.fields import lines
 
 COORDINATES = st.tuples(*[st.floats(-3.0, 3.0, width=32)] * 3)
 AXES = [(1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)]
@@ -17,7 +18,7 @@ AXES = [(1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)]
 
 def ray(origin: tuple[float, ...], direction: tuple[float, ...]) -> Rays:
     along = torch.tensor(direction, dtype=torch.float64)
-    return Rays(torch.tensor([origin], dtype=torch.float64), (along / along.norm())[None])
+    return lines(torch.tensor([origin], dtype=torch.float64), (along / along.norm())[None])
 
 
 def meeting(rays: Rays, half_side: float = 1.0) -> tuple[float, float]:
@@ -30,7 +31,7 @@ def random_rays(count: int) -> Rays:
     generator = torch.Generator().manual_seed(0)
     origins = 6.0 * torch.rand((count, 3), generator=generator) - 3.0
     aims = 3.0 * torch.rand((count, 3), generator=generator) - 1.5
-    return Rays(origins, torch.nn.functional.normalize(aims - origins, dim=-1))
+    return lines(origins, torch.nn.functional.normalize(aims - origins, dim=-1))
 
 
 def test_points_lie_at_their_distances() -> None:
@@ -43,13 +44,17 @@ def test_points_lie_at_their_distances() -> None:
     assert torch.allclose(points[:, 2] - rays.origins, 2.5 * rays.directions, atol=1e-6)
 
 
-def test_a_slice_keeps_origins_with_their_directions() -> None:
+def test_a_slice_keeps_origins_with_their_directions_and_radii() -> None:
     rays = random_rays(5)
+    rays = Rays(rays.origins, rays.directions, torch.rand(5))
     part = rays[1:3]
     assert (len(rays), len(part)) == (5, 2)
     assert torch.equal(part.origins, rays.origins[1:3])
     assert torch.equal(part.directions, rays.directions[1:3])
-    assert torch.equal(rays.to(torch.device("cpu")).directions, rays.directions)
+    assert torch.equal(part.radii, rays.radii[1:3])
+    moved = rays.to(torch.device("cpu"))
+    assert torch.equal(moved.directions, rays.directions)
+    assert torch.equal(moved.radii, rays.radii)
 
 
 @pytest.mark.parametrize("axis", AXES)
@@ -128,7 +133,7 @@ def test_rays_enter_and_leave_through_the_surface() -> None:
 
 def test_a_box_has_its_own_corners_on_each_axis() -> None:
     low, high = torch.tensor([-0.5, 0.25, -1.0]), torch.tensor([0.0, 0.75, 0.5])
-    rays = Rays(torch.tensor([[-0.25, 0.5, 4.0]]).expand(3, 3).clone(), torch.tensor([[0.0, 0.0, -1.0]]).expand(3, 3))
+    rays = lines(torch.tensor([[-0.25, 0.5, 4.0]]).expand(3, 3).clone(), torch.tensor([[0.0, 0.0, -1.0]]).expand(3, 3))
     rays.origins[1, 0] = 0.25
     rays.origins[2, 1] = 0.0
     near, far = intersect_box(rays, low, high)
@@ -144,6 +149,6 @@ def test_the_cube_is_the_box_between_its_corners() -> None:
 
 
 def test_a_box_without_extent_is_missed() -> None:
-    rays = Rays(torch.tensor([[0.0, 0.0, 4.0]]), torch.tensor([[0.0, 0.0, -1.0]]))
+    rays = lines(torch.tensor([[0.0, 0.0, 4.0]]), torch.tensor([[0.0, 0.0, -1.0]]))
     near, far = intersect_box(rays, torch.full((3,), -1.0), torch.full((3,), -1.0))
     assert torch.equal(near, far)

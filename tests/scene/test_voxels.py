@@ -33,7 +33,7 @@ def points_in_cube(count: int, seed: int = 0) -> Tensor:
 
 
 def query(points: Tensor) -> Query:
-    return Query(points, torch.zeros_like(points), torch.zeros(len(points)))
+    return Query(points, torch.zeros_like(points), torch.zeros(len(points)), torch.zeros(len(points)))
 
 
 def test_interpolation_agrees_with_the_reference() -> None:

@@ -233,7 +233,9 @@ def _colours_below(evaluator: Evaluator, points: Tensor, normals: Tensor, spacin
     below = (points[:, None] - depths[:, None] * normals[:, None]).clamp(-1.0, 1.0)
     directions = (-normals[:, None]).expand_as(below)
     lengths = torch.full(below.shape[:2], step, device=points.device)
-    values = evaluator(Query(below.reshape(-1, 3), directions.reshape(-1, 3), lengths.reshape(-1)))
+    # As wide as long: what a field with a sense of scale shows of half a cell, from whatever side.
+    flat = lengths.reshape(-1)
+    values = evaluator(Query(below.reshape(-1, 3), directions.reshape(-1, 3), lengths=flat, radii=flat))
     # A trace of every sample, for spikes so thin that the ray finds nothing below them.
     weights = equations.weights_from_density(values.density.reshape(lengths.shape), lengths) + 1e-6
     colours = equations.colour_from_weights(weights, values.colour.reshape(*lengths.shape, 3))

@@ -1,11 +1,12 @@
 """Settings of the optimisation: how long, how fast, and what is asked for besides the guidance's score."""
 
-from dataclasses import dataclass, field
+import dataclasses
+from dataclasses import dataclass
 from typing import Annotated
 
 from dreamfields.guidance.settings import GuidanceSettings
 from dreamfields.render.settings import AugmentSettings, BackgroundSettings, RenderSettings
-from dreamfields.scene.settings import CameraSettings, VoxelSettings
+from dreamfields.scene.settings import CameraSettings, FieldName, MlpSettings, VoxelSettings
 from dreamfields.settings import Range, Rising, Settings
 
 
@@ -77,21 +78,25 @@ class CollapseSettings(Settings):
 class Recipe(Settings):
     """Everything that decides what a prompt and a seed become."""
 
-    guidance: GuidanceSettings = field(default_factory=GuidanceSettings)
+    guidance: GuidanceSettings = dataclasses.field(default_factory=GuidanceSettings)
     """Who looks."""
-    voxels: VoxelSettings = field(default_factory=VoxelSettings)
-    """What is shaped."""
-    cameras: CameraSettings = field(default_factory=CameraSettings)
+    field: FieldName = "voxels"
+    """What is shaped: a sum of grids, or the paper's network, which wants a learning rate of about 0.0001."""
+    voxels: VoxelSettings = dataclasses.field(default_factory=VoxelSettings)
+    """The grids."""
+    mlp: MlpSettings = dataclasses.field(default_factory=MlpSettings)
+    """The network."""
+    cameras: CameraSettings = dataclasses.field(default_factory=CameraSettings)
     """From where."""
-    render: RenderSettings = field(default_factory=RenderSettings)
+    render: RenderSettings = dataclasses.field(default_factory=RenderSettings)
     """How finely."""
-    backgrounds: BackgroundSettings = field(default_factory=BackgroundSettings)
+    backgrounds: BackgroundSettings = dataclasses.field(default_factory=BackgroundSettings)
     """In front of what."""
-    augment: AugmentSettings = field(default_factory=AugmentSettings)
+    augment: AugmentSettings = dataclasses.field(default_factory=AugmentSettings)
     """Varied how."""
-    losses: LossSettings = field(default_factory=LossSettings)
+    losses: LossSettings = dataclasses.field(default_factory=LossSettings)
     """Rewarded for what."""
-    optimize: OptimizeSettings = field(default_factory=OptimizeSettings)
+    optimize: OptimizeSettings = dataclasses.field(default_factory=OptimizeSettings)
     """For how long."""
-    collapse: CollapseSettings = field(default_factory=CollapseSettings)
+    collapse: CollapseSettings = dataclasses.field(default_factory=CollapseSettings)
     """And given up when."""

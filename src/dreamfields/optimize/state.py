@@ -9,10 +9,10 @@ from torch import Tensor
 
 from dreamfields.errors import CheckpointError
 from dreamfields.optimize.collapse import Watch
-from dreamfields.optimize.randomness import derive_seed
+from dreamfields.optimize.randomness import derive_seed, generator
 from dreamfields.optimize.settings import Recipe
 from dreamfields.render.occupancy import occupied_cells
-from dreamfields.scene.fields.voxels import VoxelField
+from dreamfields.scene.fields.make import make_field
 
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
@@ -25,7 +25,6 @@ class TrainingState:
         field: what is shaped.
         optimizer: Adam over the field.
         occupancy: bool (k, k, k), where the field was occupied at the last look.
-        step: steps done in this attempt.
         attempt: 0 for the first; each restart adds 1 and derives a new seed.
         watch: running means that tell a collapse.
     """
@@ -44,6 +43,15 @@ class TrainingState:
         self._begin()
 
     @property
+    def step(self) -> int:
+        """Return the steps done in this attempt; the field keeps them, as what it is may depend on them."""
+        return self.field.step
+
+    @step.setter
+    def step(self, value: int) -> None:
+        self.field.step = value
+
+    @property
     def attempt_seed(self) -> int:
         """Return the seed of this attempt's draws."""
         return derive_seed(self.seed, "attempt", self.attempt)
@@ -56,8 +64,8 @@ class TrainingState:
     def tensors(self) -> dict[str, Tensor]:
         """Return every tensor of the state by name, on the CPU, in a fixed order."""
         named: dict[str, Tensor] = {"occupancy": self.occupancy}
+        named.update({f"field.{name}": tensor for name, tensor in self.field.state_dict().items()})
         for name, parameter in self.field.named_parameters():
-            named[f"field.{name}"] = parameter.detach()
             moments = self.optimizer.state.get(parameter, {})
             named.update({f"adam.{moment}.{name}": moments[moment] for moment in _MOMENTS if moment in moments})
         return {name: named[name].to("cpu").contiguous() for name in sorted(named)}
@@ -87,17 +95,18 @@ class TrainingState:
             )
         self.occupancy = tensors["occupancy"].to(self.device)
         with torch.no_grad():
+            for name, tensor in self.field.state_dict().items():
+                tensor.copy_(tensors[f"field.{name}"])
             for name, parameter in self.field.named_parameters():
-                parameter.copy_(tensors[f"field.{name}"])
                 moments = self.optimizer.state.get(parameter, {})
                 for moment in moments:
                     moments[moment].copy_(tensors[f"adam.{moment}.{name}"])
 
     def _begin(self) -> None:
         settings = self.recipe.optimize
-        self.step = 0
         self.watch = Watch()
-        self.field = VoxelField(self.recipe.voxels).to(self.device)
+        weights = generator(self.attempt_seed, "field")
+        self.field = make_field(self.recipe.field, self.recipe.voxels, self.recipe.mlp, weights).to(self.device)
         self.optimizer = torch.optim.Adam(
             self.field.parameters(),
             lr=settings.learning_rate,

@@ -115,8 +115,14 @@ def render_rays(
     # 3. Query the field at the samples that count, then put its answers back on their rays.
     wanted = torch.ones_like(lengths, dtype=torch.bool) if occupancy is None else is_occupied(occupancy, points)
     packed = wanted.reshape(-1).nonzero()[:, 0]
-    directions = rays.directions[torch.div(packed, samples, rounding_mode="floor")]
-    values = evaluator(Query(points.reshape(-1, 3)[packed], directions, lengths.reshape(-1)[packed]))
+    of_ray = torch.div(packed, samples, rounding_mode="floor")
+    query = Query(
+        points=points.reshape(-1, 3)[packed],
+        directions=rays.directions[of_ray],
+        lengths=lengths.reshape(-1)[packed],
+        radii=rays.radii[of_ray] * distances.reshape(-1)[packed],
+    )
+    values = evaluator(query)
     answers = torch.cat([values.density[:, None], values.colour], dim=-1)
     dense = torch.zeros(wanted.numel(), 4, dtype=answers.dtype, device=answers.device)
     dense = dense.index_copy(0, packed, answers).reshape(*wanted.shape, 4)

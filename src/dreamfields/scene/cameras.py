@@ -44,13 +44,19 @@ class Camera:
         return torch.stack([right, up, forward])
 
     def rays(self, size: int) -> Rays:
-        """Return the rays through the centres of size x size pixels, row by row from the top left: (size^2, 3) each."""
+        """Return the rays through the centres of size x size pixels, row by row from the top left: (size^2, 3) each.
+
+        Their cones have the released code's radius, the side of a pixel over sqrt(12), where they cross a plane that
+        faces the camera.
+        """
         centres = (torch.arange(size, dtype=torch.float32) + 0.5) / size * 2.0 - 1.0
         extent = math.tan(math.radians(self.fov_deg) / 2.0)
         y, x = torch.meshgrid(-centres * extent, centres * extent, indexing="ij")
         local = torch.stack([x, y, torch.ones_like(x)], dim=-1).reshape(-1, 3)
         directions = torch.nn.functional.normalize(local @ self.axes(), dim=-1)
-        return Rays(self.position().expand_as(directions), directions)
+        # Pixels lie on a plane one unit ahead; a ray at a slant goes further to it, and widens the less on each unit.
+        radii = 2.0 * extent / size / math.sqrt(12.0) / local.norm(dim=-1)
+        return Rays(self.position().expand_as(directions), directions, radii)
 
     def _forward(self) -> Tensor:
         azimuth, elevation = math.radians(self.azimuth_deg), math.radians(self.elevation_deg)
@@ -62,7 +68,8 @@ class Camera:
 def rays_of(cameras: Sequence[Camera], size: int) -> Rays:
     """Return the rays of several cameras one after another: (len(cameras) * size^2, 3) each."""
     parts = [camera.rays(size) for camera in cameras]
-    return Rays(torch.cat([part.origins for part in parts]), torch.cat([part.directions for part in parts]))
+    origins, directions = torch.cat([part.origins for part in parts]), torch.cat([part.directions for part in parts])
+    return Rays(origins, directions, torch.cat([part.radii for part in parts]))
 
 
 def sample_cameras(settings: CameraSettings, count: int, generator: torch.Generator) -> list[Camera]:

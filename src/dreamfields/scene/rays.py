@@ -17,6 +17,8 @@ class Rays:
     """(n, 3) in scene units."""
     directions: Tensor
     """(n, 3), unit length."""
+    radii: Tensor
+    """(n,) what a ray's cone gains in radius on each scene unit of its way; 0 for a line without width."""
 
     def __len__(self) -> int:
         """Return the number of rays."""
@@ -24,11 +26,11 @@ class Rays:
 
     def __getitem__(self, index: slice | Tensor) -> "Rays":
         """Return the chosen rays."""
-        return Rays(self.origins[index], self.directions[index])
+        return Rays(self.origins[index], self.directions[index], self.radii[index])
 
     def to(self, device: torch.device) -> "Rays":
         """Return the rays on a device."""
-        return Rays(self.origins.to(device), self.directions.to(device))
+        return Rays(self.origins.to(device), self.directions.to(device), self.radii.to(device))
 
     def at(self, distances: Tensor) -> Tensor:
         """Return the points (n, s, 3) at distances (n, s)."""

@@ -1,11 +1,12 @@
 """Settings of the scene: where cameras may stand and how the field is parametrised."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from dreamfields.settings import Range, Rising, Settings
 
 Degrees = tuple[float, float]
+FieldName = Literal["voxels", "mlp"]
 
 
 @dataclass(frozen=True)
@@ -43,3 +44,28 @@ class VoxelSettings(Settings):
     """Pre-activation added everywhere; -4 lets scenes die, -1 does not."""
     colour_gain: Annotated[float, Range(0.01, 100.0)] = 6.0
     """Slope of the colour's pre-activation in the grid values."""
+
+
+@dataclass(frozen=True)
+class MlpSettings(Settings):
+    """The `mlp` field: the paper's network over Fourier features; the defaults are those of its released code."""
+
+    encoding: Literal["integrated", "plain"] = "integrated"
+    """Whether features are averaged over what a sample stands for (mip-NeRF), or taken at its middle."""
+    waves: Annotated[int, Range(0, 4096)] = 128
+    """Random frequencies, besides one along each axis."""
+    degree: Annotated[float, Range(0.0, 16.0)] = 8.0
+    """Frequencies have lengths from 1 to 2^degree radians a scene unit."""
+    directions: Literal["sphere", "released"] = "sphere"
+    """Frequencies as the paper has them, or as its released code does: about 0.15 times as long, many of them 0."""
+    anneal_steps: Annotated[int, Range(0, 10_000_000)] = 1000
+    """Steps over which features are averaged over more than a sample, at first twice its size; 0 for never."""
+    width: Annotated[int, Range(1, 4096)] = 128
+    """Channels between layers."""
+    hidden: Annotated[int, Range(1, 16_384)] = 256
+    """Channels inside a residual block."""
+    blocks: Annotated[int, Range(0, 64)] = 4
+    """Residual blocks."""
+    recompute: bool = True
+    """Whether to compute layers a second time for the gradient, a third more work, rather than to keep them, which
+    takes some 15 kB a sample and 20 GB for one of the paper's steps."""

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 
@@ -20,6 +21,16 @@ class Query:
     """(n, 3) unit directions of the rays the points lie on."""
     lengths: Tensor
     """(n,) lengths of the ray segments the points stand for, in scene units."""
+    radii: Tensor
+    """(n,) radii of the rays' cones at the points, in scene units; 0 for lines without width."""
+
+    def __len__(self) -> int:
+        """Return the number of points."""
+        return self.points.shape[0]
+
+    def __getitem__(self, index: slice) -> "Query":
+        """Return the query of some of the points."""
+        return Query(self.points[index], self.directions[index], self.lengths[index], self.radii[index])
 
 
 @dataclass(frozen=True)
@@ -37,16 +48,34 @@ Evaluator = Callable[[Query], FieldValues]
 
 
 class AbstractField(nn.Module, ABC):
-    """A radiance field without view direction on the cube [-1, 1]^3 (Dream Fields sec. 3.1)."""
+    """A radiance field without view direction on the cube [-1, 1]^3 (Dream Fields sec. 3.1).
+
+    Attributes:
+        step: steps of the optimiser that shaped it; what a field anneals follows from this number alone.
+    """
+
+    step: int = 0
 
     @abstractmethod
     def evaluator(self) -> Evaluator:
         """Prepare the present state for many queries and return what answers them, differentiably.
 
         Work that all queries of a rendering share, such as collapsing a pyramid of grids, belongs here. The evaluator
-        is stale once the parameters change.
+        is stale once the parameters or the step change.
         """
 
     @abstractmethod
     def density_volume(self, cells: int) -> Tensor:
         """Return densities (cells+1, cells+1, cells+1) on an even lattice over the cube, indexed [z, y, x]."""
+
+
+def lattice(cells: int, device: torch.device) -> Query:
+    """Ask for the nodes of an even lattice over the cube, (cells+1)^3 of them, x fastest.
+
+    A node stands for its cell: as long as the lattice's spacing and as wide, so that it has no direction of its own.
+    """
+    axis = torch.linspace(-1.0, 1.0, cells + 1, device=device)
+    z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")
+    points = torch.stack([x, y, z], dim=-1).reshape(-1, 3)
+    spacing = torch.full((len(points),), 2.0 / cells, device=device)
+    return Query(points, torch.tensor([0.0, 0.0, 1.0], device=device).expand_as(points), spacing, spacing)

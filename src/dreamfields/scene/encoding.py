@@ -1,0 +1,72 @@
+"""Fourier features of a point, and their mean over what a sample stands for (mip-NeRF's integrated encoding).
+
+Notation: x (n, 3) points and Sigma (n, 3, 3) covariances around them, in scene units; w (m, 3) frequencies in radians a
+scene unit, without a factor pi; gamma(x) = (cos w x, sin w x), (n, 2 m). For x normal around mu the mean of gamma is
+exp(-w^T Sigma w / 2) gamma(mu): waves shorter than a sample fade instead of aliasing.
+"""
+
+from typing import Final, Literal
+
+import torch
+from torch import Tensor
+
+SEED: Final = 211201455
+"""Draws the frequencies of every run: they are part of the parametrisation, not of a run's chance."""
+
+
+def draw_frequencies(count: int, degree: float, directions: Literal["sphere", "released"]) -> Tensor:
+    """Return the three axes and `count` random frequencies trunc(2^(L u) v), (3 + count, 3), with u uniform in [0, 1].
+
+    Whole numbers, so that all waves share a period of 2 pi. `sphere` draws v evenly on the unit sphere, which is what
+    the paper says. Its released code divides by the norm over all frequencies of an axis instead of over the axes of a
+    frequency, so there v has a length of about sqrt(3 / count) and many frequencies are 0: `released`.
+    """
+    generator = torch.Generator().manual_seed(SEED)
+    normal = torch.randn((count, 3), generator=generator)
+    radii = 2.0 ** (degree * torch.rand((count, 1), generator=generator))
+    over = -1 if directions == "sphere" else 0
+    return torch.cat([torch.eye(3), torch.trunc(radii * normal / normal.norm(dim=over, keepdim=True))])
+
+
+def frustum_covariance(directions: Tensor, lengths: Tensor, radii: Tensor) -> Tensor:
+    """Return Sigma = l^2 / 12 d d^T + r^2 / 12 (1 - d d^T), (n, 3, 3), of pieces of cones.
+
+    The released code's: an even spread over the length l (n,) along the direction d (n, 3), and over the radius r (n,)
+    at its middle across it. With l = r all directions are alike.
+    """
+    along = directions[:, :, None] * directions[:, None, :]
+    across = torch.eye(3, dtype=along.dtype, device=along.device) - along
+    return (lengths.square() / 12.0)[:, None, None] * along + (radii.square() / 12.0)[:, None, None] * across
+
+
+def variance_along(frequencies: Tensor, covariance: Tensor) -> Tensor:
+    """Return w^T Sigma w, (n, m): the variance of each wave's phase."""
+    # One product of (n, 9) with (9, m): nothing larger than the result is ever held.
+    outer = frequencies[:, :, None] * frequencies[:, None, :]
+    # Rounding may leave a little less than nothing where long terms cancel.
+    return (covariance.flatten(1) @ outer.flatten(1).T).clamp(min=0.0)
+
+
+def attenuation(variance: Tensor, scale: float = 1.0) -> Tensor:
+    """Return exp(-variance scale^2 / 2), in [0, 1]: what is left of a wave whose phase spreads scale times as far."""
+    return torch.exp(-0.5 * scale**2 * variance)
+
+
+def plain_encoding(points: Tensor, frequencies: Tensor) -> Tensor:
+    """Return gamma(x) = (cos w x, sin w x), (n, 2 m)."""
+    phases = points @ frequencies.T
+    return torch.cat([torch.cos(phases), torch.sin(phases)], dim=-1)
+
+
+def integrated_encoding(points: Tensor, covariance: Tensor, frequencies: Tensor, scale: float = 1.0) -> Tensor:
+    """Return the mean of gamma over normal distributions (mip-NeRF eq. 14), (n, 2 m), wider by `scale` than given."""
+    left = attenuation(variance_along(frequencies, covariance), scale)
+    return plain_encoding(points, frequencies) * torch.cat([left, left], dim=-1)
+
+
+def footprint_scale(step: int, anneal_steps: int) -> float:
+    """Return max(1, 2^(1 - step / anneal_steps)): samples count as larger than they are at first; 1 without annealing.
+
+    The released code has it with 1,000 steps, whatever the comment beside its setting says.
+    """
+    return 1.0 if anneal_steps == 0 else max(1.0, 2.0 ** (1.0 - step / anneal_steps))
