@@ -66,7 +66,7 @@ class ClipGuidance(AbstractGuidance):
         words = sentence.split()
 
         def tokens(count: int) -> int:
-            return len(self.tokenizer(self._spelt(" ".join(words[:count])))["input_ids"])
+            return len(self.tokenizer(self._spelt(" ".join(words[:count])), verbose=False)["input_ids"])
 
         fitting = bisect.bisect_right(range(len(words) + 1), self.longest, key=tokens) - 1
         return tuple(words[max(fitting, 0) :])

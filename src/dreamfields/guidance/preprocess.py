@@ -53,10 +53,12 @@ class Preprocessing:
         return (resized - mean) / std
 
     def _resize(self, images: Tensor, height: int, width: int) -> Tensor:
-        if images.shape[-2:] == (height, width):
-            return images
-        resized = functional.interpolate(images, (height, width), mode=self.filter, antialias=True)
-        return resized.clamp(0.0, 1.0)  # A cubic overshoots at edges; a pixel cannot.
+        # A cubic overshoots at edges, a pixel cannot: Pillow clips after the rows, and again after the columns (of a
+        # picture taller than wide it may take the columns first; pictures here are square).
+        for size in ((images.shape[-2], width), (height, width)):
+            if images.shape[-2:] != size:
+                images = functional.interpolate(images, size, mode=self.filter, antialias=True).clamp(0.0, 1.0)
+        return images
 
 
 CLIP_PREPROCESSING = Preprocessing(

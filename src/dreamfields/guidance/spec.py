@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import Literal, cast
 
 from dreamfields.errors import UsageError
-from dreamfields.settings import Range, unknown_name
+from dreamfields.settings import Range
 
 Model = Literal["lit", "toy", "clip"]
-MODELS = ("lit", "toy", "clip:FOLDER-OR-ID")
-_WEIGHTS, _STARTS = Range(0.001, 1000.0), Range(0.0, 1.0)
+_WEIGHTS, _STARTS = Range(0.001, 1000.0), Range(0.0, 0.99)
 _NUMBER = r"[0-9.]+(?:e[+-]?[0-9]+)?"
 _MEMBER = re.compile(rf"(lit|toy|clip:.+?)(?::({_NUMBER}))?(?:@({_NUMBER}))?")
 # A "+" within the path of a folder is part of the path.
@@ -75,7 +74,10 @@ def label(text: str) -> str:
 def _parse_member(text: str) -> Member:
     match = _MEMBER.fullmatch(text)
     if match is None:
-        raise UsageError(f"name: {unknown_name(text, list(MODELS), 'guidance')}")
+        raise UsageError(
+            f"there is no guidance called {text!r}; it must be lit, toy or clip:FOLDER-OR-ID, "
+            "and may end in :WEIGHT and @START; several are joined by +"
+        )
     model, _, place = match[1].partition(":")
     weight = _number(text, "weight", match[2] or "1", _WEIGHTS)
     return Member(cast(Model, model), place, weight, _number(text, "start", match[3] or "0", _STARTS))
