@@ -23,7 +23,7 @@ LONGEST = 12
 """Tokens of the longest sentence, its two marks included."""
 WORDS = ("a", "photo", "of", "the", "red", "green", "blue", "ball", "teapot", "on", "table", "wooden", "big")
 
-_TOWER = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+_TOWER: dict[str, Any] = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
 _TEXT = _TOWER | {"vocab_size": 32, "max_position_embeddings": LONGEST, "pad_token_id": 0}
 _TEXT |= {"bos_token_id": 1, "eos_token_id": 3}  # An end mark of 2 has another meaning in a CLIP's configuration.
 _PICTURE = _TOWER | {"image_size": SIDE, "patch_size": 8}
@@ -44,9 +44,11 @@ def tiny_tokenizer(lower: bool = True) -> PreTrainedTokenizerFast:
 
 
 def tiny_siglip2_tokenizer() -> Any:
-    """Return a SigLIP 2 tokenizer, which transformers takes whatever a folder says: byte pairs that join whole words."""
+    """Return a SigLIP 2 tokenizer, which transformers takes whatever a folder says: letters joined to words."""
     spelt = [f"{mark}{word}" for word in WORDS for mark in ("", "\N{LOWER ONE EIGHTH BLOCK}")]
-    merges = dict.fromkeys((word[:i], word[i]) for word in spelt for i in range(1, len(word)))
+    merges: dict[tuple[str, str], None] = dict.fromkeys(
+        (word[:i], word[i]) for word in spelt for i in range(1, len(word))
+    )
     pieces = dict.fromkeys(["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", *"".join(spelt), *map("".join, merges)])
     return transformers.Siglip2Tokenizer(
         {piece: index for index, piece in enumerate(pieces)}, list(merges), model_max_length=LONGEST

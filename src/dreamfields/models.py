@@ -31,7 +31,7 @@ def show(console: Console) -> None:
     """Print the known models and those recorded here, with revision and size."""
     table = Table(title="models for --guidance.name clip:ID", caption="get one: dreamfields models download ID")
     for heading in ("id", "what", "here"):
-        table.add_column(heading)
+        table.add_column(heading, no_wrap=heading != "what")
     for place in sorted({*hub.KNOWN, *hub.read_records()}):
         table.add_row(place, hub.KNOWN.get(place, ""), state(place))
     console.print(table)

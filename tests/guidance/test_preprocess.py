@@ -88,7 +88,14 @@ def test_a_clip_whose_folder_says_nothing_is_prepared_as_all_were(kind: str, tmp
 
 
 def test_what_openai_published_is_read_as_it_is(tmp_path: Path) -> None:
-    said = {"crop_size": 224, "do_center_crop": True, "do_normalize": True, "do_resize": True, "resample": 3, "size": 224}
+    said: dict[str, Any] = {
+        "crop_size": 224,
+        "do_center_crop": True,
+        "do_normalize": True,
+        "do_resize": True,
+        "resample": 3,
+        "size": 224,
+    }
     said |= {"image_mean": CLIP_PREPROCESSING.mean, "image_std": CLIP_PREPROCESSING.std}
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(said))
     assert read_preprocessing(tmp_path, {"model_type": "clip"}) == CLIP_PREPROCESSING

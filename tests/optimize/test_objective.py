@@ -104,7 +104,8 @@ def test_over_a_round_of_turns_the_term_is_what_all_guides_together_say() -> Non
     guides = [Guide(RecordingGuidance(gain), weight) for gain, weight in ((1.0, 1.0), (0.2, 3.0), (-0.4, 0.5))]
     targets = make_targets(guides, "{}", "x")
     in_turn, together = (
-        replace(TINY, augment=STILL, guidance=replace(TINY.guidance, alternate=alternate)) for alternate in (True, False)
+        replace(TINY, augment=STILL, guidance=replace(TINY.guidance, alternate=alternate))
+        for alternate in (True, False)
     )
     terms = [evaluate_objective(rendering(1.0), targets, in_turn, 0, step).guidance.item() for step in range(3)]
     all_at_once = evaluate_objective(rendering(1.0), targets, together, 0, 0).guidance.item()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, final
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn import functional
 
@@ -132,7 +133,7 @@ def _load(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
             folder, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
         )
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (ImportError, OSError, RuntimeError, TypeError, ValueError, KeyError) as error:
+    except (ImportError, KeyError, OSError, RuntimeError, SafetensorError, TypeError, ValueError) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise UsageError(f"the model in {folder} cannot be loaded: {reason[0]}; take its folder afresh") from error
     finally:

@@ -9,7 +9,7 @@ import contextlib
 import json
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,18 +88,21 @@ def checked_digests(model: Located) -> dict[str, str]:
         return files
     recorded = read_records().get(model.place)
     if recorded is None or recorded.revision != model.revision:
-        # A home that cannot be written to is no reason not to run; run.json keeps the digests as well.
+        # A home that cannot be written to is no reason not to run; run.json tells the files as well.
         with contextlib.suppress(StorageError):
             record(model.place, Entry(model.revision, files))
         return files
-    changed = sorted(name for name, digest in recorded.files.items() if files.get(name) != digest)
-    changed += sorted(files.keys() - recorded.files.keys())
+    _compare(model, files, recorded, sorted(files.keys() | recorded.files.keys()))
+    return files
+
+
+def _compare(model: Located, files: Mapping[str, str], recorded: Entry, names: Iterable[str]) -> None:
+    changed = [name for name in names if files.get(name) != recorded.files.get(name)]
     if changed:
         raise MissingPackageError(
             f"{changed[0]} of {model.place} is not the file that was recorded (sha256); "
             f"delete {model.folder} and run: dreamfields models download {model.place}"
         )
-    return files
 
 
 def download(place: str, revision: str = "main") -> Located:
@@ -128,10 +131,11 @@ def download(place: str, revision: str = "main") -> Located:
         ) from error
     check_folder(folder, "name a revision that has it: dreamfields models download ID --revision REVISION")
     model = Located(place, folder, folder.name)
-    known = read_records().get(place)
-    if known is None or known.revision != folder.name:
-        record(place, Entry(folder.name, digests(folder)))
-    checked_digests(model)
+    files, recorded = digests(folder), read_records().get(place)
+    if recorded is not None and recorded.revision == folder.name:
+        # A commit's files never change; those that were not fetched at first may come.
+        _compare(model, files, recorded, sorted(files.keys() & recorded.files.keys()))
+    record(place, Entry(folder.name, files))
     return model
 
 
