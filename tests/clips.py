@@ -46,9 +46,7 @@ def tiny_tokenizer(lower: bool = True) -> PreTrainedTokenizerFast:
 def tiny_siglip2_tokenizer() -> Any:
     """Return a SigLIP 2 tokenizer, which transformers takes whatever a folder says: letters joined to words."""
     spelt = [f"{mark}{word}" for word in WORDS for mark in ("", "\N{LOWER ONE EIGHTH BLOCK}")]
-    merges: dict[tuple[str, str], None] = dict.fromkeys(
-        (word[:i], word[i]) for word in spelt for i in range(1, len(word))
-    )
+    merges: Any = dict.fromkeys((word[:i], word[i]) for word in spelt for i in range(1, len(word)))
     pieces = dict.fromkeys(["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", *"".join(spelt), *map("".join, merges)])
     return transformers.Siglip2Tokenizer(
         {piece: index for index, piece in enumerate(pieces)}, list(merges), model_max_length=LONGEST

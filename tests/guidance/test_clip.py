@@ -238,6 +238,17 @@ def test_a_tokenizer_of_another_model_is_refused(tmp_path: Path) -> None:
         load_clip(Member("clip", str(folder)), "fp32")
 
 
+def test_a_tokenizer_that_needs_more_packages_says_which(
+    folders: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lacking(*_: Any, **__: Any) -> None:
+        raise ImportError("SiglipTokenizer requires the SentencePiece library\nbut ...")
+
+    monkeypatch.setattr("transformers.AutoTokenizer.from_pretrained", lacking)
+    with pytest.raises(MissingPackageError, match="run: pip install sentencepiece protobuf"):
+        load_clip(Member("clip", str(folders("siglip"))), "fp32")
+
+
 def test_loading_says_nothing_and_leaves_the_library_s_own_voice_as_it_was(
     folders: Callable[[str], Path], capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn import functional
 
-from dreamfields.errors import UsageError
+from dreamfields.errors import MissingPackageError, UsageError
 from dreamfields.guidance import hub
 from dreamfields.guidance.base import AbstractGuidance
 from dreamfields.guidance.folders import identity, read_json
@@ -133,7 +133,11 @@ def _load(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
             folder, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
         )
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (ImportError, KeyError, OSError, RuntimeError, SafetensorError, TypeError, ValueError) as error:
+    except ImportError as error:
+        raise MissingPackageError(
+            f"the tokenizer in {folder} needs packages that are not installed; run: pip install sentencepiece protobuf"
+        ) from error
+    except (KeyError, OSError, RuntimeError, SafetensorError, TypeError, ValueError) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise UsageError(f"the model in {folder} cannot be loaded: {reason[0]}; take its folder afresh") from error
     finally:
