@@ -40,8 +40,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "api": AROUND | {"studio", "batch", "__version__"},
     "signals": {"errors"},
     "progress": {"errors", "optimize.loop"},
-    "doctor": {"errors", "devices", "guidance.weights", "export.video", "__version__"},
-    "cli": AROUND | {"studio", "batch", "api", "signals", "progress", "doctor", "__version__"},
+    "models": {"errors", "guidance.hub"},
+    "doctor": {"errors", "devices", "guidance.weights", "models", "export.video", "__version__"},
+    "cli": AROUND | {"studio", "batch", "api", "signals", "progress", "doctor", "models", "__version__"},
     "__main__": {"cli"},
     "": AROUND | {"api"},
 }

@@ -60,3 +60,11 @@ def known_seeds() -> None:
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what is recorded of models away from the user's own record."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DREAMFIELDS_HOME", str(tmp_path_factory.mktemp("home")))
+        yield

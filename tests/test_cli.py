@@ -95,6 +95,13 @@ def run_light(folder: Path, *arguments: str, more: tuple[Path, ...] = ()) -> "su
         (["generate", PROMPT, "--device", "warp"], "device is 'warp'; it must be one of auto, cpu, cuda, mps"),
         (["generate", PROMPT, "--device", ABSENT], f"device is '{ABSENT}'"),
         (["generate", "a", "teapot"], "one argument too many: 'teapot'; put a prompt of several words in quotes"),
+        (
+            ["generate", PROMPT, "--guidance.name", "clop:x"],
+            "no guidance called 'clop:x'; it must be lit, toy or clip:",
+        ),
+        (["generate", PROMPT, "--guidance.name", "lit@0.5"], "one of its models must start at 0"),
+        (["models", "download"], "name a model, for example: dreamfields models download openai/clip-vit-base-patch16"),
+        (["models", "download", "FOLDER"], "is not the id of a model; it must be owner/name"),
         (["genrate", PROMPT], "no command called 'genrate'; did you mean 'generate'?"),
         (["resume", "FOLDER"], "holds no run (no run.json)"),
         (["export", "FOLDER"], "holds no run"),

@@ -12,13 +12,16 @@ import torch
 from dreamfields import __version__, presets
 from dreamfields.config import Config
 from dreamfields.devices import check_device, resolve_device, thread_count
-from dreamfields.errors import StorageError, UsageError
+from dreamfields.errors import MissingPackageError, StorageError, UsageError
 from dreamfields.evaluate.judge import Judge, Judgement, nearest_class
 from dreamfields.export.formats import WRITERS
 from dreamfields.export.mesh import Mesh, extract_mesh
 from dreamfields.export.pictures import contact_sheet, png_bytes
 from dreamfields.export.video import encode_video, turntable
+from dreamfields.guidance.base import Guide
 from dreamfields.guidance.load import load_guides
+from dreamfields.guidance.prompts import fill_template
+from dreamfields.guidance.spec import label
 from dreamfields.guidance.weights import check_weights
 from dreamfields.optimize.checkpoint import load_newest, save_checkpoint
 from dreamfields.optimize.loop import Step, optimize
@@ -139,6 +142,11 @@ class Run:
         return str(self.record["status"])
 
     @property
+    def notes(self) -> list[str]:
+        """Return what the guidance says of the prompt, one sentence each; known once the first step is done."""
+        return [str(note) for note in self.record.get("notes", [])]
+
+    @property
     def state(self) -> TrainingState:
         """Return the optimisation's state, read from the newest checkpoint when there is one.
 
@@ -173,6 +181,7 @@ class Run:
 
         Raises:
             LockedError: another process works in the folder.
+            MissingPackageError: weights are not installed, or not those that the run began with.
             DegenerateError: the optimisation is not finite any more.
         """
         with self.directory.locked():
@@ -180,9 +189,9 @@ class Run:
             if state.step >= self.config.recipe.optimize.steps:
                 return
             self.directory.trim_metrics(state.attempt, state.step)
-            guides = load_guides(self.config.recipe.guidance, state.device)
+            guides = self._load_guides(state.device)
             targets = make_targets(guides, self.config.recipe.guidance.template, self.config.prompt)
-            self._set_status("running", guidance=[guide.guidance.name for guide in guides], device=str(state.device))
+            self._set_status("running", device=str(state.device))
             began, whole = time.perf_counter(), True
             steps = optimize(state, targets)
             try:
@@ -275,7 +284,7 @@ class Run:
         return {
             "prompt": self.config.prompt,
             "seed": self.config.seed,
-            "guidance": self.config.recipe.guidance.name,
+            "guidance": label(self.config.recipe.guidance.name),
             "steps": self.config.recipe.optimize.steps,
             "generator": f"dreamfields {__version__}",
         }
@@ -290,6 +299,22 @@ class Run:
             "cpu_threads": thread_count(self.config.threads),
         }
         self.directory.write_record(self.record)
+
+    def _load_guides(self, device: torch.device) -> list[Guide]:
+        """Load who guides, and record their names, what tells their weights from others, and what they cannot read."""
+        guides = load_guides(self.config.recipe.guidance, device)
+        names = [guide.guidance.name for guide in guides]
+        weights = [guide.guidance.identity for guide in guides]
+        for name, now, before in zip(names, weights, self.record.get("weights", weights), strict=False):
+            if now != before:
+                raise MissingPackageError(
+                    f"the files of {name} are not those that {self.path} began with; put those back, or start a new run"
+                )
+        sentence = fill_template(self.config.recipe.guidance.template, self.config.prompt)
+        unread = {guide.guidance.name: guide.guidance.unread_words(sentence) for guide in guides}
+        notes = [f'{name} cannot read the whole prompt; dropped: "{" ".join(w)}"' for name, w in unread.items() if w]
+        self.record = {**self.record, "guidance": names, "weights": weights, "notes": notes}
+        return guides
 
     def _set_status(self, status: str, **facts: Any) -> None:
         self.record = {**self.record, "status": status, **facts}

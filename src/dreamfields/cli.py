@@ -16,11 +16,12 @@ from typing import Annotated, Any, Final
 import tyro
 from rich.console import Console
 
-from dreamfields import __version__, presets
+from dreamfields import __version__, models, presets
 from dreamfields.config import Config
 from dreamfields.devices import Device, check_device
 from dreamfields.errors import DreamfieldsError, UsageError
 from dreamfields.export.settings import ExportSettings
+from dreamfields.guidance.hub import KNOWN
 from dreamfields.guidance.weights import check_weights
 from dreamfields.optimize.run_directory import RunDirectory, new_run_directory
 from dreamfields.optimize.settings import Recipe
@@ -105,7 +106,20 @@ class Doctor:
     """Tell what this machine has and what is missing."""
 
 
-Command = Generate | Resume | Render | Export | Evaluate | Doctor
+@dataclass(frozen=True)
+class Models:
+    """List, download or verify models for clip guidance: models list | download ID | verify [ID]."""
+
+    action: Annotated[models.Action, tyro.conf.Positional]
+    """What to do."""
+    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ID")] = ""
+    """The model's id on the hub, such as openai/clip-vit-base-patch16."""
+    revision: str = "main"
+    """Branch, tag or commit to download."""
+
+
+HeavyCommand = Generate | Resume | Render | Export | Evaluate | Doctor
+Command = HeavyCommand | Models
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -116,6 +130,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if command is None:
             return 0
         preflight(command)
+        if isinstance(command, Models):
+            return models.run(command.action, command.model, command.revision, console)
         # Imported only now: it loads torch, and everything that can be wrong without it has been checked.
         from dreamfields import commands
 
@@ -167,6 +183,10 @@ def preflight(command: Command) -> None:
         case Resume() | Render() | Export() | Evaluate():
             RunDirectory(command.run).read_record()
         case Doctor():
+            pass
+        case Models(action="download", model=""):
+            raise UsageError(f"name a model, for example: dreamfields models download {next(iter(KNOWN))}")
+        case Models():
             pass
 
 
@@ -245,5 +265,6 @@ COMMANDS: Final[Mapping[str, type[Any]]] = MappingProxyType(
         "export": Export,
         "evaluate": Evaluate,
         "doctor": Doctor,
+        "models": Models,
     }
 )

@@ -11,13 +11,14 @@ from dreamfields import api, cli, doctor
 from dreamfields.evaluate.judge import Judgement
 from dreamfields.evaluate.report import judgement_json
 from dreamfields.export.pictures import png_bytes, to_image
+from dreamfields.guidance.spec import label
 from dreamfields.progress import StepProgress
 from dreamfields.scene.cameras import Camera
 from dreamfields.signals import StopRequest
 from dreamfields.storage import atomic_write
 
 
-def run(command: "cli.Command", console: Console) -> int:
+def run(command: "cli.HeavyCommand", console: Console) -> int:
     """Carry out one command and return the exit code."""
     match command:
         case cli.Generate():
@@ -46,10 +47,12 @@ def work(run_: "api.Run", console: Console) -> int:
     recipe = run_.config.recipe
     console.print(f'"{run_.config.prompt}", seed {run_.config.seed}, into {run_.path}', soft_wrap=True, markup=False)
     with StopRequest() as stop:
-        heading = f"{recipe.guidance.name} guidance on {run_.state.device}, {torch.get_num_threads()} threads"
+        heading = f"{label(recipe.guidance.name)} guidance on {run_.state.device}, {torch.get_num_threads()} threads"
         with StepProgress(console, recipe.optimize.steps, heading) as progress:
             steps = run_.steps()
-            for step in steps:
+            for count, step in enumerate(steps):
+                for note in run_.notes if count == 0 else []:
+                    console.print(f"note: {note}", soft_wrap=True, markup=False)
                 progress.show(step)
                 if stop.number is not None:
                     steps.close()

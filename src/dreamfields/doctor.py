@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from dreamfields import __version__
+from dreamfields import __version__, models
 from dreamfields.devices import resolve_device, thread_count
 from dreamfields.errors import MissingPackageError
 from dreamfields.export.video import encoders
@@ -32,7 +32,7 @@ class Finding:
 
 def examine(console: Console) -> int:
     """Print what was found and return the exit code: 0, or 3 if something a default run needs is missing."""
-    findings = [*machine(), *weights(), video(), disk(Path.cwd())]
+    findings = [*machine(), *weights(), clip_models(), video(), disk(Path.cwd())]
     table = Table(title="dreamfields doctor")
     for heading in ("what", "found", "well"):
         table.add_column(heading)
@@ -63,6 +63,12 @@ def weights() -> list[Finding]:
         except MissingPackageError as error:
             found.append(Finding(wanted.package, str(error), False))
     return found
+
+
+def clip_models() -> Finding:
+    """Look for models that guide on request; a default run needs none, so all is well without."""
+    found = models.present()
+    return Finding("clip models", ", ".join(found) or "none; get one with: dreamfields models download ID", True)
 
 
 def video() -> Finding:

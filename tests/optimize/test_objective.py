@@ -95,8 +95,37 @@ def test_alternating_guides_are_asked_one_a_step_in_turn() -> None:
     recipe = replace(TINY, augment=STILL, guidance=replace(TINY.guidance, alternate=True))
     targets = make_targets([Guide(guides[0], 1.0), Guide(guides[1], 3.0)], "{}", "x")
     terms = [evaluate_objective(rendering(1.0), targets, recipe, 0, step).guidance.item() for step in range(4)]
-    assert terms == pytest.approx([-0.5, -0.1, -0.5, -0.1], abs=1e-5)
+    # Their mean scores are 0.5 and 0.1, counted by their weights, whose mean is 2.
+    assert terms == pytest.approx([-0.5 / 2, -0.1 * 3 / 2] * 2, abs=1e-5)
     assert [len(guide.pictures) for guide in guides] == [2, 2]
+
+
+def test_over_a_round_of_turns_the_term_is_what_all_guides_together_say() -> None:
+    guides = [Guide(RecordingGuidance(gain), weight) for gain, weight in ((1.0, 1.0), (0.2, 3.0), (-0.4, 0.5))]
+    targets = make_targets(guides, "{}", "x")
+    in_turn, together = (
+        replace(TINY, augment=STILL, guidance=replace(TINY.guidance, alternate=alternate))
+        for alternate in (True, False)
+    )
+    terms = [evaluate_objective(rendering(1.0), targets, in_turn, 0, step).guidance.item() for step in range(3)]
+    all_at_once = evaluate_objective(rendering(1.0), targets, together, 0, 0).guidance.item()
+    assert sum(terms) / 3 == pytest.approx(all_at_once, abs=1e-5)
+
+
+@pytest.mark.parametrize("alternate", [False, True])
+def test_a_guide_is_asked_from_its_start_on_and_the_others_share_the_term_until_then(alternate: bool) -> None:
+    guides = [RecordingGuidance(1.0), RecordingGuidance(0.2), RecordingGuidance(0.6)]
+    recipe = replace(TINY, augment=STILL, guidance=replace(TINY.guidance, alternate=alternate))
+    recipe = replace(recipe, optimize=replace(recipe.optimize, steps=12))
+    targets = make_targets([Guide(guides[0]), Guide(guides[1], 1.0, 0.5), Guide(guides[2], 1.0, 0.99)], "{}", "x")
+    terms, asked = [], []
+    for step in range(12):
+        before = [len(guide.pictures) for guide in guides]
+        terms.append(evaluate_objective(rendering(1.0), targets, recipe, 0, step).guidance.item())
+        asked.append([len(guide.pictures) - count for guide, count in zip(guides, before, strict=True)])
+    assert asked == [[1, 0, 0]] * 6 + ([[1, 0, 0], [0, 1, 0]] * 3 if alternate else [[1, 1, 0]] * 6)
+    assert terms[:6] == pytest.approx([-0.5] * 6, abs=1e-5)
+    assert sum(terms[6:]) / 6 == pytest.approx(-0.3, abs=1e-5)
 
 
 def test_every_guide_sees_pictures_of_its_own_at_its_own_size() -> None:

@@ -19,6 +19,9 @@ class AbstractGuidance(nn.Module, ABC):
     """Shown to the user and kept with the run."""
     image_size: int
     """Pixels a side of the pictures it looks at."""
+    identity: str = ""
+    """Tells its weights from all others; kept with the run, which goes on with the same ones only. Empty where the
+    package itself pins them."""
 
     @property
     def image_sizes(self) -> tuple[int, ...]:
@@ -32,6 +35,10 @@ class AbstractGuidance(nn.Module, ABC):
     @abstractmethod
     def encode_image(self, images: Tensor) -> Tensor:
         """Return unit embeddings (b, d) of pictures (b, 3, h, w) in [0, 1], differentiably."""
+
+    def unread_words(self, sentence: str) -> tuple[str, ...]:
+        """Return the words at the end of a sentence that it cannot take in; by default it takes in all."""
+        return ()
 
     def score(self, images: Tensor, text_embedding: Tensor, sharpness: float = 0.0) -> Tensor:
         """Return how well pictures (b, 3, h, w) match one sentence's embedding (d,): (b,), differentiably.
@@ -52,6 +59,8 @@ class Guide:
     guidance: AbstractGuidance
     weight: float = 1.0
     """Share of this member in the loss."""
+    start: float = 0.0
+    """Share of the steps from which it is asked, in [0, 1]."""
 
 
 def mean_direction(embeddings: Tensor) -> Tensor:

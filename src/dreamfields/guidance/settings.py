@@ -3,26 +3,33 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from dreamfields.errors import UsageError
+from dreamfields.guidance.spec import parse_members
 from dreamfields.settings import Range, Rising, Settings
 
-GuidanceName = Literal["lit", "toy"]
 Bridge = Literal["classes", "features", "both"]
+Precision = Literal["fp32", "bf16"]
 
 
 @dataclass(frozen=True)
 class GuidanceSettings(Settings):
     """The models that say how well a picture matches the prompt."""
 
-    name: GuidanceName = "lit"
-    """`lit`: locked image towers bridged to MiniLM, from installed packages. `toy`: weightless colours, for tests."""
+    name: str = "lit"
+    """`lit`: locked image towers bridged to MiniLM, from installed packages. `clip:FOLDER-OR-ID`: a CLIP, SigLIP or the
+    like, from a folder or downloaded before. `toy`: weightless colours, for tests. Several, each with its weight and
+    the share of the steps from which it is asked: `lit:2+clip:/models/b16:1@0.3`."""
     bridge: Bridge = "classes"
     """How `lit` ties text to pictures: `classes` (as ConSE), `features` (as DeViSE), or the mean of both scores."""
+    precision: Precision = "fp32"
+    """Numbers that `clip` models compute with; `bf16` is about twice as fast where the processor has it."""
     image_size: Annotated[int, Range(32, 512)] = 176
-    """Pixels a side at which the towers look; they were trained at 224 and 260, but half the area is half the time."""
+    """Pixels a side at which the towers of `lit` look; they were trained at 224 and 260, but half the area is half the
+    time. A `clip` model has a size of its own."""
     size_jitter: Annotated[float, Range(0.0, 0.9)] = 0.3
     """Largest change of that size, either way, as a share of it; `lit` looks at another size each step."""
     alternate: bool = True
-    """Ask one tower a step, in turn, instead of all of them: twice the steps in the same time."""
+    """Ask one model a step, in turn, instead of all of them: twice the steps in the same time."""
     sharpen: Annotated[tuple[float, float], Range(0.0, 1.0), Rising()] = (0.3, 0.8)
     """Shares of the steps between which the lead of `lit` turns from one over the mean of all classes to one over the
     strongest rivals; the same share twice jumps, and (1, 1) never turns."""
@@ -30,8 +37,13 @@ class GuidanceSettings(Settings):
     """The sentence put to the text tower; {} stands for the prompt."""
 
     def faults(self) -> list[str]:
-        """Return one sentence for each fault; the template must have a place for the prompt."""
+        """Return one sentence for each fault; the template must have a place for the prompt, the name be readable."""
         found = super().faults()
         if not found and "{}" not in self.template:
             found.append(f"template is {self.template!r}; it must contain {{}} where the prompt goes")
+        if isinstance(self.name, str):
+            try:
+                parse_members(self.name)
+            except UsageError as error:
+                found.append(str(error))
         return found

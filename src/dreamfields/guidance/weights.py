@@ -1,7 +1,7 @@
 """Where weights are: the packages that hold them, and a check that needs nothing heavy.
 
-Every weight comes from an installed package; nothing is ever fetched at run time. Nothing here imports torch, so a
-missing package is said at once.
+The weights of `lit` come from installed packages, those of `clip` from a folder or the cache; nothing is ever
+fetched at run time. Nothing here imports torch, so what is missing is said at once.
 """
 
 import importlib.util
@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dreamfields.errors import MissingPackageError
+from dreamfields.guidance import hub
 from dreamfields.guidance.settings import GuidanceSettings
+from dreamfields.guidance.spec import parse_members
 
 
 @dataclass(frozen=True)
@@ -86,11 +88,15 @@ def package_file(wanted: PackagedFile) -> Path:
 
 
 def check_weights(settings: GuidanceSettings) -> None:
-    """Make sure that all weights the settings need are installed.
+    """Make sure that all weights the settings need are on this machine.
 
     Raises:
-        MissingPackageError: a package is missing; the sentence names the command.
+        MissingPackageError: a package or a model is missing; the sentence names the command.
+        UsageError: a folder holds no model that can guide.
     """
-    if settings.name == "lit":
-        for wanted in (*(tower.weights for tower in GUIDING_TOWERS), MINILM):
-            package_file(wanted)
+    for member in parse_members(settings.name):
+        if member.model == "clip":
+            hub.locate(member.place)
+        elif member.model == "lit":
+            for wanted in (*(tower.weights for tower in GUIDING_TOWERS), MINILM):
+                package_file(wanted)

@@ -26,6 +26,8 @@ class Target:
     guidance: AbstractGuidance
     embedding: Tensor
     weight: float
+    start: float = 0.0
+    """Share of the steps from which it is asked."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,8 @@ class Objective:
 def make_targets(guides: Sequence[Guide], template: str, prompt: str) -> list[Target]:
     """Embed the prompt, put into the template, once for every guide."""
     sentence = fill_template(template, prompt)
-    return [Target(g.guidance, mean_direction(g.guidance.encode_text([sentence])), g.weight) for g in guides]
+    embeddings = [mean_direction(guide.guidance.encode_text([sentence])) for guide in guides]
+    return [Target(g.guidance, e, g.weight, g.start) for g, e in zip(guides, embeddings, strict=True)]
 
 
 def evaluate_objective(
@@ -63,13 +66,15 @@ def evaluate_objective(
     transmittance = schedules.transmittance_target(
         progress, terms.transmittance_start, terms.transmittance_end, terms.transmittance_ramp
     )
-    asked = [step % len(targets)] if recipe.guidance.alternate else list(range(len(targets)))
+    active = [i for i, target in enumerate(targets) if target.start <= progress]
+    asked = [active[step % len(active)]] if recipe.guidance.alternate else active
     scores = [
         targets[i].weight * guidance_term(rendering, targets[i], recipe, sharpness, generator(seed, f"guide {i}", step))
         for i in asked
     ]
     return Objective(
-        guidance=torch.stack(scores).sum() / sum(targets[i].weight for i in asked),
+        # One in turn counts as all do together: over a round, the mean is the weighted mean.
+        guidance=torch.stack(scores).sum() / (sum(targets[i].weight for i in active) * len(asked) / len(active)),
         transmittance=losses.transmittance_loss(rendering.opacity, transmittance),
         total_variation=losses.total_variation(rendering.opacity),
         fog=schedules.ramp(progress, *terms.fog_ramp) * losses.fog(rendering.opacity),

@@ -1,0 +1,106 @@
+"""A model's folder: what must be in it, what kind of model it is, and the digests that tell it from all others.
+
+Weights are safetensors only: a pickle (pytorch_model.bin) runs code when it is read, and is refused. Nothing here
+imports torch, so a folder that cannot be used is refused at once.
+"""
+
+import fnmatch
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from dreamfields.errors import MissingPackageError, UsageError
+
+FILES = (
+    "config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "model.safetensors",
+    "model-*-of-*.safetensors",
+    "model.safetensors.index.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "vocab.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+)
+"""Every file that may be read, and so be fetched."""
+_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+_VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model")
+_PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "open_clip_pytorch_model.bin")
+
+KINDS = ("clip", "metaclip_2", "siglip", "siglip2", "vision-text-dual-encoder")
+"""The `model_type` of what can guide."""
+
+
+def check_folder(folder: Path, cure: str) -> None:
+    """Make sure that a folder holds a model that can guide.
+
+    Args:
+        folder: where the model is.
+        cure: what to do when something is missing, the end of a sentence.
+
+    Raises:
+        MissingPackageError: the folder lacks a file, or has its weights as a pickle only.
+        UsageError: its configuration cannot be read, or is of another kind of model.
+    """
+    if not (folder / "config.json").is_file():
+        raise MissingPackageError(f"{folder} holds no model (no config.json); {cure}")
+    kind = read_json(folder / "config.json").get("model_type")
+    if kind not in KINDS:
+        raise UsageError(
+            f"{folder} holds a model of type {kind!r}, which cannot guide; those that can: {', '.join(KINDS)}"
+        )
+    if not any((folder / name).is_file() for name in _WEIGHTS):
+        pickles = [name for name in _PICKLES if (folder / name).is_file()]
+        if pickles:
+            raise MissingPackageError(
+                f"{folder} holds its weights as {pickles[0]} only, a pickle, which could run code when it is read; "
+                "convert it to model.safetensors, or take a revision that has it"
+            )
+        raise MissingPackageError(f"{folder} holds no weights (no model.safetensors); {cure}")
+    # Checked because transformers makes do without: it builds a tokenizer that knows three words.
+    if not any((folder / name).is_file() for name in _VOCABULARIES):
+        raise MissingPackageError(f"{folder} holds no tokenizer (no tokenizer.json or vocabulary); {cure}")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return what a model's JSON file says.
+
+    Raises:
+        UsageError: it cannot be read, or is no JSON object.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(f"{path} cannot be read ({error}); take the model's folder afresh") from error
+    if not isinstance(values, dict):
+        raise UsageError(f"{path} is not a JSON object; take the model's folder afresh")
+    return values
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Return the sha256 of every file of the model, by name."""
+    found = [path for path in sorted(folder.iterdir()) if path.is_file() and _is_read(path.name)]
+    return {path.name: file_sha256(path) for path in found}
+
+
+def identity(files: dict[str, str]) -> str:
+    """Return one digest of all files: the sha256 of the lines that `sha256sum` would print of them."""
+    lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(files.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file, however large."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _is_read(name: str) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in FILES)

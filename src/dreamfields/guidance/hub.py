@@ -1,0 +1,219 @@
+"""Where models are: a folder, or the cache that the hub's own tools share; the hub itself is asked only to download.
+
+A run never opens a connection: what is not on this machine is said in one sentence with the command that gets it.
+What was got is recorded, revision and sha256 of every file, when a model is downloaded or first used, in one small file
+of the user's ($DREAMFIELDS_HOME/models.json), and compared each time it is loaded. Nothing here imports torch.
+"""
+
+import contextlib
+import json
+import os
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dreamfields.errors import MissingPackageError, StorageError, UsageError
+from dreamfields.guidance.folders import FILES, check_folder, digests
+from dreamfields.guidance.spec import is_path
+from dreamfields.storage import atomic_write
+
+PATIENCE = 3.0
+"""Seconds the hub has to answer before a download is given up; the client's own retries take half a minute."""
+KNOWN: Mapping[str, str] = {
+    "openai/clip-vit-base-patch16": "CLIP B/16, the paper's guide",
+    "openai/clip-vit-base-patch32": "CLIP B/32, the paper's judge: what guides should not judge as well",
+    "openai/clip-vit-large-patch14": "CLIP L/14",
+    "facebook/metaclip-b16-fullcc2.5b": "MetaCLIP B/16",
+    "google/siglip-base-patch16-224": "SigLIP B/16",
+    "google/siglip2-base-patch16-224": "SigLIP 2 B/16",
+}
+"""Models of the hub that are worth a try, and what they are."""
+
+
+@dataclass(frozen=True)
+class Located:
+    """A model on this machine."""
+
+    place: str
+    """As it was asked for."""
+    folder: Path
+    revision: str | None
+    """Commit of the hub; None for a folder that the user named."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What was recorded of a model of the hub."""
+
+    revision: str
+    files: Mapping[str, str]
+    """Sha256 of every file, by name."""
+
+
+def locate(place: str) -> Located:
+    """Return where a model is on this machine, folders first, then the cache; the network is never asked.
+
+    Raises:
+        MissingPackageError: it is not here, or not whole.
+        UsageError: the folder holds no model that can guide.
+    """
+    folder = Path(place).expanduser()
+    if folder.is_dir():
+        found = Located(place, folder, None)
+        check_folder(folder, f"clip:{place} needs a whole model as transformers saves it")
+        return found
+    if is_path(place):
+        raise MissingPackageError(f"there is no folder {place} for clip:{place}; name one that holds a model")
+    recorded = read_records().get(place)
+    cached = _cached(place, recorded.revision if recorded else "main")
+    if cached is None:
+        raise MissingPackageError(
+            f"the weights of {place} are not on this machine; run: dreamfields models download {place}, "
+            "or name a folder that holds them as clip:/path/to/folder"
+        )
+    check_folder(cached, f"run: dreamfields models download {place}")
+    return Located(place, cached, cached.name)
+
+
+def checked_digests(model: Located) -> dict[str, str]:
+    """Return the digests of a model's files, after comparing them with those recorded, or recording them.
+
+    Raises:
+        MissingPackageError: a file is not the recorded one.
+    """
+    files = digests(model.folder)
+    if model.revision is None:
+        return files
+    recorded = read_records().get(model.place)
+    if recorded is None or recorded.revision != model.revision:
+        # A home that cannot be written to is no reason not to run; run.json tells the files as well.
+        with contextlib.suppress(StorageError):
+            record(model.place, Entry(model.revision, files))
+        return files
+    _compare(model, files, recorded, sorted(files.keys() | recorded.files.keys()))
+    return files
+
+
+def _compare(model: Located, files: Mapping[str, str], recorded: Entry, names: Iterable[str]) -> None:
+    changed = [name for name in names if files.get(name) != recorded.files.get(name)]
+    if changed:
+        raise MissingPackageError(
+            f"{changed[0]} of {model.place} is not the file that was recorded (sha256); "
+            f"delete {model.folder} and run: dreamfields models download {model.place}"
+        )
+
+
+def download(place: str, revision: str = "main") -> Located:
+    """Fetch a model from the hub into the shared cache, record it, and return where it is.
+
+    Raises:
+        UsageError: this is no id of the hub, or the model there cannot guide.
+        MissingPackageError: the hub cannot be reached, has no such model, or has it without safetensors.
+    """
+    if is_path(place):
+        raise UsageError(f"{place!r} is not the id of a model; it must be owner/name, such as {next(iter(KNOWN))}")
+    refused = unreachable()
+    if refused is not None:
+        raise MissingPackageError(
+            f"cannot download {place}: {refused}; connect, set HF_ENDPOINT to a mirror, or copy its folder here "
+            "and name it as clip:/path/to/folder"
+        )
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = Path(snapshot_download(place, revision=revision, allow_patterns=list(FILES)))
+    except (OSError, ValueError) as error:  # The client's errors are all of these.
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise MissingPackageError(
+            f"cannot download {place} at revision {revision}: {reason[0]}; check its name at {_endpoint()}/{place}"
+        ) from error
+    check_folder(folder, "name a revision that has it: dreamfields models download ID --revision REVISION")
+    model = Located(place, folder, folder.name)
+    files, recorded = digests(folder), read_records().get(place)
+    if recorded is not None and recorded.revision == folder.name:
+        # A commit's files never change; those that were not fetched at first may come.
+        _compare(model, files, recorded, sorted(files.keys() & recorded.files.keys()))
+    record(place, Entry(folder.name, files))
+    return model
+
+
+def unreachable() -> str | None:
+    """Return why the hub cannot be reached, or None when it answers; takes about `PATIENCE` at most."""
+    from huggingface_hub import constants
+
+    if constants.is_offline_mode():
+        return "HF_HUB_OFFLINE is set"
+    found: list[str | None] = []
+    # In a thread of its own, for resolving a name has no time limit.
+    asking = threading.Thread(target=lambda: found.append(_knock(_endpoint())), daemon=True)
+    asking.start()
+    asking.join(PATIENCE + 0.5)
+    return found[0] if found else f"{_endpoint()} did not answer in {PATIENCE:.0f} seconds"
+
+
+def _knock(address: str) -> str | None:
+    """Return why an address does not answer; any answer will do."""
+    # Imported here because they would take a good part of the time of --help.
+    import ssl
+    import urllib.error
+    import urllib.request
+
+    try:
+        with urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=PATIENCE):
+            return None
+    except urllib.error.HTTPError:
+        return None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        # Somebody is there; the client has certificates of its own.
+        return None if isinstance(reason, ssl.SSLError) else f"{address} cannot be reached ({reason})"
+
+
+def _endpoint() -> str:
+    from huggingface_hub import constants
+
+    return constants.ENDPOINT
+
+
+def _cached(place: str, revision: str) -> Path | None:
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(place, revision=revision, local_files_only=True))
+    except (OSError, ValueError):
+        return None
+
+
+def home() -> Path:
+    """Return the folder of what is kept for the user: $DREAMFIELDS_HOME, or dreamfields among the user's data."""
+    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(os.environ.get("DREAMFIELDS_HOME") or Path(data) / "dreamfields")
+
+
+def read_records() -> dict[str, Entry]:
+    """Return what was recorded of models, by id.
+
+    Raises:
+        StorageError: the record cannot be understood.
+    """
+    path = home() / "models.json"
+    if not path.is_file():
+        return {}
+    try:
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return {place: Entry(str(one["revision"]), dict(one["sha256"])) for place, one in values.items()}
+    except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise StorageError(f"{path} cannot be read ({error}); move it away, and models are recorded anew") from error
+
+
+def record(place: str, entry: Entry) -> None:
+    """Keep what a model is known by.
+
+    Raises:
+        StorageError: the system refuses.
+    """
+    entries = {**read_records(), place: entry}
+    values = {name: {"revision": one.revision, "sha256": dict(one.files)} for name, one in sorted(entries.items())}
+    atomic_write(home() / "models.json", json.dumps(values, indent=2).encode())
