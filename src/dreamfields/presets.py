@@ -23,7 +23,7 @@ class Preset:
     export: ExportSettings
 
 
-QUICK = Preset("a recognisable object in about two and a half minutes on two CPU cores", Recipe(), ExportSettings())
+QUICK = Preset("a recognisable object in less than two minutes on two CPU cores", Recipe(), ExportSettings())
 
 DRAFT = Preset(
     "a first look in about 35 seconds",
