@@ -149,9 +149,9 @@ def locate(side: int, block: Floats, starts: Integers, width: int) -> None:
 @compiled()
 def interpolate(scene: Scene, block: Floats, starts: Integers, values: Floats, count: int) -> None:
     """Write the trilinear values of each sample."""
-    row, layer = CHANNELS * scene.side, CHANNELS * scene.side * scene.side
+    apart = CHANNELS * scene.side, CHANNELS * scene.side * scene.side
     for k in range(count):
-        gather(values, CHANNELS * k, scene.nodes, starts[k], row, layer, block[X + k], block[Y + k], block[Z + k])
+        gather(values, CHANNELS * k, scene.nodes, starts[k], apart, (block[X + k], block[Y + k], block[Z + k]))
     values[CHANNELS * count :] = ZERO
 
 
@@ -317,9 +317,9 @@ def pull_back(scene: Scene, block: Floats, values: Floats, count: int, pull: Flo
 @compiled()
 def distribute(side: int, block: Floats, starts: Integers, values: Floats, count: int, gradient: Floats) -> None:
     """Add dL/dv of each sample to the gradient of its 8 nodes: `interpolate` the other way."""
-    row, layer = CHANNELS * side, CHANNELS * side * side
+    apart = CHANNELS * side, CHANNELS * side * side
     for k in range(count):
-        scatter(values, CHANNELS * k, gradient, starts[k], row, layer, block[X + k], block[Y + k], block[Z + k])
+        scatter(values, CHANNELS * k, gradient, starts[k], apart, (block[X + k], block[Y + k], block[Z + k]))
 
 
 @compiled()

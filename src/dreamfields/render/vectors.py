@@ -27,7 +27,9 @@ class _Cell:
     """What both operations begin with: a sample, and the 8 nodes around it as 4 pairs with a share each."""
 
     def __init__(self, context: Any, builder: ir.IRBuilder, signature: Any, arguments: list[ir.Value]) -> None:
-        _, v, _, node, row, layer, right, up, front = arguments
+        _, v, _, node, apart, shares = arguments
+        row, layer = (builder.extract_value(apart, index) for index in range(2))
+        right, up, front = (builder.extract_value(shares, index) for index in range(3))
         self.builder = builder
 
         def start(array: int, index: ir.Value) -> ir.Value:
@@ -108,22 +110,17 @@ def _operation(make: Callable[[_Cell], None], *arguments: Any) -> Any:
     return types.void(*arguments), generate
 
 
-def _gather_of(
-    typing: Any, values: Any, v: Any, nodes: Any, node: Any, row: Any, layer: Any, x: Any, y: Any, z: Any
-) -> Any:
-    return _operation(_gather, values, v, nodes, node, row, layer, x, y, z)
+def _gather_of(typing: Any, values: Any, v: Any, nodes: Any, node: Any, apart: Any, shares: Any) -> Any:
+    return _operation(_gather, values, v, nodes, node, apart, shares)
 
 
-def _scatter_of(
-    typing: Any, values: Any, v: Any, nodes: Any, node: Any, row: Any, layer: Any, x: Any, y: Any, z: Any
-) -> Any:
-    return _operation(_scatter, values, v, nodes, node, row, layer, x, y, z)
+def _scatter_of(typing: Any, values: Any, v: Any, nodes: Any, node: Any, apart: Any, shares: Any) -> Any:
+    return _operation(_scatter, values, v, nodes, node, apart, shares)
 
 
-Operation = Callable[[Floats, int, Floats, int, int, int, np.float32, np.float32, np.float32], None]
+Operation = Callable[[Floats, int, Floats, int, tuple[int, int], tuple[np.float32, np.float32, np.float32]], None]
 
 gather = cast(Operation, intrinsic(_gather_of))
-"""Write the trilinear value: values[v : v + 4] = sum of share * nodes[...], for (values, v, nodes, node, row, layer,
-right, up, front)."""
+"""Write the trilinear value, values[v : v + 4], for (values, v, nodes, node, (row, layer), (right, up, front))."""
 scatter = cast(Operation, intrinsic(_scatter_of))
 """Add values[v : v + 4], by their shares, to the 8 nodes around the sample: `gather` the other way."""
