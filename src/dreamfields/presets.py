@@ -34,7 +34,7 @@ DRAFT = Preset(
 )
 
 STANDARD = Preset(
-    "more steps for hard objects, about ten minutes",
+    "more steps for hard objects, about seven minutes",
     replace(QUICK.recipe, optimize=replace(QUICK.recipe.optimize, steps=3000)),
     ExportSettings(mesh_cells=128, video_size=384, video_frames=90),
 )
