@@ -12,15 +12,15 @@ def ramp(progress: float, begin: float, end: float) -> float:
     """Return 0 up to `begin`, 1 from `end` on, and a straight line between them; a jump where they are the same."""
     if progress >= end:
         return 1.0
-    return max(0.0, progress - begin) / (end - begin) if progress > begin else 0.0
+    return (progress - begin) / (end - begin) if progress > begin else 0.0
 
 
-def transmittance_target(progress: float, start: float, end: float, ramp: float) -> float:
+def transmittance_target(progress: float, start: float, end: float, until: float) -> float:
     """Return the transmittance tau asked for: the opacity 1 - tau moves geometrically over the ramp, then stays.
 
     As in Dream Fields sec. 3.3, where opacity falls exponentially from 0.6 to 0.12 in the first 500 steps.
     """
-    share = 1.0 if ramp <= 0.0 else min(1.0, progress / ramp)
+    share = ramp(progress, 0.0, until)
     floor = 1e-6
     log_opacity = (1.0 - share) * math.log(max(1.0 - start, floor)) + share * math.log(max(1.0 - end, floor))
     return 1.0 - math.exp(log_opacity)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dreamfields.scene.colour import rgb_from_decorrelated
-from dreamfields.scene.fields.base import AbstractField, Evaluator, FieldValues, Query
+from dreamfields.scene.fields.base import AbstractField, Evaluator, FieldValues, Query, lattice
 from dreamfields.scene.settings import VoxelSettings
 
 CHANNELS = 4
@@ -51,11 +51,10 @@ class VoxelField(AbstractField):
 
     def density_volume(self, cells: int) -> Tensor:
         """Return densities on an even lattice of cells+1 nodes a side, indexed [z, y, x]."""
-        axis = torch.linspace(-1.0, 1.0, cells + 1, device=self.grids[0].device)
-        z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")
-        points = torch.stack([x, y, z], dim=-1).reshape(-1, 3)
+        points = lattice(cells, self.grids[0].device).points
         values = interpolate(self.collapse()[:1], points)
-        return density_from_values(values[:, 0], points, self.settings).reshape(z.shape)
+        density = density_from_values(values[:, 0], points, self.settings)
+        return density.reshape(cells + 1, cells + 1, cells + 1)
 
 
 def collapse(grids: list[Tensor], level_scale: float) -> Tensor:
