@@ -10,6 +10,7 @@ and not made again, so an interrupted benchmark goes on where it stopped. Writes
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 import time
@@ -17,7 +18,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Annotated
 
 import torch
 import tyro
@@ -63,7 +63,8 @@ class Arguments:
     runs: Path = Path("runs/nouns")
     """Folder of the runs."""
     out: Path = Path("benchmarks/results")
-    extra: Annotated[tuple[str, ...], tyro.conf.arg(help="further arguments for generate")] = ()
+    extra: str = ""
+    """Further arguments for generate, as in a shell: --extra="--steps 300"."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def make(noun: str, arguments: Arguments, threads: int) -> Path:
     if (path / "cost.json").exists():
         return path
     options = ["--preset", arguments.preset, "--seed", str(arguments.seed), "--threads", str(threads)]
-    command = ["generate", prompt, "--out", str(arguments.runs), *options, *arguments.extra]
+    command = ["generate", prompt, "--out", str(arguments.runs), *options, *shlex.split(arguments.extra)]
     if (path / "run.json").exists():
         command = ["resume", str(path)]
     began = time.perf_counter()

@@ -30,13 +30,13 @@ from dreamfields.config import Config
 from dreamfields.devices import Device, resolve_device, thread_count
 from dreamfields.guidance.load import load_guides
 from dreamfields.optimize.loop import take_step
-from dreamfields.optimize.objective import Target, compose, draw_size, make_targets
+from dreamfields.optimize.objective import Target, make_targets, pictures
 from dreamfields.optimize.randomness import generator
 from dreamfields.optimize.settings import Recipe
 from dreamfields.optimize.state import TrainingState
 from dreamfields.presets import preset
-from dreamfields.render.augment import augment
 from dreamfields.render.renderer import Engine, Rendering, render
+from dreamfields.render.sampling import draw_jitter
 from dreamfields.scene.cameras import Camera, sample_cameras
 from dreamfields.scene.fields.base import AbstractField
 from dreamfields.scene.fields.voxels import VoxelField
@@ -116,14 +116,18 @@ class Bench:
         engine: Engine = "auto",
     ) -> Rendering:
         """Render the present step's views, or other than the recipe's."""
-        settings, step = self.recipe.render, self.state.step
+        settings = self.recipe.render
+        cameras = self.cameras(views or self.recipe.optimize.views)
+        size, samples = size or settings.size, samples or settings.samples
+        draws = generator(0, "samples", self.state.step)
         return render(
             self.state.field if field is None else field,
-            self.cameras(views or self.recipe.optimize.views),
-            size or settings.size,
-            samples or settings.samples,
+            cameras,
+            size,
+            samples,
             occupancy=self.state.occupancy,
-            generator=generator(0, "samples", step),
+            jitter=draw_jitter(len(cameras) * size**2, samples, settings.jitter, draws),
+            termination=settings.termination,
             engine=engine,
         )
 
@@ -134,8 +138,7 @@ class Bench:
         draws = generator(self.state.attempt_seed, f"guide {index}", step)
         target = self.targets[index]
         with torch.no_grad():
-            views = compose(self.view(), self.recipe, draws)
-            return target, augment(views, draw_size(target.guidance, draws), self.recipe.augment, draws)
+            return target, pictures(self.view(), target.guidance, self.recipe, draws)
 
     def guide(self, target: Target, pictures: Tensor) -> None:
         """Score pictures and take the gradient back to them: the floor."""

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from dreamfields.guidance.base import AbstractGuidance, Guide
 from dreamfields.optimize import losses
-from dreamfields.optimize.objective import Objective, compose, evaluate_objective, make_targets
+from dreamfields.optimize.objective import Objective, evaluate_objective, make_targets, pictures
 from dreamfields.optimize.randomness import generator
-from dreamfields.optimize.settings import LossSettings
+from dreamfields.optimize.settings import LossSettings, Recipe
 from dreamfields.render.renderer import Rendering
 from dreamfields.render.settings import AugmentSettings, BackgroundSettings
 from tests.toys import TINY
@@ -50,25 +50,28 @@ def rendering(opacity: float, views: int = 2, size: int = 12) -> Rendering:
     return Rendering(colour, alpha, 4.0 * alpha)
 
 
+def shown(views: Rendering, recipe: Recipe) -> Tensor:
+    """What a guidance is shown of views that are not varied."""
+    return pictures(views, RecordingGuidance(), replace(recipe, augment=STILL), generator(0, "test"))
+
+
 def test_every_view_is_put_on_backgrounds_of_its_own() -> None:
-    recipe = replace(TINY, optimize=replace(TINY.optimize, backgrounds=3))
-    pictures = compose(rendering(0.0), recipe, generator(0, "test"))
-    assert pictures.shape == (6, 3, 12, 12)
-    for index, picture in enumerate(pictures):
-        assert not any(torch.allclose(picture, other, atol=1e-3) for other in pictures[:index])
+    seen = shown(rendering(0.0), replace(TINY, optimize=replace(TINY.optimize, backgrounds=3)))
+    assert seen.shape == (6, 3, 12, 12)
+    for index, picture in enumerate(seen):
+        assert not any(torch.allclose(picture, other, atol=1e-3) for other in seen[:index])
 
 
 def test_views_keep_their_order_over_all_their_backgrounds() -> None:
-    recipe = replace(TINY, optimize=replace(TINY.optimize, backgrounds=3))
-    pictures = compose(rendering(1.0), recipe, generator(0, "test"))
-    assert pictures[:, 0].mean(dim=(1, 2)).tolist() == pytest.approx([1.0, 0.0] * 3)
+    seen = shown(rendering(1.0), replace(TINY, optimize=replace(TINY.optimize, backgrounds=3)))
+    assert seen[:, 0].mean(dim=(1, 2)).tolist() == pytest.approx([1.0, 0.0] * 3)
 
 
 def test_opacity_decides_between_object_and_background() -> None:
     # A board of one square is one colour; mixed with a black object, a quarter of it is left.
     recipe = replace(TINY, backgrounds=BackgroundSettings(0.0, 1.0, 0.0, 0.0, checkerboard_squares=1, blur=(0.0, 0.0)))
-    clear, dim = (compose(rendering(opacity), recipe, generator(0, "test"))[1] for opacity in (0.0, 0.75))
-    assert torch.allclose(dim, 0.25 * clear)
+    clear, dim = (shown(rendering(opacity), recipe)[1] for opacity in (0.0, 0.75))
+    assert torch.allclose(dim, 0.25 * clear, atol=1e-6)
 
 
 def test_the_prompt_is_put_into_the_template_once_for_every_guide() -> None:
@@ -179,6 +182,7 @@ def test_the_other_terms_are_of_the_opacity_and_follow_their_schedules(share: fl
     assert objective.transmittance.item() == pytest.approx(losses.transmittance_loss(picture, target).item())
     assert torch.equal(objective.total_variation, losses.total_variation(picture))
     assert objective.fog.item() == pytest.approx(fog * losses.fog(picture).item())
+    assert objective.haze == pytest.approx(losses.fog(picture).item())
 
 
 def test_guides_are_asked_ever_more_sharply() -> None:
@@ -194,6 +198,17 @@ def test_guides_are_asked_ever_more_sharply() -> None:
 
 
 def test_the_total_weighs_each_term() -> None:
-    objective = Objective(*(torch.tensor(value) for value in (1.0, 10.0, 100.0, 1000.0)))
+    guidance, transmittance, variation, fog = (torch.tensor(value) for value in (1.0, 10.0, 100.0, 1000.0))
+    objective = Objective(guidance, transmittance, variation, fog, haze=0.5)
     settings = LossSettings(guidance=2.0, transmittance=3.0, total_variation=4.0, fog=5.0)
     assert objective.total(settings).item() == pytest.approx(5432.0)
+
+
+def test_what_weighs_nothing_is_not_computed() -> None:
+    recipe = replace(TINY, losses=replace(TINY.losses, total_variation=0.0, fog_ramp=(0.5, 0.75)))
+    views = rendering(0.5)
+    views.opacity.requires_grad_()
+    objective = evaluate_objective(views, make_targets([Guide(RecordingGuidance())], "{}", "x"), recipe, 0, 0)
+    assert not objective.total_variation.requires_grad
+    assert not objective.fog.requires_grad
+    assert objective.transmittance.requires_grad

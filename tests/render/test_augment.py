@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dreamfields.render.augment import augment, recolour, similarity
+from dreamfields.render import augment as module
+from dreamfields.render.augment import draw_variation, vary
 from dreamfields.render.settings import AugmentSettings
 
 STILL = AugmentSettings(
@@ -33,6 +34,18 @@ LIVELY = AugmentSettings(
 
 def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def augment(images: Tensor, size: int, settings: AugmentSettings, generator: torch.Generator) -> Tensor:
+    return vary(images, draw_variation(len(images), size, settings, generator))
+
+
+def similarity(images: Tensor, size: int, settings: AugmentSettings, generator: torch.Generator) -> Tensor:
+    return module.similarity(images, size, draw_variation(len(images), size, settings, generator).theta)
+
+
+def recolour(images: Tensor, settings: AugmentSettings, generator: torch.Generator) -> Tensor:
+    return module.recolour(images, draw_variation(len(images), 1, settings, generator).tone)
 
 
 def spot(x: float, y: float, size: int = 64) -> Tensor:

@@ -19,6 +19,8 @@ from dreamfields.render.compiled import compiled
 from dreamfields.render.fused import render_rays_fused
 from dreamfields.render.occupancy import occupied_cells
 from dreamfields.render.renderer import Engine, render, render_rays, render_still
+from dreamfields.render.sampling import MIDDLE, draw_jitter
+from dreamfields.render.settings import Jitter
 from dreamfields.scene.cameras import Camera
 from dreamfields.scene.fields.voxels import VoxelField
 from dreamfields.scene.rays import Rays
@@ -28,6 +30,7 @@ from tests.reference import FormulaField, ball
 
 FRONT = Camera(0.0, 0.0)
 SMALL = VoxelSettings(coarsest_cells=2, levels=3)
+SEEDS = st.integers(0, 99)
 
 
 class Seen(NamedTuple):
@@ -51,15 +54,16 @@ def random_cells(cells: int, share: float, seed: int) -> Tensor:
 
 
 def look(
-    engine: Engine, field: VoxelField, rays: Rays, samples: int, *, seed: int | None = None, **options: Any
+    engine: Engine, field: VoxelField, rays: Rays, samples: int, *, jitter: Jitter | None = None, **options: Any
 ) -> Seen:
-    generator = None if seed is None else torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
+    options["jitter"] = MIDDLE if jitter is None else draw_jitter(len(rays), samples, jitter, generator)
     if engine == "reference":
         options.pop("width", None)
-        pixels = render_rays(field.evaluator(), rays, samples, generator=generator, **options)
+        pixels = render_rays(field.evaluator(), rays, samples, **options)
     else:
         nodes = fused.collapse(field)
-        pixels = render_rays_fused(nodes, field.settings, rays, samples, generator=generator, **options)
+        pixels = render_rays_fused(nodes, field.settings, rays, samples, **options)
     pull = torch.randn(pixels.shape, generator=torch.Generator().manual_seed(1))
     gradients = torch.autograd.grad((pixels * pull).sum(), list(field.grids))
     return Seen(pixels.detach(), list(gradients))
@@ -110,23 +114,27 @@ any_camera = st.builds(
 any_occupancy = st.one_of(
     st.none(), st.builds(random_cells, st.integers(1, 7), st.floats(0.0, 1.0), st.integers(0, 99))
 )
-any_jitter = st.none() | st.integers(0, 99)
+any_jitter = st.sampled_from([None, "ray", "sample"])
+any_termination = st.sampled_from([0.0, 1e-3, 0.3])
 
 
-@given(any_settings, any_camera, any_occupancy, st.integers(1, 70), any_jitter, st.integers(1, 9), st.integers(0, 99))
-@example(VoxelSettings(), FRONT, None, 48, 0, 7, 0)
-@example(VoxelSettings(), FRONT, random_cells(32, 0.1, 0), 1, 0, 7, 0)
+@given(
+    any_settings, any_camera, any_occupancy, st.integers(1, 70), any_jitter, any_termination, st.integers(1, 9), SEEDS
+)
+@example(VoxelSettings(), FRONT, None, 48, "ray", 1e-3, 7, 0)
+@example(VoxelSettings(), FRONT, random_cells(32, 0.1, 0), 1, "sample", 1e-3, 7, 0)
 def test_pixels_and_gradients_equal_the_reference(
     settings: VoxelSettings,
     camera: Camera,
     occupancy: Tensor | None,
     samples: int,
-    jitter: int | None,
+    jitter: Jitter | None,
+    termination: float,
     width: int,
     seed: int,
 ) -> None:
     field, rays = random_field(settings, seed=seed), camera.rays(7)
-    options: dict[str, Any] = {"occupancy": occupancy, "seed": jitter}
+    options: dict[str, Any] = {"occupancy": occupancy, "jitter": jitter, "termination": termination}
     fast = look("auto", field, rays, samples, width=width, **options)
     assert_same(fast, look("reference", field, rays, samples, **options))
 
@@ -167,7 +175,7 @@ def test_nothing_occupied_gives_nothing_and_a_gradient_of_0() -> None:
 
 def test_rays_that_miss_see_nothing_and_pull_nothing() -> None:
     rays = FRONT.rays(4)
-    seen = look("auto", random_field(), lines(rays.origins, -rays.directions), 5, seed=0)
+    seen = look("auto", random_field(), lines(rays.origins, -rays.directions), 5, jitter="ray")
     assert float(seen.pixels.abs().sum()) == 0.0
     assert all(float(gradient.abs().sum()) == 0.0 for gradient in seen.gradients)
 
@@ -175,7 +183,7 @@ def test_rays_that_miss_see_nothing_and_pull_nothing() -> None:
 def test_what_is_not_finite_shows() -> None:
     field = random_field()
     with torch.no_grad():
-        field.grids[0][:, 1, 1, 1] = torch.nan
+        field.grids[0][1, 1, 1] = torch.nan
     assert look("auto", field, FRONT.rays(5), 20).pixels.isnan().any()
 
 
@@ -189,7 +197,7 @@ def test_strange_rays_stay_within_the_arrays() -> None:
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_the_same_threads_give_the_same_bits_and_others_the_same_to_rounding(count: int) -> None:
     field, rays = random_field(VoxelSettings(levels=4)), FRONT.rays(30)
-    options: dict[str, Any] = {"occupancy": random_cells(8, 0.5, 0), "seed": 0, "width": 30}
+    options: dict[str, Any] = {"occupancy": random_cells(8, 0.5, 0), "jitter": "ray", "width": 30}
     alone = look("auto", field, rays, 24, **options)
     with threads(count):
         first = look("auto", field, rays, 24, **options)
@@ -204,7 +212,7 @@ def test_fewer_gradients_than_threads_where_memory_is_short(monkeypatch: pytest.
     plenty = look("auto", field, rays, 10)
     monkeypatch.setattr(fused, "_GRADIENT_BYTES", 1)
     with threads(2):
-        assert_identical(look("auto", field, rays, 10), plenty)
+        assert_same(look("auto", field, rays, 10), plenty)
 
 
 @pytest.mark.parametrize("seed", [None, 0])
@@ -213,8 +221,8 @@ def test_pictures_are_the_same_by_either_way(seed: int | None) -> None:
     occupancy = occupied_cells(field, 8, 0.5)
 
     def picture(engine: Engine) -> Tensor:
-        generator = None if seed is None else torch.Generator().manual_seed(seed)
-        seen = render(field, cameras, 9, 16, occupancy=occupancy, generator=generator, engine=engine)
+        jitter = MIDDLE if seed is None else draw_jitter(162, 16, "ray", torch.Generator().manual_seed(seed))
+        seen = render(field, cameras, 9, 16, occupancy=occupancy, jitter=jitter, engine=engine)
         return torch.cat([seen.colour, seen.opacity, seen.depth], dim=1)
 
     assert torch.allclose(picture("auto"), picture("reference"), rtol=1e-5, atol=1e-5)
@@ -234,7 +242,7 @@ def test_stills_are_the_same_by_either_way(rays_at_once: int) -> None:
 def test_a_preview_beside_a_training_changes_neither() -> None:
     trained, shown = random_field(seed=1), random_field(seed=2)
     with threads(2):
-        step = look("auto", trained, FRONT.rays(32), 24, seed=0)
+        step = look("auto", trained, FRONT.rays(32), 24, jitter="sample")
         still = render_still(shown, FRONT, 32, 24).colour
         stills: list[Tensor] = []
         stop = threading.Event()
@@ -247,7 +255,7 @@ def test_a_preview_beside_a_training_changes_neither() -> None:
         beside = threading.Thread(target=preview)
         beside.start()
         try:
-            steps = [look("auto", trained, FRONT.rays(32), 24, seed=0) for _ in range(15)]
+            steps = [look("auto", trained, FRONT.rays(32), 24, jitter="sample") for _ in range(15)]
         finally:
             stop.set()
             beside.join()
@@ -265,17 +273,17 @@ def test_only_what_the_loops_can_do_is_asked_of_them() -> None:
 
 
 def reference_picture(field: VoxelField) -> Tensor:
-    return render(field, [FRONT], 5, 9, generator=torch.Generator().manual_seed(0), engine="reference").colour
+    return render(field, [FRONT], 5, 9, jitter=torch.full((1, 1), 0.3), engine="reference").colour
 
 
 def test_without_numba_the_reference_renders(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "numba", None)
-    for name in ("compiled", "kernels", "pyramid"):
+    for name in ("compiled", "kernels", "pyramid", "samples", "varying", "vectors"):
         monkeypatch.delitem(sys.modules, f"dreamfields.render.{name}", raising=False)
         monkeypatch.delattr(dreamfields.render, name, raising=False)
     field = random_field()
     assert not fused.usable(field)
-    picture = render(field, [FRONT], 5, 9, generator=torch.Generator().manual_seed(0)).colour
+    picture = render(field, [FRONT], 5, 9, jitter=torch.full((1, 1), 0.3)).colour
     assert torch.equal(picture, reference_picture(field))
     picture.sum().backward()
     assert render_still(field, FRONT, 5, 9).colour.shape == (1, 3, 5, 5)

@@ -10,6 +10,8 @@ from torch.autograd import gradcheck
 
 from dreamfields.render.occupancy import occupied_cells
 from dreamfields.render.renderer import Rendering, render, render_rays, render_still
+from dreamfields.render.sampling import MIDDLE, draw_jitter
+from dreamfields.render.settings import Jitter
 from dreamfields.scene.cameras import Camera
 from dreamfields.scene.fields.base import FieldValues, Query
 from dreamfields.scene.fields.voxels import VoxelField
@@ -93,7 +95,7 @@ def test_the_whole_pipeline_agrees_with_the_slow_reference() -> None:
         densities, colours = [], []
         for distance in distances:
             point = [o + distance * d for o, d in zip(origin, direction, strict=True)]
-            coarse, fine = (reference.trilinear(grid.detach(), point) for grid in field.grids)
+            coarse, fine = (reference.trilinear(grid.detach(), point) for grid in field.levels())
             value = [c + 0.6 * f for c, f in zip(coarse, fine, strict=True)]
             densities.append(math.log1p(math.exp(5.0 * value[0] + 5.0 * (1.0 - 2.0 * math.hypot(*point)) - 1.0)))
             colours.append(field_colour(field, value[1:]))
@@ -111,9 +113,9 @@ def field_colour(field: VoxelField, values: list[float]) -> list[float]:
 @pytest.mark.parametrize("jittered", [False, True])
 def test_a_field_is_told_the_footprint_of_every_sample(jittered: bool) -> None:
     field, camera = FormulaField(ball((0.0, 0.0, 0.0), 0.5, 1.0)), Camera(20.0, 10.0, fov_deg=50.0)
-    generator = torch.Generator().manual_seed(0) if jittered else None
+    jitter = draw_jitter(25, 9, "sample", torch.Generator().manual_seed(0)) if jittered else MIDDLE
     occupancy = occupied_cells(field, 8, 0.5)
-    render(field, [camera], 5, 9, occupancy=occupancy, generator=generator)
+    render(field, [camera], 5, 9, occupancy=occupancy, jitter=jitter)
     (query,) = field.queries
     assert len(query) > 50
     away = query.points - camera.position()
@@ -161,7 +163,9 @@ def test_things_appear_on_their_side_of_the_picture(azimuth: float, centre: tupl
 def test_all_queries_lie_in_the_cube_with_their_own_direction_and_length() -> None:
     field = FormulaField(lambda points: points.new_ones(len(points)))
     rays = Camera(20.0, 30.0, fov_deg=60.0).rays(8)
-    render_rays(field.evaluator(), rays, 10, generator=torch.Generator().manual_seed(0))
+    render_rays(
+        field.evaluator(), rays, 10, jitter=draw_jitter(len(rays), 10, "sample", torch.Generator().manual_seed(0))
+    )
     (query,) = field.queries
     crossings = [
         reference.intersect_cube(origin, direction)
@@ -284,11 +288,13 @@ def test_pixels_are_where_their_rays_are() -> None:
             assert torch.allclose(picture.depth[0, 0, row, column], pixels[4 * row + column, 4])
 
 
-def test_jitter_is_decided_by_its_generator_and_averages_out() -> None:
+@pytest.mark.parametrize("kind", ["ray", "sample"])
+def test_jitter_is_decided_by_its_generator_and_averages_out(kind: Jitter) -> None:
     field = random_voxels()
 
     def jittered(seed: int) -> Tensor:
-        return render(field, [FRONT], 3, 16, generator=torch.Generator().manual_seed(seed)).colour.detach()
+        jitter = draw_jitter(9, 16, kind, torch.Generator().manual_seed(seed))
+        return render(field, [FRONT], 3, 16, jitter=jitter).colour.detach()
 
     assert torch.equal(jittered(1), jittered(1))
     assert not torch.equal(jittered(1), jittered(2))

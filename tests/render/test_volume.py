@@ -146,3 +146,15 @@ def test_gradients_are_right() -> None:
         return volume.colour_from_weights(weights, colours), opacity, volume.depth_from_weights(weights, lengths)
 
     assert gradcheck(pixels, (density, colours))
+
+
+@pytest.mark.parametrize("termination", [0.0, 1e-3, 0.2])
+def test_behind_the_end_of_a_ray_nothing_weighs(termination: float) -> None:
+    density, lengths = 3.0 * torch.rand(20, 12), torch.full((20, 12), 0.3)
+    light = volume.transmittance_from_density(density, lengths)
+    weights = volume.weights_from_density(density, lengths, termination)
+    whole = volume.weights_from_density(density, lengths)
+    assert torch.equal(weights[light > termination], whole[light > termination])
+    assert (weights[light <= termination] == 0.0).all()
+    # What is lost is no more than the light at which the ray ends.
+    assert ((whole - weights).sum(dim=-1) <= termination + 1e-6).all()

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 import torch
 
 from dreamfields.errors import DegenerateError
-from dreamfields.optimize import losses, schedules
+from dreamfields.optimize import schedules
 from dreamfields.optimize.collapse import Verdict, diagnose, observe
 from dreamfields.optimize.objective import Target, evaluate_objective
 from dreamfields.optimize.randomness import generator
 from dreamfields.optimize.state import TrainingState
 from dreamfields.render.renderer import render
+from dreamfields.render.sampling import draw_jitter
 from dreamfields.scene.cameras import sample_cameras
 
 
@@ -71,14 +72,17 @@ def take_step(state: TrainingState, targets: Sequence[Target]) -> Step:
     if index % recipe.render.occupancy_every == 0:
         state.look_for_occupancy()
 
-    cameras = sample_cameras(recipe.cameras, recipe.optimize.views, generator(seed, "cameras", index))
+    settings, views = recipe.render, recipe.optimize.views
+    cameras = sample_cameras(recipe.cameras, views, generator(seed, "cameras", index))
+    draws = generator(seed, "samples", index)
     rendering = render(
         state.field,
         cameras,
-        recipe.render.size,
-        recipe.render.samples,
+        settings.size,
+        settings.samples,
         occupancy=state.occupancy,
-        generator=generator(seed, "samples", index),
+        jitter=draw_jitter(views * settings.size**2, settings.samples, settings.jitter, draws),
+        termination=settings.termination,
     )
     objective = evaluate_objective(rendering, targets, recipe, seed, index)
     loss = objective.total(recipe.losses)
@@ -95,7 +99,7 @@ def take_step(state: TrainingState, targets: Sequence[Target]) -> Step:
         score=score,
         loss=float(loss.detach()),
         opacity=opacity,
-        fog=float(losses.fog(rendering.opacity.detach())),
+        fog=objective.haze,
         seconds=time.perf_counter() - began,
         collapsed=diagnose(state.watch, recipe.optimize.steps, recipe.collapse) if may_restart else None,
     )

@@ -3,7 +3,6 @@
 Notation: scores (b,) of b pictures in [-1, 1]; opacity (v, 1, h, w) of v views in [0, 1]; T = 1 - opacity.
 """
 
-import torch
 from torch import Tensor
 
 
@@ -26,5 +25,5 @@ def total_variation(opacity: Tensor) -> Tensor:
 
 def fog(opacity: Tensor) -> Tensor:
     """Return the mean of 4 o (1 - o) over pixels with opacity o > 0.05: 0 is a clean cut-out, 1 is all haze."""
-    seen = opacity[opacity > 0.05]
-    return (4.0 * seen * (1.0 - seen)).mean() if seen.numel() else torch.zeros((), device=opacity.device)
+    seen = (opacity > 0.05).to(opacity)
+    return (4.0 * opacity * (1.0 - opacity) * seen).sum() / seen.sum().clamp(min=1.0)

@@ -14,8 +14,9 @@ from dreamfields.guidance.prompts import fill_template
 from dreamfields.optimize import losses, schedules
 from dreamfields.optimize.randomness import generator
 from dreamfields.optimize.settings import LossSettings, Recipe
-from dreamfields.render.augment import augment
-from dreamfields.render.backgrounds import draw_background
+from dreamfields.render.augment import draw_variation
+from dreamfields.render.backgrounds import draw_backgrounds
+from dreamfields.render.present import present
 from dreamfields.render.renderer import Rendering
 
 
@@ -39,6 +40,8 @@ class Objective:
     total_variation: Tensor
     fog: Tensor
     """Already weighed by its ramp."""
+    haze: float
+    """What `losses.fog` measures, in [0, 1], whatever its weight."""
 
     def total(self, settings: LossSettings) -> Tensor:
         """Return the weighted sum: ()."""
@@ -72,12 +75,16 @@ def evaluate_objective(
         targets[i].weight * guidance_term(rendering, targets[i], recipe, sharpness, generator(seed, f"guide {i}", step))
         for i in asked
     ]
+    haze, rising = losses.fog(rendering.opacity), schedules.ramp(progress, *terms.fog_ramp)
+    nothing = torch.zeros((), device=rendering.opacity.device)
     return Objective(
         # One in turn counts as all do together: over a round, the mean is the weighted mean.
         guidance=torch.stack(scores).sum() / (sum(targets[i].weight for i in active) * len(asked) / len(active)),
         transmittance=losses.transmittance_loss(rendering.opacity, transmittance),
-        total_variation=losses.total_variation(rendering.opacity),
-        fog=schedules.ramp(progress, *terms.fog_ramp) * losses.fog(rendering.opacity),
+        # What weighs nothing costs nothing.
+        total_variation=losses.total_variation(rendering.opacity) if terms.total_variation > 0.0 else nothing,
+        fog=rising * haze if rising > 0.0 else nothing,
+        haze=float(haze.detach()),
     )
 
 
@@ -85,23 +92,19 @@ def guidance_term(
     rendering: Rendering, target: Target, recipe: Recipe, sharpness: float, draws: torch.Generator
 ) -> Tensor:
     """Return minus one guide's mean score over v k pictures: ()."""
-    pictures = compose(rendering, recipe, draws)
-    varied = augment(pictures, draw_size(target.guidance, draws), recipe.augment, draws)
+    varied = pictures(rendering, target.guidance, recipe, draws)
     return losses.guidance_loss(target.guidance.score(varied, target.embedding, sharpness))
+
+
+def pictures(rendering: Rendering, guidance: AbstractGuidance, recipe: Recipe, draws: torch.Generator) -> Tensor:
+    """Return what a guidance is shown of v views: (v k, 3, size, size) in [0, 1]."""
+    count = len(rendering.colour) * recipe.optimize.backgrounds
+    backgrounds = draw_backgrounds(recipe.backgrounds, count, rendering.colour.shape[-1], draws)
+    variation = draw_variation(count, draw_size(guidance, draws), recipe.augment, draws)
+    return present(rendering, backgrounds, variation)
 
 
 def draw_size(guidance: AbstractGuidance, draws: torch.Generator) -> int:
     """Draw one of the sizes at which a guidance may be shown pictures."""
     sizes = guidance.image_sizes
     return sizes[int(torch.randint(len(sizes), (), generator=draws))]
-
-
-def compose(rendering: Rendering, recipe: Recipe, draws: torch.Generator) -> Tensor:
-    """Put every view on fresh backgrounds: (v k, 3, h, w) in [0, 1]."""
-    copies = recipe.optimize.backgrounds
-    count, size = rendering.colour.shape[0] * copies, rendering.colour.shape[-1]
-    backgrounds = torch.stack([draw_background(recipe.backgrounds, size, draws) for _ in range(count)])
-    repeated = Rendering(
-        *(part.repeat(copies, 1, 1, 1) for part in (rendering.colour, rendering.opacity, rendering.depth))
-    )
-    return repeated.over(backgrounds.to(rendering.colour.device))

@@ -5,6 +5,7 @@ when the background changes. Every function draws from the generator it is given
 """
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -42,9 +43,7 @@ def fourier_texture(size: int, decay: float, generator: torch.Generator, contras
     `contrast` is the standard deviation of the decorrelated values before the sigmoid is scaled to [0, 1]; the paper's
     texture has 0.2.
     """
-    rows = torch.fft.fftfreq(size)[:, None] * size
-    columns = torch.fft.rfftfreq(size)[None, :] * size
-    amplitude = torch.hypot(rows, columns).clamp(min=1.0) ** -decay
+    amplitude = _amplitudes(size, decay)
     noise = torch.randn((3, *amplitude.shape, 2), generator=generator)
     texture = torch.fft.irfft2(torch.view_as_complex(noise) * amplitude, s=(size, size))
     texture = contrast * texture / texture.std(dim=(1, 2), correction=0, keepdim=True).clamp(min=1e-8)
@@ -52,35 +51,52 @@ def fourier_texture(size: int, decay: float, generator: torch.Generator, contras
     return torch.sigmoid(4.0 * rgb_from_decorrelated(texture.permute(1, 2, 0)).permute(2, 0, 1))
 
 
-def gaussian_blur(images: Tensor, deviation: float) -> Tensor:
-    """Blur images (..., 3, h, w) with a Gaussian of a standard deviation in pixels; 0 returns them unchanged.
+@lru_cache(maxsize=4)
+def _amplitudes(size: int, decay: float) -> Tensor:
+    """Return the amplitudes (size, size // 2 + 1) of the frequencies of a real texture."""
+    rows = torch.fft.fftfreq(size)[:, None] * size
+    columns = torch.fft.rfftfreq(size)[None, :] * size
+    return torch.hypot(rows, columns).clamp(min=1.0) ** -decay
+
+
+def gaussian_blur(images: Tensor, deviations: Tensor) -> Tensor:
+    """Blur square images (b, c, n, n), each with a Gaussian of its own deviation (b,) in pixels; 0 leaves it alone.
 
     The kernel reaches 3 deviations and the border is repeated, so a constant image stays constant.
     """
-    reach = math.ceil(3.0 * deviation)
-    if reach == 0:
-        return images
-    offsets = torch.arange(-reach, reach + 1, dtype=torch.float64)
-    weights = torch.exp(-0.5 * (offsets / deviation) ** 2)
-    kernel = (weights / weights.sum()).to(images.dtype)
-    flat = images.reshape(-1, 1, *images.shape[-2:])
-    padded = functional.pad(flat, (reach, reach, reach, reach), mode="replicate")
-    rows = functional.conv2d(padded, kernel[None, None, None, :])
-    return functional.conv2d(rows, kernel[None, None, :, None]).reshape(images.shape)
+    blurring = _blurring(images.shape[-1], deviations)[:, None]
+    return blurring @ images @ blurring.transpose(-1, -2)
 
 
-def draw_background(settings: BackgroundSettings, size: int, generator: torch.Generator) -> Tensor:
-    """Draw one kind of background by its weight, then blur it by a random amount: (3, size, size) in [0, 1]."""
+def _blurring(size: int, deviations: Tensor) -> Tensor:
+    """Return the matrices (b, size, size) that blur a column of pixels: sooner than convolutions of many taps."""
+    reach = math.ceil(3.0 * float(deviations.max()))
+    away, spread = torch.arange(-reach, reach + 1), deviations.clamp(min=1e-3)[:, None]
+    weights = torch.exp(-0.5 * (away / spread) ** 2) * (away.abs() <= torch.ceil(3.0 * spread))
+    weights = functional.pad(weights / weights.sum(dim=-1, keepdim=True), (size - 1, size - 1))
+    # Row by row, the same weights moved on by a pixel. What lies beyond the border is as the last pixel.
+    wide = weights.unfold(-1, size + 2 * reach, 1).flip(-2)
+    inner = wide[..., reach : reach + size].clone()
+    inner[..., 0] += wide[..., :reach].sum(dim=-1)
+    inner[..., -1] += wide[..., reach + size :].sum(dim=-1)
+    return inner
+
+
+def draw_backgrounds(settings: BackgroundSettings, count: int, size: int, generator: torch.Generator) -> Tensor:
+    """Draw the kind of each background by its weight, then blur it by a random amount: (count, 3, size, size)."""
     weights = torch.tensor([settings.noise, settings.checkerboard, settings.fourier, settings.plain])
-    kind = int(torch.multinomial(weights, 1, generator=generator))
-    if kind == 0:
-        background = uniform_noise(size, generator)
-    elif kind == 1:
-        background = checkerboard(size, settings.checkerboard_squares, generator)
-    elif kind == 2:
-        background = fourier_texture(size, settings.fourier_decay, generator)
-    else:
-        background = plain(size, generator)
+    kinds = torch.multinomial(weights, count, replacement=True, generator=generator).tolist()
     low, high = settings.blur
-    share = low + (high - low) * float(torch.rand((), generator=generator))
-    return gaussian_blur(background, share * size)
+    shares = low + (high - low) * torch.rand(count, generator=generator)
+    sharp = torch.stack([_draw_kind(kind, settings, size, generator) for kind in kinds])
+    return gaussian_blur(sharp, shares * size)
+
+
+def _draw_kind(kind: int, settings: BackgroundSettings, size: int, generator: torch.Generator) -> Tensor:
+    if kind == 0:
+        return uniform_noise(size, generator)
+    if kind == 1:
+        return checkerboard(size, settings.checkerboard_squares, generator)
+    if kind == 2:
+        return fourier_texture(size, settings.fourier_decay, generator)
+    return plain(size, generator)

@@ -24,11 +24,14 @@ def compiled(*, fuse: bool = True) -> Callable[[Function], Function]:
     """
     fastmath: bool | set[str] = {"contract"} if fuse else False
 
+    # Without `_nrt` no function counts who holds an array, which cost the loops over rays half their time. So they can
+    # make no arrays of their own: what they write to is given to them.
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": fastmath, "_nrt": False}
+
     def decorate(function: Function) -> Function:
         try:
-            keep = njit(nogil=True, error_model="numpy", fastmath=fastmath, cache=True)
-            return cast(Function, keep(function))
+            return cast(Function, njit(cache=True, **options)(function))
         except RuntimeError:  # There is no folder to keep it in.
-            return cast(Function, njit(nogil=True, error_model="numpy", fastmath=fastmath)(function))
+            return cast(Function, njit(**options)(function))
 
     return decorate

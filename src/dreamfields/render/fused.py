@@ -5,7 +5,6 @@ of float32; several times faster, and in a fraction of the memory.
 """
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, TypeGuard
 
@@ -15,7 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from dreamfields.render.sampling import Spans, draw_jitter, find_spans
+from dreamfields.render.occupancy import occupied_box
+from dreamfields.render.sampling import MIDDLE
+from dreamfields.render.settings import TERMINATION
+from dreamfields.render.threads import in_threads
 from dreamfields.scene.colour import correlation
 from dreamfields.scene.fields.base import AbstractField
 from dreamfields.scene.fields.voxels import CHANNELS, VoxelField
@@ -24,13 +26,15 @@ from dreamfields.scene.settings import VoxelSettings
 
 if TYPE_CHECKING:
     from dreamfields.render.compiled import Integers
-    from dreamfields.render.kernels import Bundle, Scene
+    from dreamfields.render.samples import Bundle, Scene
 
 _RAYS_A_THREAD, _NODES_A_THREAD = 256, 32_768
 """Fewer are done sooner than another thread is started."""
 _TILE, _TURNS = 4, 4
 """Rays have their turn in squares of so many pixels a side, as neighbours share nodes, and each thread has so many
 stretches of squares, as some of a picture are empty."""
+_BLOCKS_A_TAPE = 4096
+"""Blocks of 16 samples that are kept in one piece of memory, 3.4 MB."""
 _GRADIENT_BYTES = 2**28
 """The most that the gradients of all threads may take."""
 
@@ -61,7 +65,8 @@ def render_rays_fused(
     samples: int,
     *,
     occupancy: Tensor | None = None,
-    generator: torch.Generator | None = None,
+    jitter: Tensor = MIDDLE,
+    termination: float = TERMINATION,
     width: int = 1,
 ) -> Tensor:
     """Return premultiplied colour, opacity and depth of rays, (n, 5), as `renderer.render_rays` does.
@@ -72,93 +77,110 @@ def render_rays_fused(
         rays: n rays.
         samples: samples a ray.
         occupancy: cells that may hold density, bool (k, k, k); None samples everywhere.
-        generator: source of the jitter within each bin; None samples the middles.
+        jitter: where in their bins samples lie, (n, samples), (n, 1) or (1, 1); see `sampling`.
+        termination: transmittance at which a ray ends.
         width: pixels a row, where the rays are those of pictures; it decides nothing but speed.
     """
-    spans = find_spans(rays, occupancy)
-    jitter = torch.empty(0, samples) if generator is None else draw_jitter(len(spans), samples, generator)
     cells = torch.ones(1, 1, 1, dtype=torch.bool) if occupancy is None else occupancy
-    bundle, order = _bundle(spans, samples, jitter), _order(spans.hits.numpy(), spans.total, width)
-    pixels: Tensor = _March.apply(nodes, settings, cells, bundle, order)  # type: ignore[no-untyped-call]
-    return spans.put_back(pixels)
+    scene = _scene(nodes, settings, cells, termination)
+    bundle = _bundle(rays, samples, jitter)
+    pixels: Tensor = _March.apply(nodes, scene, bundle, _in_squares(len(rays), width))  # type: ignore[no-untyped-call]
+    return pixels.T
 
 
 class _Collapse(torch.autograd.Function):
-    """From the grids (4, m, m, m) of a pyramid to their weighted sum on the finest nodes (m, m, m, 4), and back."""
+    """From the grids (m, m, m, 4) of a pyramid to their weighted sum on the finest nodes, and back."""
 
     @staticmethod
     def forward(ctx: Any, level_scale: float, *grids: Tensor) -> Tensor:
         ctx.weights = [np.float32(level_scale**level) for level in range(len(grids))]
-        nodes = grids[0].permute(1, 2, 3, 0).contiguous()
+        nodes = grids[0].contiguous()
         for grid, weight in zip(grids[1:], ctx.weights[1:], strict=True):
-            n, m = len(nodes), grid.shape[1]
-            finer = torch.empty(m, m, m, CHANNELS)
-            work = partial(_pyramid().refine, _flat(nodes), _flat(grid), weight, _flat(finer), n)
-            _in_threads(work, _parts(m**3, _NODES_A_THREAD))
+            finer = torch.empty_like(grid)
+            work = partial(_pyramid().refine, _flat(nodes), _flat(grid), weight, _flat(finer), len(nodes))
+            _in_parts(work, len(grid))
             nodes = finer
         return nodes
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, pull: Tensor) -> tuple[Tensor | None, ...]:
+        pull = pull.contiguous()
         gradients: list[Tensor] = []
         for weight in ctx.weights[:0:-1]:
-            m = len(pull)
-            n = (m + 1) // 2
-            level, coarser = torch.empty(CHANNELS, m, m, m), torch.empty(n, n, n, CHANNELS)
-            parts = _parts(m**3, _NODES_A_THREAD)
-            _in_threads(partial(_pyramid().weigh_level, _flat(pull), weight, _flat(level), m), parts)
-            _in_threads(partial(_pyramid().coarsen, _flat(pull), _flat(coarser), n), parts)
-            gradients.append(level)
+            n = (len(pull) + 1) // 2
+            coarser = torch.empty(n, n, n, CHANNELS)
+            _in_parts(partial(_pyramid().coarsen, _flat(pull), _flat(coarser), n), len(pull))
+            gradients.append(pull * float(weight))
             pull = coarser
-        gradients.append(pull.permute(3, 0, 1, 2).contiguous())
+        gradients.append(pull)
         return None, *reversed(gradients)
 
 
+def _in_parts(work: Callable[..., None], side: int) -> None:
+    """Do work on grids of a number of nodes a side in threads, each with a spare row."""
+    in_threads(
+        lambda part, parts: work(np.empty(CHANNELS * side, np.float32), part, parts), _parts(side**3, _NODES_A_THREAD)
+    )
+
+
 class _March(torch.autograd.Function):
-    """From the nodes (n+1, n+1, n+1, 4) to the pixels (m, 5) of the rays that hit, and back."""
+    """From the nodes (m, m, m, 4) of a scene to the pixels (5, n) of a bundle of rays, and back."""
 
     @staticmethod
-    def forward(
-        ctx: Any, nodes: Tensor, settings: VoxelSettings, cells: Tensor, bundle: "Bundle", order: "Integers"
-    ) -> Tensor:
-        kernels, scene = _kernels(), _scene(nodes, settings, cells)
-        ctx.scene, ctx.bundle, ctx.order = scene, bundle, order
-        pixels = np.empty((len(order), 5), np.float32)
+    def forward(ctx: Any, nodes: Tensor, scene: "Scene", bundle: "Bundle", order: "Integers") -> Tensor:
+        count, samples = len(order), len(bundle.fractions) - 1
+        ctx.scene, ctx.ends, ctx.reels = scene, np.empty(count, np.int32), []
+        pixels, keep = np.empty((5, count), np.float32), ctx.needs_input_grad[0]
 
         def work(part: int, parts: int) -> None:
-            kernels.integrate(scene, bundle, _turns(order, part, parts), kernels.make_room(bundle), pixels)
+            kernels, turns, begin = _kernels(), _turns(order, part, parts), 0
+            row, tape = _samples().make_row(samples), None
+            while begin < len(turns):
+                if tape is None or keep:
+                    tape = kernels.make_tape(_BLOCKS_A_TAPE + samples)
+                end = kernels.integrate(scene, bundle, turns, begin, row, tape, ctx.ends, pixels)
+                if keep:
+                    ctx.reels.append((part, begin, turns[begin:end], tape))
+                begin = end
 
-        _in_threads(work, _parts(len(order), _RAYS_A_THREAD))
+        in_threads(work, _parts(count, _RAYS_A_THREAD))
         return torch.from_numpy(pixels)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, pulls: Tensor) -> tuple[Tensor | None, ...]:
-        kernels, scene, bundle, order = _kernels(), ctx.scene, ctx.bundle, ctx.order
+        kernels, scene = _kernels(), ctx.scene
         # A gradient a thread, and their sum in a fixed order: the same bits, whoever is first.
-        parts = min(_parts(len(order), _RAYS_A_THREAD), max(1, _GRADIENT_BYTES // scene.nodes.nbytes))
-        gradients = np.zeros((parts, len(scene.nodes)), np.float32)
-        wanted = pulls.contiguous().numpy()
+        parts = min(_parts(len(ctx.ends), _RAYS_A_THREAD), max(1, _GRADIENT_BYTES // scene.nodes.nbytes))
+        gradients = np.empty((parts, len(scene.nodes)), np.float32)
+        wanted, reels = pulls.contiguous().numpy(), sorted(ctx.reels, key=lambda reel: reel[:2])
 
         def work(part: int, parts: int) -> None:
-            turns, room = _turns(order, part, parts), kernels.make_room(bundle)
-            kernels.differentiate(scene, bundle, turns, room, wanted, gradients[part])
+            values, gradient = np.empty(_samples().WIDTH * CHANNELS, np.float32), gradients[part]
+            gradient.fill(0.0)
+            for owner, _, turns, tape in reels:
+                if owner % parts == part:
+                    kernels.differentiate(scene, turns, tape, ctx.ends, wanted, values, gradient)
 
-        _in_threads(work, parts)
+        in_threads(work, parts)
         total = torch.from_numpy(gradients[0])
         for other in gradients[1:]:
             total += torch.from_numpy(other)
-        return total.reshape(scene.side, scene.side, scene.side, CHANNELS), None, None, None, None
+        return total.reshape(scene.side, scene.side, scene.side, CHANNELS), None, None, None
 
 
-def _scene(nodes: Tensor, settings: VoxelSettings, cells: Tensor) -> "Scene":
+def _scene(nodes: Tensor, settings: VoxelSettings, cells: Tensor, termination: float) -> "Scene":
     """Lay a field out for the loops."""
-    scene: Scene = _kernels().Scene(
+    low, high = occupied_box(cells)
+    scene: Scene = _samples().Scene(
         nodes=_flat(nodes),
-        side=len(nodes),
+        side=np.int32(len(nodes)),
         occupancy=cells.reshape(-1).to(torch.uint8).numpy(),
-        occupancy_side=len(cells),
+        occupancy_side=np.int32(len(cells)),
+        low=tuple(low.numpy()),
+        high=tuple(high.numpy()),
+        termination=np.float32(termination),
         density_scale=np.float32(settings.density_scale),
         density_gain=np.float32(settings.density_gain),
         blob_strength=np.float32(settings.blob_strength),
@@ -168,25 +190,19 @@ def _scene(nodes: Tensor, settings: VoxelSettings, cells: Tensor) -> "Scene":
     return scene
 
 
-def _bundle(spans: Spans, samples: int, jitter: Tensor) -> "Bundle":
+def _bundle(rays: Rays, samples: int, jitter: Tensor) -> "Bundle":
     """Lay rays out for the loops."""
     fractions = torch.linspace(0.0, 1.0, samples + 1)
-    parts = (spans.rays.origins, spans.rays.directions, spans.near, spans.far, fractions, jitter)
-    bundle: Bundle = _kernels().Bundle(*(part.contiguous().numpy() for part in parts))
+    shares = jitter.expand(len(rays), -1)
+    bundle: Bundle = _samples().Bundle(
+        *(part.contiguous().numpy() for part in (rays.origins, rays.directions, fractions, shares))
+    )
     return bundle
-
-
-def _order(hits: "Integers", total: int, width: int) -> "Integers":
-    """Return the order (m,) in which rays have their turn, given which of all pixels (m,) they are."""
-    rays = np.full(total, -1)
-    rays[hits] = np.arange(len(hits))
-    turns = rays[_in_squares(total, width)]
-    return turns[turns >= 0]
 
 
 @lru_cache(maxsize=4)
 def _in_squares(total: int, width: int) -> "Integers":
-    """Return all pixels (total,) of pictures below each other, square by square."""
+    """Return all pixels (total,) of pictures below each other, square by square: the order in which they are done."""
     pixels = np.arange(total)
     return np.argsort(pixels // width // _TILE * width + pixels % width // _TILE, kind="stable")
 
@@ -207,22 +223,6 @@ def _parts(count: int, least: int) -> int:
     return max(1, min(torch.get_num_threads(), count // least))
 
 
-def _in_threads(work: Callable[[int, int], None], parts: int) -> None:
-    """Do work(part, parts) for each part in a thread of its own.
-
-    Plain threads, which the loops let run side by side. Numba's own would abort the process on some of its layers when
-    a preview renders beside a training, and would compete with torch's on the others.
-    """
-    if parts == 1:
-        work(0, 1)
-        return
-    with ThreadPoolExecutor(parts - 1) as pool:
-        others = [pool.submit(work, part, parts) for part in range(1, parts)]
-        work(0, parts)
-    for other in others:
-        other.result()
-
-
 def _kernels() -> Any:
     """Import the loops over rays when they are first needed, as Numba takes its time.
 
@@ -232,6 +232,13 @@ def _kernels() -> Any:
     from dreamfields.render import kernels
 
     return kernels
+
+
+def _samples() -> Any:
+    """Import the loops that place samples, like those over rays."""
+    from dreamfields.render import samples
+
+    return samples
 
 
 def _pyramid() -> Any:

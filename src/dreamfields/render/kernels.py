@@ -21,47 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dreamfields.render.compiled import Floats, Integers, compiled
+from dreamfields.render.samples import WIDTH, Bundle, Row, Scene, sample
 from dreamfields.render.vectors import CHANNELS, gather, scatter
-
-
-class Scene(NamedTuple):
-    """One fixed state of a voxel field, and where it is worth asking."""
-
-    nodes: Floats
-    """((n+1)^3 * 4,) grid values, from slow to fast: z, y, x, channel."""
-    side: int
-    """Nodes a side, n + 1."""
-    occupancy: NDArray[np.uint8]
-    """(k^3,) 1 for cells that may hold density, from slow to fast: z, y, x."""
-    occupancy_side: int
-    """Cells a side, k."""
-    density_scale: np.float32
-    density_gain: np.float32
-    blob_strength: np.float32
-    blob_offset: np.float32
-    mix: tuple[np.float32, ...]
-    """9 numbers: k C, row by row."""
-
-
-class Bundle(NamedTuple):
-    """Rays that hit the box, and how they are sampled."""
-
-    origins: Floats
-    """(m, 3)"""
-    directions: Floats
-    """(m, 3)"""
-    near: Floats
-    """(m,)"""
-    far: Floats
-    """(m,)"""
-    fractions: Floats
-    """(s + 1,) edges of the bins, from 0 to 1."""
-    jitter: Floats
-    """(m, s) shares of a bin; (0, s) for the middles."""
-
-
-WIDTH = 16
-"""Samples in a block."""
 
 # Where the rows of a block begin; COLOUR is 3 rows. Where a sample lies between its nodes takes the place, once it is
 # known, of where it lies in the world.
@@ -73,54 +34,23 @@ SEEN = DENSITY  # g.q, once the density is no longer needed.
 
 ZERO, HALF, ONE, TWO = np.float32(0.0), np.float32(0.5), np.float32(1.0), np.float32(2.0)
 
-DARK = np.float32(2.0**-23)
-"""Light at which a ray stops: all that is behind changes an opacity of 1 by no more than its last bit, and a gradient
-as little beside that of a sample in full light."""
-
-
-# --- 1. Intersect: done by the caller, as it is for the reference. ---
-
-
-# --- 2. Sample ---
-
-
-@compiled(fuse=False)
-def cell_of(coordinate: np.float32, cells: np.float32) -> np.int32:
-    """Return the index of the cell along one axis, as `occupancy.is_occupied` does; NaN is in cell 0."""
-    position = (coordinate + ONE) * (HALF * cells)
-    position = position if position > ZERO else ZERO
-    return np.int32(position if position < cells - ONE else cells - ONE)
-
-
-@compiled(fuse=False)
-def sample(scene: Scene, bundle: Bundle, ray: int, index: int, block: Floats) -> tuple[int, int]:
-    """Fill a block with a ray's samples in occupied cells, from its sample `index` on.
-
-    Where they lie is computed to the bit as `sampling` and `Rays.at` do: another cell would be another picture.
-    Returns the number of samples in the block, and that of the first sample not yet looked at.
-    """
-    fractions, jitter, side = bundle.fractions, bundle.jitter, scene.occupancy_side
-    cells = np.float32(side)
-    near, length = bundle.near[ray], bundle.far[ray] - bundle.near[ray]
-    x0, y0, z0 = bundle.origins[ray, 0], bundle.origins[ray, 1], bundle.origins[ray, 2]
-    x1, y1, z1 = bundle.directions[ray, 0], bundle.directions[ray, 1], bundle.directions[ray, 2]
-    count, samples, middles = 0, len(fractions) - 1, len(jitter) == 0
-    while index < samples and count < WIDTH:
-        start, end = near + length * fractions[index], near + length * fractions[index + 1]
-        t = HALF * (start + end) if middles else start + (end - start) * jitter[ray, index]
-        x, y, z = x0 + x1 * t, y0 + y1 * t, z0 + z1 * t
-        # Written in any case; the next sample takes the place of one that does not count.
-        block[DISTANCE + count] = t
-        block[LENGTH + count] = end - start
-        block[X + count] = x
-        block[Y + count] = y
-        block[Z + count] = z
-        count += scene.occupancy[(cell_of(z, cells) * side + cell_of(y, cells)) * side + cell_of(x, cells)]
-        index += 1
-    return count, index
-
 
 # --- 3. Query ---
+
+
+@compiled()
+def take(bundle: Bundle, ray: int, row: Row, start: int, block: Floats, width: int) -> None:
+    """Fill a block with the samples of a row's list from its entry `start` on."""
+    x0, y0, z0 = bundle.origins[ray, 0], bundle.origins[ray, 1], bundle.origins[ray, 2]
+    x1, y1, z1 = bundle.directions[ray, 0], bundle.directions[ray, 1], bundle.directions[ray, 2]
+    for k in range(width):
+        i = row.kept[start + k]
+        t = row.distances[i]
+        block[DISTANCE + k] = t
+        block[LENGTH + k] = row.lengths[i]
+        block[X + k] = x0 + x1 * t
+        block[Y + k] = y0 + y1 * t
+        block[Z + k] = z0 + z1 * t
 
 
 @compiled()
@@ -134,7 +64,7 @@ def lattice(coordinate: np.float32, cells: np.float32) -> tuple[np.float32, np.f
 
 
 @compiled()
-def locate(side: int, block: Floats, starts: Integers, width: int) -> None:
+def locate(side: np.int32, block: Floats, starts: NDArray[np.int32], width: int) -> None:
     """Write where each sample's lowest node starts in the grid and its shares in x, y and z, in place of x, y and z."""
     cells = np.float32(side - 1)
     for k in range(width):
@@ -143,15 +73,16 @@ def locate(side: int, block: Floats, starts: Integers, width: int) -> None:
         x, block[X + k] = lattice(x, cells)
         y, block[Y + k] = lattice(y, cells)
         z, block[Z + k] = lattice(z, cells)
-        starts[k] = CHANNELS * ((np.int64(z) * side + np.int64(y)) * side + np.int64(x))
+        starts[k] = np.int32(CHANNELS * ((np.int32(z) * side + np.int32(y)) * side + np.int32(x)))
 
 
 @compiled()
-def interpolate(scene: Scene, block: Floats, starts: Integers, values: Floats, count: int) -> None:
+def interpolate(scene: Scene, block: Floats, starts: NDArray[np.int32], values: Floats, count: int) -> None:
     """Write the trilinear values of each sample."""
-    apart = CHANNELS * scene.side, CHANNELS * scene.side * scene.side
+    side = int(scene.side)
+    apart = CHANNELS * side, CHANNELS * side * side
     for k in range(count):
-        gather(values, CHANNELS * k, scene.nodes, starts[k], apart, (block[X + k], block[Y + k], block[Z + k]))
+        gather(values, CHANNELS * k, scene.nodes, int(starts[k]), apart, (block[X + k], block[Y + k], block[Z + k]))
     values[CHANNELS * count :] = ZERO
 
 
@@ -214,76 +145,90 @@ def decode(scene: Scene, block: Floats, values: Floats, width: int) -> None:
 
 
 @compiled()
-def weigh(block: Floats, count: int, width: int, light: np.float32) -> np.float32:
-    """Write w = T alpha and the light that passes, T e, for each sample; return the light behind the last."""
+def weigh(block: Floats, count: int, width: int, light: np.float32, least: np.float32) -> tuple[int, np.float32]:
+    """Write w = T alpha and the light that passes, T e, for each sample; return the samples lit, and the light left."""
     for k in range(width):
         scale, part = split_exp(-block[DENSITY + k] * block[LENGTH + k])
         block[WEIGHT + k] = (ONE - scale) - scale * part
         block[PASSED + k] = scale + scale * part
     for k in range(count):
+        if light <= least:
+            return k, light
         block[WEIGHT + k] *= light
         light *= block[PASSED + k]
         block[PASSED + k] = light
-    return light
+    return count, light
 
 
-class Room(NamedTuple):
-    """Room for the samples of one ray."""
+class Tape(NamedTuple):
+    """Blocks of rays one after another, which the way back reads again."""
 
     blocks: Floats
     """(b, BLOCK)"""
-    counts: Integers
-    """(b,) samples in each block."""
-    starts: Integers
+    starts: NDArray[np.int32]
     """(b, WIDTH) where in the grid the lowest node of each sample starts."""
-    values: Floats
-    """(b, WIDTH * 4) v of each sample; then, on the way back, dL/dv."""
+    counts: NDArray[np.int32]
+    """(b,) samples in each block."""
 
 
-def make_room(bundle: Bundle) -> Room:
-    """Return room for any ray of a bundle; every thread needs its own."""
-    blocks = (len(bundle.fractions) - 1) // WIDTH + 1
-    numbers, values = np.zeros((blocks, BLOCK), np.float32), np.zeros((blocks, WIDTH * CHANNELS), np.float32)
-    return Room(numbers, np.zeros(blocks, np.int64), np.zeros((blocks, WIDTH), np.int64), values)
+def make_tape(blocks: int) -> Tape:
+    """Return room for so many blocks."""
+    floats, whole = np.empty((blocks, BLOCK), np.float32), np.empty((blocks, WIDTH + 1), np.int32)
+    return Tape(floats, whole[:, :WIDTH], whole[:, WIDTH])
 
 
 @compiled()
-def march(scene: Scene, bundle: Bundle, ray: int, room: Room) -> int:
-    """Fill blocks with the samples of a ray up to where no light is left; return their number.
+def march(scene: Scene, bundle: Bundle, ray: int, row: Row, tape: Tape, top: int) -> int:
+    """Fill blocks from `top` on with the samples of a ray, up to where too little light is left; return their end."""
+    done, light, width = 0, ONE, tape.starts.shape[1]
+    total = sample(scene, bundle, ray, row)
+    while done < total and not light <= scene.termination:
+        block, starts = tape.blocks[top], tape.starts[top]
+        count = min(total - done, width)
+        take(bundle, ray, row, done, block, width)
+        locate(scene.side, block, starts, width)
+        interpolate(scene, block, starts, row.values, count)
+        decode(scene, block, row.values, width)
+        tape.counts[top], light = weigh(block, count, width, light, scene.termination)
+        done += count
+        top += 1
+    return top
 
-    Work on whole rows goes on to their ends, beyond the samples that there are: a vector instruction costs the same.
+
+@compiled()
+def integrate(
+    scene: Scene,
+    bundle: Bundle,
+    turns: Integers,
+    begin: int,
+    row: Row,
+    tape: Tape,
+    ends: NDArray[np.int32],
+    out: Floats,
+) -> int:
+    """Write colour, opacity and depth into out (5, n) for the rays whose turn it is, from number `begin` on.
+
+    The blocks of each stay on the tape, up to ends (n,). Returns the number of the first ray for which it is too short.
     """
-    index = int(np.int64(0))  # A literal 0 would be another type, and `sample` compiled for both.
-    used, light = 0, ONE
-    samples, width = len(bundle.fractions) - 1, room.starts.shape[1]
-    while index < samples and not light <= DARK:
-        block, starts, values = room.blocks[used], room.starts[used], room.values[used]
-        count, index = sample(scene, bundle, ray, index, block)
-        if count > 0:
-            locate(scene.side, block, starts, width)
-            interpolate(scene, block, starts, values, count)
-            decode(scene, block, values, width)
-            light = weigh(block, count, width, light)
-            room.counts[used] = count
-            used += 1
-    return used
-
-
-@compiled()
-def integrate(scene: Scene, bundle: Bundle, turns: Integers, room: Room, out: Floats) -> None:
-    """Write colour, opacity and depth into out (m, 5) for the rays whose turn it is, one after another."""
-    for ray in turns:
+    most, top = (len(row.distances) - 1) // WIDTH + 1, 0
+    for number in range(begin, len(turns)):
+        if top + most > len(tape.counts):
+            return number
+        ray, first = turns[number], top
+        top = march(scene, bundle, ray, row, tape, first)
+        ends[ray] = top
         red, green, blue, opacity, depth = ZERO, ZERO, ZERO, ZERO, ZERO
-        for used in range(march(scene, bundle, ray, room)):
-            block = room.blocks[used]
-            for k in range(room.counts[used]):
+        for index in range(first, top):
+            block = tape.blocks[index]
+            for k in range(tape.counts[index]):
                 weight = block[WEIGHT + k]
                 red += weight * block[COLOUR + k]
                 green += weight * block[COLOUR + WIDTH + k]
                 blue += weight * block[COLOUR + 2 * WIDTH + k]
                 opacity += weight
                 depth += weight * block[DISTANCE + k]
-        out[ray, 0], out[ray, 1], out[ray, 2], out[ray, 3], out[ray, 4] = red, green, blue, opacity, depth
+        out[0, ray], out[1, ray], out[2, ray], out[3, ray], out[4, ray] = red, green, blue, opacity, depth
+    return len(turns)
 
 
 # --- And back ---
@@ -315,25 +260,32 @@ def pull_back(scene: Scene, block: Floats, values: Floats, count: int, pull: Flo
 
 
 @compiled()
-def distribute(side: int, block: Floats, starts: Integers, values: Floats, count: int, gradient: Floats) -> None:
+def distribute(
+    side: int, block: Floats, starts: NDArray[np.int32], values: Floats, count: int, gradient: Floats
+) -> None:
     """Add dL/dv of each sample to the gradient of its 8 nodes: `interpolate` the other way."""
     apart = CHANNELS * side, CHANNELS * side * side
     for k in range(count):
-        scatter(values, CHANNELS * k, gradient, starts[k], apart, (block[X + k], block[Y + k], block[Z + k]))
+        scatter(values, CHANNELS * k, gradient, int(starts[k]), apart, (block[X + k], block[Y + k], block[Z + k]))
 
 
 @compiled()
-def differentiate(scene: Scene, bundle: Bundle, turns: Integers, room: Room, pulls: Floats, gradient: Floats) -> None:
-    """Add to the gradient of the nodes what the rays whose turn it is give for pulls g (m, 5) on their pixels.
-
-    Each ray is marched again, which costs no more than to keep all samples until now.
-    """
+def differentiate(
+    scene: Scene,
+    turns: Integers,
+    tape: Tape,
+    ends: NDArray[np.int32],
+    pulls: Floats,
+    values: Floats,
+    gradient: Floats,
+) -> None:
+    """Add to the gradient of the nodes what the rays on a tape give for pulls g (5, n) on their pixels."""
+    first = 0
     for ray in turns:
-        behind = ZERO
-        used = march(scene, bundle, ray, room)
-        while used > 0:
-            used -= 1
-            block, starts, values = room.blocks[used], room.starts[used], room.values[used]
-            count = room.counts[used]
-            behind = pull_back(scene, block, values, count, pulls[ray], behind)
-            distribute(scene.side, block, starts, values, count, gradient)
+        behind, index = ZERO, int(ends[ray])
+        while index > first:
+            index -= 1
+            block, starts, count = tape.blocks[index], tape.starts[index], int(tape.counts[index])
+            behind = pull_back(scene, block, values, count, pulls[:, ray], behind)
+            distribute(int(scene.side), block, starts, values, count, gradient)
+        first = int(ends[ray])

@@ -5,6 +5,8 @@ any node of it, or of a neighbour, reaches the threshold; the margin of one cell
 between two updates.
 """
 
+import functools
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -14,12 +16,16 @@ from dreamfields.scene.fields.base import AbstractField
 
 def occupied_cells(field: AbstractField, cells: int, threshold: float) -> Tensor:
     """Return which of cells^3 cells are occupied: bool (cells, cells, cells), indexed [z, y, x]."""
+    # The nodes of a grid are where it is densest; others are looked at between the corners of cells, too.
+    steps = 1 if field.grid_cells and cells % field.grid_cells == 0 else 2
     with torch.no_grad():
-        nodes = field.density_volume(2 * cells)[None, None]
-    # Each cell spans 3 nodes a side of the doubled lattice; the second pooling is the margin of one cell.
-    density = functional.max_pool3d(nodes, kernel_size=3, stride=2)
-    dilated = functional.max_pool3d(density, kernel_size=3, stride=1, padding=1)
-    return dilated[0, 0] >= threshold
+        dense = field.density_volume(steps * cells) >= threshold
+    # A cell and the margin of one on either side are 3 cells, and begin and end with a node.
+    near = functional.pad(dense, (steps,) * 6)
+    for axis in range(3):
+        rows = near.unfold(axis, 3 * steps + 1, steps).unbind(-1)
+        near = functools.reduce(torch.logical_or, rows)
+    return near
 
 
 def is_occupied(occupancy: Tensor, points: Tensor) -> Tensor:
@@ -34,10 +40,10 @@ def occupied_box(occupancy: Tensor) -> tuple[Tensor, Tensor]:
     """Return the corners (3,), (3,) in x, y, z of the box around all occupied cells; a point if there is none."""
     cells = occupancy.shape[0]
     low, high = [], []
-    for axis in (2, 1, 0):
-        others = [other for other in (0, 1, 2) if other != axis]
-        taken = occupancy.any(dim=others[1]).any(dim=others[0]).nonzero()[:, 0]
-        first, last = (int(taken[0]), int(taken[-1]) + 1) if len(taken) else (0, 0)
+    numbers = occupancy.to(torch.uint8)  # Their maxima are found much sooner than whether any is true.
+    for others in ((0, 1), (0, 2), (1, 2)):
+        taken = numbers.amax(dim=others).tolist()
+        first, last = (taken.index(1), cells - taken[::-1].index(1)) if any(taken) else (0, 0)
         low.append(2.0 * first / cells - 1.0)
         high.append(2.0 * last / cells - 1.0)
     return torch.tensor(low, device=occupancy.device), torch.tensor(high, device=occupancy.device)

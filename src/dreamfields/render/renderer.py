@@ -10,7 +10,8 @@ from torch import Tensor
 
 from dreamfields.render import fused, volume
 from dreamfields.render.occupancy import is_occupied
-from dreamfields.render.sampling import bin_edges, find_spans, midpoints, stratified
+from dreamfields.render.sampling import MIDDLE, bin_edges, distances_in, find_span
+from dreamfields.render.settings import TERMINATION
 from dreamfields.scene.cameras import Camera, rays_of
 from dreamfields.scene.fields.base import AbstractField, Evaluator, Query
 from dreamfields.scene.rays import Rays
@@ -46,7 +47,8 @@ def render(
     samples: int,
     *,
     occupancy: Tensor | None = None,
-    generator: torch.Generator | None = None,
+    jitter: Tensor = MIDDLE,
+    termination: float = TERMINATION,
     engine: Engine = "auto",
 ) -> Rendering:
     """Render a field from several cameras, differentiably with respect to the field.
@@ -57,13 +59,16 @@ def render(
         size: pixels a side.
         samples: samples a ray inside the scene cube.
         occupancy: cells that may hold density, bool (k, k, k); None samples everywhere.
-        generator: source of the jitter within each bin; None samples the middles, without noise.
+        jitter: where in their bins samples lie, (n, samples), (n, 1) or (1, 1) for n = len(cameras) size^2 rays; see
+            `sampling`.
+        termination: transmittance at which a ray ends.
         engine: `reference` for the readable definition, where its rounding or its speed is in question.
     """
     rays = rays_of(cameras, size).to(_device_of(field))
-    pixels = _tracer(field, engine, size)(rays, samples, occupancy=occupancy, generator=generator)
+    trace = _tracer(field, engine, size)
+    pixels = trace(rays, samples, occupancy=occupancy, jitter=jitter, termination=termination)
     picture = pixels.reshape(len(cameras), size, size, 5).permute(0, 3, 1, 2)
-    return Rendering(picture[:, :3], picture[:, 3:4], picture[:, 4:5])
+    return Rendering(*picture.split((3, 1, 1), dim=1))
 
 
 @torch.no_grad()
@@ -85,7 +90,7 @@ def render_still(
         for start in range(0, len(rays), rays_at_once)
     ]
     picture = torch.cat(chunks).reshape(1, size, size, 5).permute(0, 3, 1, 2)
-    return Rendering(picture[:, :3], picture[:, 3:4], picture[:, 4:5])
+    return Rendering(*picture.split((3, 1, 1), dim=1))
 
 
 def render_rays(
@@ -94,26 +99,29 @@ def render_rays(
     samples: int,
     *,
     occupancy: Tensor | None = None,
-    generator: torch.Generator | None = None,
+    jitter: Tensor = MIDDLE,
+    termination: float = TERMINATION,
 ) -> Tensor:
     """Return premultiplied colour, opacity and depth of rays: (n, 5).
 
     Samples lie inside the scene cube (Dream Fields sec. 3.4), and with an occupancy inside the box around its occupied
-    cells: rays that miss the box cost nothing, and the samples of the others lie closer together. Only samples in
-    occupied cells are asked of the field; they travel packed, one after another.
+    cells: rays that miss the box see nothing, and the samples of the others lie closer together. Only samples in
+    occupied cells are asked of the field; they travel packed, one after another. What lies where no more light than
+    `termination` arrives is not seen.
     """
-    # 1. Intersect, and go on with the rays that hit.
-    spans = find_spans(rays, occupancy)
-    rays = spans.rays
+    # 1. Intersect.
+    near, far = find_span(rays, occupancy)
 
     # 2. Sample.
-    edges = bin_edges(spans.near, spans.far, samples)
+    edges = bin_edges(near, far, samples)
     lengths = edges[:, 1:] - edges[:, :-1]
-    distances = midpoints(edges) if generator is None else stratified(edges, generator)
+    distances = distances_in(edges, jitter)
     points = rays.at(distances)
 
     # 3. Query the field at the samples that count, then put its answers back on their rays.
-    wanted = torch.ones_like(lengths, dtype=torch.bool) if occupancy is None else is_occupied(occupancy, points)
+    wanted = (far > near)[:, None].expand_as(lengths)
+    if occupancy is not None:
+        wanted = wanted & is_occupied(occupancy, points)
     packed = wanted.reshape(-1).nonzero()[:, 0]
     of_ray = torch.div(packed, samples, rounding_mode="floor")
     query = Query(
@@ -127,13 +135,12 @@ def render_rays(
     dense = torch.zeros(wanted.numel(), 4, dtype=answers.dtype, device=answers.device)
     dense = dense.index_copy(0, packed, answers).reshape(*wanted.shape, 4)
 
-    # 4. Integrate; rays that missed stay empty.
-    weights = volume.weights_from_density(dense[..., 0], lengths)
+    # 4. Integrate.
+    weights = volume.weights_from_density(dense[..., 0], lengths, termination)
     colour = volume.colour_from_weights(weights, dense[..., 1:])
     opacity = volume.opacity_from_weights(weights)
     depth = volume.depth_from_weights(weights, distances)
-    seen = torch.cat([colour, opacity[:, None], depth[:, None]], dim=-1)
-    return spans.put_back(seen)
+    return torch.cat([colour, opacity[:, None], depth[:, None]], dim=-1)
 
 
 def _tracer(field: AbstractField, engine: Engine, size: int) -> _Tracer:

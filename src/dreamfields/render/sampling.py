@@ -1,48 +1,24 @@
 """The stretches of rays that are sampled, and the distances along them at which a field is asked.
 
-Notation: near, far (n,) distances at which a ray enters and leaves the cube; edges (n, s+1) of s equal bins between
-them; t (n, s) one distance in each bin; delta (n, s) the lengths of the bins, in scene units.
+Notation: near, far (n,) distances at which a ray enters and leaves the box around what is occupied, equal where it
+misses; edges (n, s+1) of s equal bins between them; u (n, s) or (n, 1) in [0, 1) where in its bin a sample lies; t
+(n, s) one distance in each bin; delta (n, s) the lengths of the bins, in scene units.
 """
-
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from dreamfields.render.occupancy import occupied_box
+from dreamfields.render.settings import Jitter
 from dreamfields.scene.rays import Rays, intersect_box, intersect_cube
 
-
-@dataclass(frozen=True)
-class Spans:
-    """The stretches inside a box of those m of n rays that hit it."""
-
-    total: int
-    """All rays, n."""
-    hits: Tensor
-    """(m,) which rays hit, in their order."""
-    rays: Rays
-    """The m rays."""
-    near: Tensor
-    """(m,) where they enter."""
-    far: Tensor
-    """(m,) where they leave."""
-
-    def __len__(self) -> int:
-        """Return the number of rays that hit, m."""
-        return len(self.hits)
-
-    def put_back(self, pixels: Tensor) -> Tensor:
-        """Return what the m rays see, (m, c), among all rays, (n, c); those that missed see nothing."""
-        empty = torch.zeros(self.total, pixels.shape[1], dtype=pixels.dtype, device=pixels.device)
-        return empty.index_copy(0, self.hits, pixels)
+MIDDLE = torch.full((1, 1), 0.5)
+"""Jitter that is none: samples lie in the middles of their bins, as tests and previews want them."""
 
 
-def find_spans(rays: Rays, occupancy: Tensor | None) -> Spans:
-    """Find where rays cross the box around the occupied cells, or without an occupancy the scene cube."""
-    near, far = intersect_cube(rays) if occupancy is None else intersect_box(rays, *occupied_box(occupancy))
-    hits = (far > near).nonzero()[:, 0]
-    return Spans(len(rays), hits, rays[hits], near[hits], far[hits])
+def find_span(rays: Rays, occupancy: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return where rays cross the box around the occupied cells, or without an occupancy the scene cube: near, far."""
+    return intersect_cube(rays) if occupancy is None else intersect_box(rays, *occupied_box(occupancy))
 
 
 def bin_edges(near: Tensor, far: Tensor, samples: int) -> Tensor:
@@ -51,20 +27,18 @@ def bin_edges(near: Tensor, far: Tensor, samples: int) -> Tensor:
     return near[:, None] + (far - near)[:, None] * fractions
 
 
-def midpoints(edges: Tensor) -> Tensor:
-    """Return the middles (n, s) of bins: the sampling of tests and previews, which has no noise."""
-    return 0.5 * (edges[:, :-1] + edges[:, 1:])
+def distances_in(edges: Tensor, jitter: Tensor) -> Tensor:
+    """Return one distance in each bin, t = edge + delta u (NeRF eq. 2): (n, s).
+
+    Unbiased for the integral over the ray, for uniform u; one u a ray is enough for that, and keeps samples evenly
+    apart.
+    """
+    return edges[:, :-1] + (edges[:, 1:] - edges[:, :-1]) * jitter.to(edges.device)
 
 
-def stratified(edges: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw one distance uniformly from each bin (NeRF eq. 2): (n, s), unbiased for the integral over the ray."""
-    lengths = edges[:, 1:] - edges[:, :-1]
-    return edges[:, :-1] + lengths * draw_jitter(len(edges), lengths.shape[1], generator).to(edges.device)
-
-
-def draw_jitter(count: int, samples: int, generator: torch.Generator) -> Tensor:
-    """Draw the shares of their bins, in [0, 1), at which the samples of the rays lie: (count, samples).
+def draw_jitter(rays: int, samples: int, jitter: Jitter, generator: torch.Generator) -> Tensor:
+    """Draw u uniformly: (rays, samples), or (rays, 1).
 
     Drawn on the CPU whatever the device, so a seed means the same numbers everywhere.
     """
-    return torch.rand((count, samples), generator=generator)
+    return torch.rand((rays, samples if jitter == "sample" else 1), generator=generator)

@@ -1,11 +1,17 @@
 """Settings of rendering: picture size, samples, occupancy, backgrounds and augmentation."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from dreamfields.settings import Range, Rising, Settings
 
 Interval = tuple[float, float]
+
+Jitter = Literal["ray", "sample"]
+"""Whether all samples of a ray are moved by one draw, or each by its own."""
+
+TERMINATION = 1e-3
+"""Transmittance at which a ray ends where nothing else is asked for: what is behind shows in no picture of 8 bits."""
 
 
 @dataclass(frozen=True)
@@ -14,13 +20,17 @@ class RenderSettings(Settings):
 
     size: Annotated[int, Range(1, 2048)] = 96
     """Pixels a side of a training view."""
-    samples: Annotated[int, Range(1, 4096)] = 32
+    samples: Annotated[int, Range(1, 4096)] = 24
     """Samples a ray within the box around what is occupied; the paper takes 192 across the whole cube."""
-    occupancy_cells: Annotated[int, Range(1, 512)] = 32
+    jitter: Jitter = "ray"
+    """Whether all samples of a ray are moved along it by one draw, or, as in the paper, each by its own."""
+    termination: Annotated[float, Range(0.0, 1.0)] = TERMINATION
+    """Transmittance at which a ray ends; the paper follows it to its end, 0."""
+    occupancy_cells: Annotated[int, Range(1, 512)] = 64
     """Cells a side of the grid that says where there is anything to sample."""
     occupancy_every: Annotated[int, Range(1, 100_000)] = 10
     """Steps between two looks at where the field is occupied."""
-    occupancy_threshold: Annotated[float, Range(0.0, 1000.0)] = 0.05
+    occupancy_threshold: Annotated[float, Range(0.0, 1000.0)] = 0.5
     """Density, in inverse scene units, below which a cell counts as empty."""
 
 

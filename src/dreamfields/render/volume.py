@@ -26,9 +26,13 @@ def transmittance_from_density(density: Tensor, lengths: Tensor) -> Tensor:
     return torch.exp(-torch.cumsum(depths_before, dim=-1))
 
 
-def weights_from_density(density: Tensor, lengths: Tensor) -> Tensor:
-    """Return w = T alpha, (n, s): the share of a ray's light that comes from each segment."""
-    return transmittance_from_density(density, lengths) * alpha_from_density(density, lengths)
+def weights_from_density(density: Tensor, lengths: Tensor, termination: float = 0.0) -> Tensor:
+    """Return w = T alpha, (n, s): the share of a ray's light that comes from each segment.
+
+    A ray ends where no more light than `termination` is left: weights behind that are 0, as for a wall of no colour.
+    """
+    transmittance = transmittance_from_density(density, lengths)
+    return (transmittance > termination) * transmittance * alpha_from_density(density, lengths)
 
 
 def opacity_from_weights(weights: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ Frames and units, stated once for the whole package:
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -44,19 +45,8 @@ class Camera:
         return torch.stack([right, up, forward])
 
     def rays(self, size: int) -> Rays:
-        """Return the rays through the centres of size x size pixels, row by row from the top left: (size^2, 3) each.
-
-        Their cones have the released code's radius, the side of a pixel over sqrt(12), where they cross a plane that
-        faces the camera.
-        """
-        centres = (torch.arange(size, dtype=torch.float32) + 0.5) / size * 2.0 - 1.0
-        extent = math.tan(math.radians(self.fov_deg) / 2.0)
-        y, x = torch.meshgrid(-centres * extent, centres * extent, indexing="ij")
-        local = torch.stack([x, y, torch.ones_like(x)], dim=-1).reshape(-1, 3)
-        directions = torch.nn.functional.normalize(local @ self.axes(), dim=-1)
-        # Pixels lie on a plane one unit ahead; a ray at a slant goes further to it, and widens the less on each unit.
-        radii = 2.0 * extent / size / math.sqrt(12.0) / local.norm(dim=-1)
-        return Rays(self.position().expand_as(directions), directions, radii)
+        """Return the rays through the centres of size x size pixels, row by row from the top left: (size^2, 3) each."""
+        return rays_of((self,), size)
 
     def _forward(self) -> Tensor:
         azimuth, elevation = math.radians(self.azimuth_deg), math.radians(self.elevation_deg)
@@ -66,10 +56,28 @@ class Camera:
 
 
 def rays_of(cameras: Sequence[Camera], size: int) -> Rays:
-    """Return the rays of several cameras one after another: (len(cameras) * size^2, 3) each."""
-    parts = [camera.rays(size) for camera in cameras]
-    origins, directions = torch.cat([part.origins for part in parts]), torch.cat([part.directions for part in parts])
-    return Rays(origins, directions, torch.cat([part.radii for part in parts]))
+    """Return the rays of several cameras one after another: (len(cameras) * size^2, 3) each.
+
+    Their cones have the released code's radius, the side of a pixel over sqrt(12), where they cross a plane that faces
+    the camera.
+    """
+    x, y = _pixels(size)
+    extents = torch.tensor([math.tan(math.radians(camera.fov_deg) / 2.0) for camera in cameras])[:, None]
+    # Pixels lie on a plane one unit ahead; a ray at a slant goes further to it, and widens the less on each unit.
+    nearness = torch.rsqrt(extents**2 * (x**2 + y**2) + 1.0)
+    local = torch.stack([extents * x * nearness, extents * y * nearness, nearness], dim=-1)
+    directions = torch.bmm(local, torch.stack([camera.axes() for camera in cameras]))
+    positions = torch.stack([camera.position() for camera in cameras])[:, None]
+    radii = 2.0 * extents / size / math.sqrt(12.0) * nearness
+    return Rays(positions.expand_as(directions).reshape(-1, 3), directions.reshape(-1, 3), radii.reshape(-1))
+
+
+@lru_cache(maxsize=4)
+def _pixels(size: int) -> tuple[Tensor, Tensor]:
+    """Return where the centres of size x size pixels lie in the picture, in [-1, 1]: x rightwards, y upwards."""
+    centres = (torch.arange(size, dtype=torch.float32) + 0.5) / size * 2.0 - 1.0
+    y, x = torch.meshgrid(-centres, centres, indexing="ij")
+    return x.reshape(-1), y.reshape(-1)
 
 
 def sample_cameras(settings: CameraSettings, count: int, generator: torch.Generator) -> list[Camera]:

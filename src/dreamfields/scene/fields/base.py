@@ -56,6 +56,11 @@ class AbstractField(nn.Module, ABC):
 
     step: int = 0
 
+    @property
+    def grid_cells(self) -> int | None:
+        """Return the cells a side of the grid on which the field is given; None where there is none."""
+        return None
+
     @abstractmethod
     def evaluator(self) -> Evaluator:
         """Prepare the present state for many queries and return what answers them, differentiably.

@@ -34,11 +34,21 @@ class VoxelField(AbstractField):
         super().__init__()
         self.settings = settings
         sides = [settings.coarsest_cells * 2**level + 1 for level in range(settings.levels)]
-        self.grids = nn.ParameterList([nn.Parameter(torch.zeros(CHANNELS, n, n, n)) for n in sides])
+        # The channels of a node lie side by side in memory, as they are always wanted together.
+        self.grids = nn.ParameterList([nn.Parameter(torch.zeros(n, n, n, CHANNELS)) for n in sides])
+
+    def levels(self) -> list[Tensor]:
+        """Return the grids (4, n+1, n+1, n+1), from coarse to fine."""
+        return [grid.permute(3, 0, 1, 2) for grid in self.grids]
+
+    @property
+    def grid_cells(self) -> int:
+        """Return the cells a side of the finest grid."""
+        return len(self.grids[-1]) - 1
 
     def collapse(self) -> Tensor:
         """Return the weighted sum of all levels on the finest nodes: (4, n+1, n+1, n+1)."""
-        return collapse(list(self.grids), self.settings.level_scale)
+        return collapse(self.levels(), self.settings.level_scale)
 
     def evaluator(self) -> Evaluator:
         """Return an evaluator over the collapsed grid."""
@@ -52,8 +62,10 @@ class VoxelField(AbstractField):
     def density_volume(self, cells: int) -> Tensor:
         """Return densities on an even lattice of cells+1 nodes a side, indexed [z, y, x]."""
         points = lattice(cells, self.grids[0].device).points
-        values = interpolate(self.collapse()[:1], points)
-        density = density_from_values(values[:, 0], points, self.settings)
+        grid = collapse([level[:1] for level in self.levels()], self.settings.level_scale)
+        # On the lattice of its own nodes there is nothing to interpolate.
+        values = grid.reshape(-1) if grid.shape[1] == cells + 1 else interpolate(grid, points)[:, 0]
+        density = density_from_values(values, points, self.settings)
         return density.reshape(cells + 1, cells + 1, cells + 1)
 
 
