@@ -14,11 +14,11 @@ from dreamfields.settings import Range, Rising, Settings
 class OptimizeSettings(Settings):
     """The loop and its optimiser."""
 
-    steps: Annotated[int, Range(1, 10_000_000)] = 700
+    steps: Annotated[int, Range(1, 10_000_000)] = 800
     """Steps of the optimiser."""
-    views: Annotated[int, Range(1, 256)] = 4
+    views: Annotated[int, Range(1, 256)] = 3
     """Cameras a step."""
-    backgrounds: Annotated[int, Range(1, 256)] = 1
+    backgrounds: Annotated[int, Range(1, 256)] = 2
     """Backgrounds each view is put on, for each guidance model."""
     learning_rate: Annotated[float, Range(0.0, 10.0)] = 0.02
     """Peak step of Adam."""
