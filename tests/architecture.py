@@ -88,7 +88,7 @@ READING_OPENS = {"PIL.Image.open", "webbrowser.open"}
 # Video encoders write to a path of their own, in a temporary directory.
 MAY_WRITE = {"storage", "export.video"}
 # A lock is a descriptor held open, with the holder's number in it.
-MAY_LOCK = {"optimize.run_directory"}
+MAY_LOCK = {"optimize.lock"}
 LOCKING_CALLS = {"os.open", "os.pwrite", "os.ftruncate"}
 
 
