@@ -136,7 +136,10 @@ def test_a_line_torn_by_a_crash_ends_the_metrics(tmp_path: Path) -> None:
 def test_one_holder_at_a_time(tmp_path: Path) -> None:
     first, second = RunDirectory(tmp_path / "run"), RunDirectory(tmp_path / "run")
     with first.locked():
-        with pytest.raises(LockedError, match=f"in use by process {os.getpid()} on .* since .*; wait for it"), second.locked():
+        with (
+            pytest.raises(LockedError, match=f"in use by process {os.getpid()} on .* since .*; wait for it"),
+            second.locked(),
+        ):
             pass
         with pytest.raises(LockedError), second.locked():  # The refusal did not free it.
             pass

@@ -2,8 +2,8 @@
 
 A checkpoint is two files: `<name>.safetensors` with every tensor and `<name>.json`, its manifest, written last. The
 manifest is the commit: it holds the counters, what the run is made from, the size of the tensor file and the sha256 of
-all of that, so a torn, swapped or damaged file, or one of another run, is told from a good one. The two newest are kept.
-On one machine nothing in them depends on the clock, so equal states are equal bytes. No pickle is involved.
+all of that, so a torn, swapped or damaged file, or one of another run, is told from a good one. Two are kept. On one
+machine nothing in them depends on the clock, so equal states are equal bytes. No pickle is involved.
 
 Format 1 lacks `made_from` and `machine`; it is read, not written.
 """
@@ -108,10 +108,12 @@ def load_newest(
     raise CheckpointError(f"there is no checkpoint in {folder}; start the run again with: dreamfields generate")
 
 
-def load_checkpoint(manifest_path: Path, made_from: Mapping[str, Any] | None = None, largest: int = _LARGEST) -> Checkpoint:
+def load_checkpoint(
+    manifest_path: Path, made_from: Mapping[str, Any] | None = None, largest: int = _LARGEST
+) -> Checkpoint:
     """Read one checkpoint back.
 
-    Each check stands before what it protects: size, manifest, sha256, the names and types of tensors, then their values.
+    Each check stands before what it protects: size, manifest, sha256, names and types of tensors, then their values.
 
     Raises:
         CheckpointError: a file is missing, its bytes are not those that were written, or it is of another run.
@@ -122,7 +124,7 @@ def load_checkpoint(manifest_path: Path, made_from: Mapping[str, Any] | None = N
         content = read_regular(manifest_path.with_suffix(".safetensors"), min(size, largest))
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"the checkpoint {manifest_path} cannot be read: {error}") from error
-    facts = {name: manifest[name] for name in ("counters", "made_from", "machine") if name in manifest}
+    facts: dict[str, Any] = {name: manifest[name] for name in ("counters", "made_from", "machine") if name in manifest}
     digest = _digest(content, facts if manifest["format"] > 1 else facts["counters"])
     if len(content) != size or digest != manifest["sha256"]:
         raise CheckpointError(f"the checkpoint {manifest_path} is damaged: its data are not those that were written")

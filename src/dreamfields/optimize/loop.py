@@ -142,7 +142,7 @@ def _descend(state: TrainingState, loss: torch.Tensor, progress: float) -> str |
 
 def _given_up(step: Step) -> str:
     return (
-        f"{step.skipped} is not finite {SKIPS} steps in a row, after {ROLLBACKS} returns to the last good state with half "
-        "the learning rate each; the last good state is kept, and a new run may do better with a lower "
+        f"{step.skipped} is not finite {SKIPS} steps in a row, after {ROLLBACKS} returns to the last good state with "
+        "half the learning rate each; that state is kept, and a new run may do better with a lower "
         "--optimize.learning-rate"
     )

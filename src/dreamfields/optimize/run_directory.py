@@ -59,6 +59,18 @@ class RunDirectory:
         """Tell whether a run has been started here."""
         return (self.path / RECORD).is_file()
 
+    def refuse_taken(self) -> None:
+        """Make sure that no run has been started here.
+
+        Raises:
+            UsageError: there is one.
+        """
+        if self.exists():
+            raise UsageError(
+                f"{self.path} already holds a run of this prompt and seed; continue it with: "
+                f"dreamfields resume {self.path}, or choose another --seed or --out"
+            )
+
     def read_record(self) -> dict[str, Any]:
         """Return what run.json says.
 
@@ -120,20 +132,25 @@ class RunDirectory:
             yield
 
 
+def run_path(root: Path, prompt: str, seed: int) -> Path:
+    """Return the folder that a run of a prompt and a seed has.
+
+    Raises:
+        UsageError: the root is no folder.
+    """
+    if root.exists() and not root.is_dir():
+        raise UsageError(f"--out is {str(root)!r}, which is a file; name a folder for the runs")
+    return root / directory_name(prompt, seed)
+
+
 def new_run_directory(root: Path, prompt: str, seed: int) -> RunDirectory:
     """Return the directory a new run gets, without making it.
 
     Raises:
         UsageError: the root is no folder, or there is a run of this prompt and seed in it already.
     """
-    if root.exists() and not root.is_dir():
-        raise UsageError(f"--out is {str(root)!r}, which is a file; name a folder for the runs")
-    directory = RunDirectory(root / directory_name(prompt, seed))
-    if directory.exists():
-        raise UsageError(
-            f"{directory.path} already holds a run of this prompt and seed; continue it with: "
-            f"dreamfields resume {directory.path}, or choose another --seed or --out"
-        )
+    directory = RunDirectory(run_path(root, prompt, seed))
+    directory.refuse_taken()
     return directory
 
 

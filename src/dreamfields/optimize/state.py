@@ -46,7 +46,7 @@ class TrainingState:
         attempt: 0 for the first; each restart adds 1 and derives a new seed.
         watch: running means that tell a collapse.
         skipped: updates left out in a row, as they were not finite; 0 while all is well.
-        rollbacks: times this attempt went back to an earlier state; each halves the learning rate and changes the draws.
+        rollbacks: times this attempt went back to an earlier state; each halves the learning rate and changes draws.
     """
 
     def __init__(self, recipe: Recipe, seed: int, device: torch.device) -> None:
@@ -95,7 +95,7 @@ class TrainingState:
 
     def most_bytes(self) -> int:
         """Return more bytes than the state takes when saved: each parameter, two moments of it, and names."""
-        values = sum(one.numel() * one.element_size() for one in self.field.state_dict().values())
+        values: int = sum(one.numel() * one.element_size() for one in self.field.state_dict().values())
         return 3 * values + self.occupancy.numel() + 1_000_000
 
     def look_for_occupancy(self) -> None:
