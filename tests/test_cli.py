@@ -160,12 +160,42 @@ def test_a_command_s_help_shows_the_defaults_of_the_preset(no_heavy_packages: Pa
         assert part in done.stdout
 
 
-@pytest.mark.parametrize("arguments", [["generate", PROMPT, "--steps", "many"], ["resume"], ["generate", "--preset"]])
-def test_a_value_of_the_wrong_kind_or_none_is_exit_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(arguments)
-    assert caught.value.code == 2
-    assert capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["generate", PROMPT, "--steps", "many"], "--steps is 'many'; it must be a whole number"),
+        (["generate", PROMPT, "--optimize.learning-rate=x"], "--optimize.learning-rate is 'x'; it must be a number"),
+        (["generate", PROMPT, "--field", "grid"], "--field is 'grid'; it must be one of voxels, mlp"),
+        (["resume"], "RUN"),
+        (["generate", "--preset"], "Missing value for argument '--preset'"),
+        (["generate", PROMPT, "--render.size"], "Missing value for argument '--render.size'"),
+        (["render", "runs/x", "--size", "1", "2"], "one argument too many: '2'"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_or_none_is_one_sentence_and_exit_2(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    (sentence,) = capsys.readouterr().err.splitlines()
+    assert said in sentence
+
+
+def test_all_mistakes_are_said_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = "--steps many --seed -1 --voxels.levels 99 --render.size=0 --field grid --optimize.views x --losses.fog nan"
+    assert main(["generate", " ", *wrong.split(), "--stepz", "3"]) == 2
+    (sentence,) = capsys.readouterr().err.splitlines()
+    for part in (
+        "the prompt is empty",
+        "--steps is 'many'",
+        "seed is -1",
+        "levels is 99; it must be from 1 to 7",
+        "size is 0",
+        "--field is 'grid'",
+        "--optimize.views is 'x'",
+        "fog is nan",
+        "did you mean --steps?",
+    ):
+        assert sentence.count(part) == 1
 
 
 def configured(*arguments: str) -> dict[str, Any]:
@@ -377,7 +407,7 @@ def test_the_doctor_names_what_is_missing(monkeypatch: pytest.MonkeyPatch, capsy
 def test_a_keyboard_interrupt_anywhere_is_exit_130(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupted(_: Any) -> None:
+    def interrupted(*_: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "preflight", interrupted)

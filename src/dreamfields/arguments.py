@@ -117,12 +117,10 @@ def _is(kind: type[int] | type[float], given: str) -> bool:
 
 def _plain(box: str) -> str:
     """Return the first sentences of a message that was drawn as a box."""
-    lines = [
-        re.sub(r"[\u2500-\u257f]", " ", line) for line in box.splitlines() if not re.search("[\u256d\u2570]", line)
-    ]
     first: list[str] = []
-    for line in lines:
-        if not line.strip() and first:
+    for line in box.splitlines():
+        if not re.search(r"[\u2500-]{3}", line):
+            first += re.sub(r"[\u2500-\u257f|]", " ", line).split()
+        elif first:
             break
-        first += line.split()
     return " ".join(first)[:400].rstrip(".") or "the arguments cannot be understood"

@@ -84,10 +84,9 @@ def _say(errors: Console, sentence: str) -> None:
 
 
 def _forget_output() -> None:
-    """Put nothing in the place of an output that nobody reads, so that the interpreter's own last flush is quiet."""
-    with suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_RDWR)
-        os.dup2(nowhere, sys.stdout.fileno())
+    """Close an output that nobody reads, so that the interpreter's own last flush of it is quiet."""
+    with suppress(OSError):
+        sys.stdout.close()
 
 
 def _is_unsafe(character: str) -> bool:

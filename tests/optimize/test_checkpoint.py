@@ -10,7 +10,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from dreamfields.errors import CheckpointError, StorageError
+from dreamfields.errors import CheckpointError, DegenerateError, StorageError
 from dreamfields.optimize import checkpoint
 from dreamfields.optimize.checkpoint import load_checkpoint, load_newest, manifests, save_checkpoint
 from dreamfields.optimize.settings import Recipe
@@ -230,14 +230,22 @@ def test_without_any_the_sentence_says_how_to_start(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_values_that_are_not_finite_are_refused(trained: TrainingState, tmp_path: Path, value: float) -> None:
+def test_values_that_are_not_finite_are_neither_written_nor_read(
+    trained: TrainingState, tmp_path: Path, value: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     state = new_state()
     saved = trained.tensors(), trained.counters()
     state.restore(*saved)
     with torch.no_grad():
         next(iter(state.field.parameters()))[0, 0, 0, 0] = value
-    with pytest.raises(CheckpointError, match="not finite"):
-        load_checkpoint(save_checkpoint(tmp_path, state))
+    with pytest.raises(DegenerateError, match=r"field\.grids\.0 is not finite, so it is not saved"):
+        save_checkpoint(tmp_path, state)
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(checkpoint, "first_odd", lambda _: None)
+    path = save_checkpoint(tmp_path, state)
+    monkeypatch.undo()
+    with pytest.raises(CheckpointError, match=r"not finite, in field\.grids\.0"):
+        load_checkpoint(path)
 
 
 def test_what_a_failed_save_leaves_is_the_older_checkpoint(

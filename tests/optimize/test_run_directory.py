@@ -105,6 +105,8 @@ def test_a_line_a_step_without_the_clock(tmp_path: Path) -> None:
         "opacity": 0.5,
         "fog": 0.1,
         "collapsed": None,
+        "skipped": None,
+        "rolled_back": False,
     }
     assert second["collapsed"] == "empty"
 
