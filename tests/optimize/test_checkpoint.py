@@ -157,6 +157,7 @@ def test_damaged_data_are_refused_and_the_older_checkpoint_is_used(two: tuple[Pa
     [
         truncated,
         emptied,
+        extended,
         a_folder,
         oversized,
         deeply_nested,
@@ -202,18 +203,10 @@ def test_any_flipped_bit_is_noticed(two: tuple[Path, Path]) -> None:
             flipped = bytearray(content)
             flipped[draws.randrange(len(content))] ^= 1 << draws.randrange(8)
             path.write_bytes(flipped)
-            assert_refused_or_the_same(two[1], content)
+            with pytest.raises(CheckpointError):
+                load_checkpoint(two[1])
         path.write_bytes(content)
     assert load_newest(two[1].parent).counters["step"] == 3
-
-
-def assert_refused_or_the_same(manifest: Path, original: bytes) -> None:
-    """A flip in the manifest may fall on a space between two values; nothing else may pass."""
-    try:
-        load_checkpoint(manifest)
-    except CheckpointError:
-        return
-    assert json.loads(manifest.read_bytes()) == json.loads(original)
 
 
 def test_with_all_damaged_the_newest_is_named(two: tuple[Path, Path]) -> None:

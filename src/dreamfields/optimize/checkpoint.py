@@ -23,7 +23,7 @@ from torch import Tensor
 
 from dreamfields.errors import CheckpointError, DegenerateError
 from dreamfields.optimize.finite import first_odd
-from dreamfields.optimize.manifest import read_manifest, read_tensors_safely
+from dreamfields.optimize.manifest import manifest_bytes, read_manifest, read_tensors_safely
 from dreamfields.optimize.state import TrainingState
 from dreamfields.storage import atomic_write, move_aside, read_regular, remove
 
@@ -67,7 +67,7 @@ def save_checkpoint(folder: Path, state: TrainingState, made_from: Mapping[str, 
     name = checkpoint_name(state.attempt, state.step)
     atomic_write(folder / f"{name}.safetensors", content)
     path = folder / f"{name}.json"
-    atomic_write(path, json.dumps(manifest, indent=1, sort_keys=True).encode())
+    atomic_write(path, manifest_bytes(manifest))
     for old in manifests(folder)[_KEPT:]:
         # The manifest first: a checkpoint without its data would be a damaged one.
         if remove(old):

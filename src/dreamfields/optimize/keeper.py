@@ -18,7 +18,7 @@ from dreamfields.optimize.checkpoint import (
     save_checkpoint,
     set_aside_damaged,
 )
-from dreamfields.optimize.loop import Step
+from dreamfields.optimize.loop import ROLLBACKS, Step
 from dreamfields.optimize.run_directory import RunDirectory
 from dreamfields.optimize.state import TrainingState
 
@@ -81,15 +81,24 @@ class Keeper:
             self.remark(f"{step.skipped} is not finite at step {step.index}; such steps are skipped")
 
     def save(self, state: TrainingState) -> None:
-        """Save a checkpoint on the way; while updates are being skipped the last good one stays the newest."""
+        """Save a checkpoint on the way; while updates are being skipped the last good one stays the newest.
+
+        A field that is not finite can look like an empty one, so it may be only here that it is noticed.
+
+        Raises:
+            DegenerateError: the field is not finite, and going back has helped too often already.
+        """
         if state.skipped:
             return
         try:
             save_checkpoint(self.directory.checkpoints, state, self.made_from)
         except StorageError as refused:
             self.remark(f"the run goes on and will save again at the next interval: {refused}")
-        except DegenerateError as odd:
-            self.remark(f"not saved at step {state.step}: {odd}")
+        except DegenerateError:
+            if state.rollbacks >= ROLLBACKS:
+                raise
+            state.roll_back(self.recall(state))
+            self.give_up_path(state)
 
     def save_last(self, state: TrainingState) -> None:
         """Save the checkpoint that the run ends or stops with.
@@ -106,6 +115,4 @@ class Keeper:
         self.save(state)
         with suppress(StorageError):
             self.directory.trim_metrics(state.attempt, state.step)
-        self.remark(
-            f"too many steps in a row were not finite; went back to step {state.step} with half the learning rate"
-        )
+        self.remark(f"the run was not finite any more; went back to step {state.step} with half the learning rate")

@@ -28,7 +28,8 @@ def read_manifest(path: Path, newest_format: int) -> dict[str, Any]:
         ValueError: it is no manifest that this version reads.
         RecursionError: it is nested too deeply.
     """
-    manifest = strict_json(read_regular(path, LARGEST_MANIFEST))
+    content = read_regular(path, LARGEST_MANIFEST)
+    manifest = strict_json(content)
     if not isinstance(manifest, dict) or not _ALWAYS.keys() <= manifest.keys():
         raise ValueError("its manifest lacks entries")
     number = manifest["format"]
@@ -37,7 +38,14 @@ def read_manifest(path: Path, newest_format: int) -> dict[str, Any]:
     kinds = _ALWAYS if number == 1 else _ALWAYS | _SINCE_2
     if any(not isinstance(manifest.get(name), kind) or manifest[name] is True for name, kind in kinds.items()):
         raise ValueError("its manifest has entries of the wrong kind")
+    if manifest_bytes(manifest) != content:
+        raise ValueError("its manifest is not written as it was")
     return manifest
+
+
+def manifest_bytes(manifest: dict[str, Any]) -> bytes:
+    """Return a manifest as text, in the one form it is written and read in."""
+    return json.dumps(manifest, indent=1, sort_keys=True).encode()
 
 
 def read_tensors_safely(content: bytes) -> dict[str, Tensor]:
