@@ -141,7 +141,7 @@ def test_a_field_that_is_no_longer_finite_is_not_saved_over_a_good_one(tmp_path:
     run = api.start(tiny_config(with_steps(30)), tmp_path)
     steps = run.steps()
     for step in steps:
-        if step.index == 14:
+        if step.index == 14 and run.state.rollbacks == 0:
             with torch.no_grad():
                 next(iter(run.state.field.parameters())).fill_(math.nan)
     assert (run.status, run.state.step, run.state.rollbacks) == ("optimized", 30, 1)

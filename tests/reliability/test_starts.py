@@ -43,6 +43,8 @@ def started_together(tmp_path: Path, count: int) -> None:
         for one in several:
             one.send_signal(signal.SIGKILL)
             one.wait()
+            assert one.stderr is not None
+            one.stderr.close()
     with RunDirectory(tmp_path / "a-red-ball-0").locked():
         pass  # A killed winner holds nothing.
 
