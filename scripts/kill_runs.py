@@ -1,8 +1,8 @@
 """Kill the real command at random moments, resume it, and compare the end: python scripts/kill_runs.py [KILLS].
 
-Runs `dreamfields` as a user does, loads, handlers, lock and exports included; every kill is SIGKILL, at a moment between
-the start of the program and some steps later. Ends with 1 if the killed run is not byte for byte the one that was left
-alone. Some four seconds of one core a kill.
+Runs `dreamfields` as a user does, loads, handlers, lock and exports included; every kill is SIGKILL, at a moment
+between the start of the program and some steps later. Ends with 1 if the killed run is not byte for byte the one that
+was left alone. Some four seconds of one core a kill.
 """
 
 import hashlib
@@ -15,7 +15,46 @@ import tempfile
 import time
 from pathlib import Path
 
-OPTIONS = ["--guidance.name", "toy", "--guidance.image-size", "32", "--voxels.coarsest-cells", "2", "--voxels.levels", "2", "--render.size", "12", "--render.samples", "12", "--render.occupancy-cells", "8", "--optimize.views", "1", "--optimize.backgrounds", "1", "--optimize.checkpoint-every", "5", "--export.mesh-cells", "16", "--export.max-faces", "500", "--export.level", "10", "--export.still-samples", "8", "--export.sheet-size", "16", "--export.video-size", "16", "--export.video-frames", "3", "--device", "cpu", "--threads", "1"]
+OPTIONS = [
+    "--guidance.name",
+    "toy",
+    "--guidance.image-size",
+    "32",
+    "--voxels.coarsest-cells",
+    "2",
+    "--voxels.levels",
+    "2",
+    "--render.size",
+    "12",
+    "--render.samples",
+    "12",
+    "--render.occupancy-cells",
+    "8",
+    "--optimize.views",
+    "1",
+    "--optimize.backgrounds",
+    "1",
+    "--optimize.checkpoint-every",
+    "5",
+    "--export.mesh-cells",
+    "16",
+    "--export.max-faces",
+    "500",
+    "--export.level",
+    "10",
+    "--export.still-samples",
+    "8",
+    "--export.sheet-size",
+    "16",
+    "--export.video-size",
+    "16",
+    "--export.video-frames",
+    "3",
+    "--device",
+    "cpu",
+    "--threads",
+    "1",
+]
 COMMAND = [sys.executable, "-m", "dreamfields"]
 NAME = "a-red-ball-0"
 

@@ -90,6 +90,7 @@ def serve() -> None:
 
     assert all((api, cli, commands))
     torch.set_num_threads(1)
+    warm_up()
     answer = os.fdopen(os.dup(1), "w")
     answer.write("{}\n")
     answer.flush()
@@ -98,6 +99,13 @@ def serve() -> None:
         request["blows"] = [Blow(**blow) for blow in request["blows"]]
         answer.write(json.dumps(asdict(carry_out(Request(**request)))) + "\n")
         answer.flush()
+
+
+def warm_up() -> None:
+    """Take a step, so that what is compiled at first is compiled once and not by every child."""
+    from tests.toys import advance, new_state
+
+    advance(new_state(), 1)
 
 
 def carry_out(request: Request) -> Ended:

@@ -30,7 +30,7 @@ def test_safe_checkpoints_cost_less_than_a_hundredth_of_a_default_run(tmp_path: 
     share = statistics.median(saves) / (recipe.optimize.checkpoint_every * statistics.median(times))
     size = sum(path.stat().st_size for path in tmp_path.iterdir()) / 1e6
     print(  # noqa: T201 - the figure of docs/reliability.md, shown by pytest -s
-        f"a save {1e3 * statistics.median(saves):.0f} ms ({size:.1f} MB), a step {1e3 * statistics.median(times):.0f} ms, "
-        f"every {recipe.optimize.checkpoint_every}: {100 * share:.2f} %"
+        f"a save {1e3 * statistics.median(saves):.0f} ms ({size:.1f} MB), "
+        f"a step {1e3 * statistics.median(times):.0f} ms, every {recipe.optimize.checkpoint_every}: {100 * share:.2f} %"
     )
     assert share < 0.01
