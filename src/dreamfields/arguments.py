@@ -116,11 +116,13 @@ def _is(kind: type[int] | type[float], given: str) -> bool:
 
 
 def _plain(box: str) -> str:
-    """Return the first sentences of a message that was drawn as a box."""
-    first: list[str] = []
+    """Return the message of a box: what stands below its title and above the next line across."""
+    blocks: list[list[str]] = [[]]
     for line in box.splitlines():
-        if not re.search(r"[\u2500-]{3}", line):
-            first += re.sub(r"[\u2500-\u257f|]", " ", line).split()
-        elif first:
-            break
-    return " ".join(first)[:400].rstrip(".") or "the arguments cannot be understood"
+        if re.search(r"[\u2500-]{3}", line):
+            blocks.append([])
+        else:
+            blocks[-1] += re.sub(r"[\u2500-\u257f|]", " ", line).split()
+    # Where a terminal cannot draw, the title stands on a line of its own and not in the frame.
+    message = [" ".join(block) for block in blocks if block][0 if "\u2500" in box else 1 :]
+    return message[0][:400].rstrip(".") if message else "the arguments cannot be understood"

@@ -28,7 +28,7 @@ from dreamfields.optimize.run_directory import RunDirectory, run_path
 from dreamfields.optimize.settings import Recipe
 from dreamfields.records import read_record
 from dreamfields.settings import collected_faults, unknown_name
-from dreamfields.terminal import guarded, plain_where_needed
+from dreamfields.terminal import console_on, guarded
 
 Prompt = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PROMPT")]
 RunPath = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
@@ -127,8 +127,7 @@ Command = HeavyCommand | Models
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; see `dreamfields.errors` for what the codes mean."""
-    plain_where_needed(sys.stdout, sys.stderr)
-    console, errors = Console(highlight=False), Console(stderr=True, highlight=False)
+    console, errors = console_on(sys.stdout), console_on(sys.stderr)
     with guarded(errors) as outcome, ExitStack() as held:
         command = parse(list(sys.argv[1:] if arguments is None else arguments), console)
         if command is None:

@@ -2,12 +2,11 @@
 
 import io
 import os
-import sys
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Final, TextIO
+from typing import Any, Final, TextIO, cast, final
 
 from rich.console import Console
 
@@ -40,10 +39,6 @@ def guarded(errors: Console) -> Iterator[Outcome]:
     except KeyboardInterrupt:
         outcome.code = 130
         _say(errors, "stopped")
-    except BrokenPipeError:
-        outcome.code = StorageError.exit_code
-        _say(errors, "the program that read the output has ended; nobody reads on")
-        _forget_output()
     except OSError as error:
         if os.environ.get(DEBUG):
             raise
@@ -61,11 +56,46 @@ def one_line(text: str) -> str:
     return "".join(_spelt(character) if _is_unsafe(character) else character for character in text)
 
 
-def plain_where_needed(*streams: TextIO) -> None:
-    """Let letters that a terminal's encoding lacks be spelt out instead of stopping the program."""
-    for stream in streams:
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+def console_on(stream: TextIO) -> Console:
+    """Return a console that never ends the program: it spells out letters that the encoding lacks, and what cannot be
+    written any more, as the reader has left or the disk is full, goes unsaid.
+    """
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")
+    return Console(file=cast(TextIO, _Forgiving(stream)), highlight=False)
+
+
+@final
+class _Forgiving:
+    """A stream that takes whatever it is given, also when nobody does."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lost = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        if not self._lost:
+            with self._losing():
+                self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        if not self._lost:
+            with self._losing():
+                self._stream.flush()
+
+    @contextmanager
+    def _losing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError:
+            self._lost = True
+            # Or the interpreter would try once more at its end, and complain.
+            with suppress(OSError):
+                self._stream.close()
 
 
 def _of_ours(error: Exception) -> tuple[int, str]:
@@ -79,14 +109,7 @@ def _of_ours(error: Exception) -> tuple[int, str]:
 
 
 def _say(errors: Console, sentence: str) -> None:
-    with suppress(OSError):
-        errors.print(one_line(f"dreamfields: {sentence}"), soft_wrap=True, markup=False)
-
-
-def _forget_output() -> None:
-    """Close an output that nobody reads, so that the interpreter's own last flush of it is quiet."""
-    with suppress(OSError):
-        sys.stdout.close()
+    errors.print(one_line(f"dreamfields: {sentence}"), soft_wrap=True, markup=False)
 
 
 def _is_unsafe(character: str) -> bool:
