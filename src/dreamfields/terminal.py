@@ -57,8 +57,10 @@ def one_line(text: str) -> str:
 
 
 def console_on(stream: TextIO) -> Console:
-    """Return a console that never ends the program: it spells out letters that the encoding lacks, and what cannot be
-    written any more, as the reader has left or the disk is full, goes unsaid.
+    """Return a console that never ends the program, whatever becomes of the terminal.
+
+    It spells out letters that the encoding lacks; what cannot be written any more, as the reader has left or the disk
+    is full, goes unsaid.
     """
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="backslashreplace")

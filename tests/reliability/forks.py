@@ -113,6 +113,7 @@ def carry_out(request: Request) -> Ended:
     output = Path(request.folder).with_suffix(".output")
     metrics = Path(request.folder) / "metrics.jsonl"
     before = lines_in(metrics)
+    output.touch()  # A child may be killed before it makes it.
     child = os.fork()
     if child == 0:
         become(request, output)

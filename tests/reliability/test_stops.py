@@ -44,12 +44,12 @@ def stopped_often(forks: Forks, tmp_path: Path, times: int, steps: int) -> None:
 
 
 def test_a_run_stopped_by_each_signal_goes_on_exactly(forks: Forks, tmp_path: Path) -> None:
-    stopped_often(forks, tmp_path, times=3, steps=200)
+    stopped_often(forks, tmp_path, times=3, steps=100)
 
 
 @pytest.mark.reliability
 def test_a_run_stopped_at_twelve_moments_goes_on_exactly(forks: Forks, tmp_path: Path) -> None:
-    stopped_often(forks, tmp_path, times=12, steps=800)
+    stopped_often(forks, tmp_path, times=12, steps=300)
 
 
 def slow_config() -> Config:
