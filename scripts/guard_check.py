@@ -61,13 +61,6 @@ GUARDS: tuple[Guard, ...] = (
         DAMAGE,
     ),
     Guard(
-        "size of the tensor file",
-        "storage.py",
-        "if found.st_size > largest:",
-        "if False:",
-        (*DAMAGE, "-k", "hostile"),
-    ),
-    Guard(
         "names stand once",
         "optimize/manifest.py",
         "if len(found) != len(pairs):",
@@ -114,7 +107,7 @@ GUARDS: tuple[Guard, ...] = (
         "optimize/checkpoint.py",
         '    _refuse_another_run(manifest_path, manifest.get("made_from", {}), made_from or {})\n',
         "",
-        ("tests/test_api.py", "-k", "other_settings"),
+        ("tests/optimize/test_keeper.py", "-k", "another_prompt"),
     ),
     Guard(
         "second signal",

@@ -1,10 +1,13 @@
 """The keeper: what killed writers left is cleared away, and what differs on resuming is said."""
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from dreamfields import api
+from dreamfields.errors import CheckpointError
 from dreamfields.optimize import keeper
 from dreamfields.optimize.checkpoint import manifests
 from tests.toys import tiny_config
@@ -55,3 +58,17 @@ def test_a_checkpoint_that_cannot_be_deleted_costs_nothing(stopped: api.Run, mon
     for _ in run.steps():
         pass
     assert [path.stem[-2:] for path in manifests(run.directory.checkpoints)] == ["12", "10", "07", "05"]
+
+
+def test_a_checkpoint_of_another_prompt_is_refused_though_it_would_fit(stopped: api.Run, tmp_path: Path) -> None:
+    other = api.start(tiny_config(prompt="a blue ball"), tmp_path)
+    shutil.copytree(stopped.directory.checkpoints, other.directory.checkpoints)
+    with pytest.raises(CheckpointError, match="of another run: prompt is 'a red ball' there and 'a blue ball' here"):
+        _ = other.state
+
+
+def test_more_steps_and_another_cadence_make_no_other_run(stopped: api.Run) -> None:
+    recipe = stopped.config.recipe
+    longer = replace(recipe, optimize=replace(recipe.optimize, steps=20, checkpoint_every=3))
+    run = api.Run(stopped.directory, replace(stopped.config, recipe=longer), stopped.record)
+    assert [step.index for step in run.steps()] == list(range(8, 21))

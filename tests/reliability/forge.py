@@ -73,8 +73,11 @@ def zip_bomb(forger: Forger) -> None:
 
 
 def name_twice(forger: Forger) -> None:
-    entry = '{"dtype":"F32","shape":[1],"data_offsets":[0,4]}'
-    forger.write(forger.header(f'{{"a":{entry},"a":{entry}}}', 4))
+    content = safetensors.torch.save(forger.tensors)
+    length = struct.unpack("<Q", content[:8])[0]
+    first = '{"occupancy":{"dtype":"F32","shape":[],"data_offsets":[0,4]},'
+    text = first + content[9 : 8 + length].decode()  # The second of them is as it should be.
+    forger.write(forger.header(text) + content[8 + length :])
 
 
 def deep_header(forger: Forger) -> None:
