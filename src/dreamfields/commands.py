@@ -2,6 +2,7 @@
 
 import json
 from contextlib import closing
+from pathlib import Path
 from typing import assert_never
 
 import torch
@@ -31,7 +32,7 @@ def run(command: "cli.HeavyCommand", directory: RunDirectory, console: Console) 
         case cli.Render():
             render(command, console)
         case cli.Export():
-            run_ = api.load(command.run)
+            run_ = opened(command.run, console)
             console.print(f"wrote {run_.export(command.out or run_.path / 'object.glb')}", soft_wrap=True)
         case cli.Evaluate():
             evaluate(command, console)
@@ -84,9 +85,19 @@ def show_steps(run_: "api.Run", stop: StopRequest, console: Console) -> None:
                 break
 
 
+def opened(path: Path, console: Console) -> "api.Run":
+    """Return the run of a folder with its state read, and say what was wrong with that, such as a damaged file."""
+    run_ = api.load(path)
+    known = len(run_.notes)
+    _ = run_.state  # To read it is to find what is wrong with it.
+    for note in run_.notes[known:]:
+        console.print(one_line(f"note: {note}"), soft_wrap=True, markup=False)
+    return run_
+
+
 def render(command: "cli.Render", console: Console) -> None:
     """Write one picture."""
-    run_ = api.load(command.run)
+    run_ = opened(command.run, console)
     rendering = run_.render(Camera(command.azimuth_deg, command.elevation_deg), command.size)
     picture = to_image(rendering.over(1.0)[0])
     if command.transparent:
@@ -101,7 +112,7 @@ def render(command: "cli.Render", console: Console) -> None:
 
 def evaluate(command: "cli.Evaluate", console: Console) -> None:
     """Judge a run, print the table and keep it beside the run."""
-    run_ = api.load(command.run)
+    run_ = opened(command.run, console)
     judgement = run_.evaluate(list(command.classes) or None)
     path = run_.path / "evaluation.json"
     atomic_write(path, json.dumps(judgement_json(judgement), indent=2).encode())

@@ -154,8 +154,10 @@ def test_a_damaged_checkpoint_costs_a_run_one_interval_is_said_once_and_set_asid
     data = newest.with_suffix(".safetensors")
     damage = data.read_bytes()[:-9]
     data.write_bytes(damage)
-    assert main(["resume", str(run.path)]) == 0
-    said = capsys.readouterr().out
+    for command in (["render", str(run.path), "--size", "8"], ["resume", str(run.path)]):
+        assert main(command) == 0
+        said = capsys.readouterr().out
+        assert said.count("note: the checkpoint") == 1
     assert (
         said.count("is damaged: its data are not those that were written; the one before it, of step 10, is used") == 1
     )
