@@ -20,7 +20,7 @@ Rule = Callable[[str, ast.Module], Iterator[str]]
 # Who may import whom. A part may always import from itself; a dotted entry opens one module of a part only.
 BASE = {"errors", "settings", "storage"}
 PIPELINE = BASE | {"scene", "render", "guidance", "optimize"}
-AROUND = PIPELINE | {"devices", "config", "presets", "export", "evaluate"}
+AROUND = PIPELINE | {"devices", "config", "records", "presets", "export", "evaluate"}
 EVERY_SETTING = {f"{part}.settings" for part in ("scene", "render", "guidance", "optimize", "export")}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
@@ -32,6 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "optimize": BASE | {"scene", "render", "guidance"},
     "devices": {"errors"},
     "config": {"errors", "settings", "devices", "guidance.prompts"} | EVERY_SETTING,
+    "records": {"errors", "config", "optimize.run_directory"},
     "presets": {"errors", "settings", "config"} | EVERY_SETTING,
     "export": BASE | {"scene", "render"},
     "evaluate": PIPELINE | {"devices", "config"},
@@ -39,10 +40,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "batch": AROUND,
     "api": AROUND | {"studio", "batch", "__version__"},
     "signals": {"errors"},
+    "terminal": {"errors"},
+    "arguments": {"errors", "settings"},
     "progress": {"errors", "optimize.loop"},
     "models": {"errors", "guidance.hub"},
     "doctor": {"errors", "devices", "guidance.weights", "models", "export.video", "__version__"},
-    "cli": AROUND | {"studio", "batch", "api", "signals", "progress", "doctor", "models", "__version__"},
+    "cli": AROUND
+    | {"studio", "batch", "api", "signals", "terminal", "arguments", "progress", "doctor", "models", "__version__"},
     "__main__": {"cli"},
     "": AROUND | {"api"},
 }
@@ -55,7 +59,7 @@ MAX_ARGUMENTS = 8
 MAX_DEPTH = 2
 
 # Loaded before anything heavy: prompts and settings are judged within a second.
-LIGHT_MODULES = {"settings", "errors", "config", "presets", "cli"}
+LIGHT_MODULES = {"settings", "errors", "config", "presets", "records", "footprint", "lock", "cli"}
 HEAVY_PACKAGES = {"torch", "transformers", "numpy", "PIL", "scipy", "skimage", "trimesh", "safetensors"}
 
 FORBIDDEN_PACKAGES = {
@@ -88,7 +92,7 @@ READING_OPENS = {"PIL.Image.open", "webbrowser.open"}
 # Video encoders write to a path of their own, in a temporary directory.
 MAY_WRITE = {"storage", "export.video"}
 # A lock is a descriptor held open, with the holder's number in it.
-MAY_LOCK = {"optimize.run_directory"}
+MAY_LOCK = {"optimize.lock"}
 LOCKING_CALLS = {"os.open", "os.pwrite", "os.ftruncate"}
 
 

@@ -18,6 +18,16 @@ settings.register_profile("suite", derandomize=True, deadline=None, database=Non
 settings.load_profile("suite")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what takes minutes unless it is asked for by its marker."""
+    if "reliability" in str(config.getoption("-m")):
+        return
+    long = [item for item in items if item.get_closest_marker("reliability")]
+    if long:
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
+
+
 class NetworkUsedError(BaseException):
     """The package tried to leave this machine; not an Exception, so no handler can swallow it."""
 

@@ -1,5 +1,6 @@
 """The command line: mistakes cost one sentence and no torch, and a run that is stopped says how to go on."""
 
+import io
 import json
 import os
 import resource
@@ -19,7 +20,7 @@ import trimesh
 from PIL import Image
 from rich.console import Console
 
-from dreamfields import __version__, api, cli, doctor
+from dreamfields import __version__, api, cli, commands, doctor
 from dreamfields.cli import main
 from dreamfields.config import Config
 from dreamfields.errors import MissingPackageError
@@ -28,6 +29,7 @@ from dreamfields.guidance.weights import GUIDING_TOWERS, MINILM
 from dreamfields.optimize.checkpoint import load_newest, manifests
 from dreamfields.optimize.run_directory import RunDirectory
 from dreamfields.presets import PRESETS
+from dreamfields.terminal import console_on
 from tests.architecture import HEAVY_PACKAGES
 from tests.toys import PROMPT, sha256_of, tiny_config
 
@@ -160,12 +162,42 @@ def test_a_command_s_help_shows_the_defaults_of_the_preset(no_heavy_packages: Pa
         assert part in done.stdout
 
 
-@pytest.mark.parametrize("arguments", [["generate", PROMPT, "--steps", "many"], ["resume"], ["generate", "--preset"]])
-def test_a_value_of_the_wrong_kind_or_none_is_exit_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(arguments)
-    assert caught.value.code == 2
-    assert capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["generate", PROMPT, "--steps", "many"], "--steps is 'many'; it must be a whole number"),
+        (["generate", PROMPT, "--optimize.learning-rate=x"], "--optimize.learning-rate is 'x'; it must be a number"),
+        (["generate", PROMPT, "--field", "grid"], "--field is 'grid'; it must be one of voxels, mlp"),
+        (["resume"], "RUN"),
+        (["generate", "--preset"], "Missing value for argument '--preset'"),
+        (["generate", PROMPT, "--render.size"], "Missing value for argument '--render.size'"),
+        (["render", "runs/x", "--size", "1", "2"], "one argument too many: '2'"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_or_none_is_one_sentence_and_exit_2(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    (sentence,) = capsys.readouterr().err.splitlines()
+    assert said in sentence
+
+
+def test_all_mistakes_are_said_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = "--steps many --seed -1 --voxels.levels 99 --render.size=0 --field grid --optimize.views x --losses.fog nan"
+    assert main(["generate", " ", *wrong.split(), "--stepz", "3"]) == 2
+    (sentence,) = capsys.readouterr().err.splitlines()
+    for part in (
+        "the prompt is empty",
+        "--steps is 'many'",
+        "seed is -1",
+        "levels is 99; it must be from 1 to 7",
+        "size is 0",
+        "--field is 'grid'",
+        "--optimize.views is 'x'",
+        "fog is nan",
+        "did you mean --steps?",
+    ):
+        assert sentence.count(part) == 1
 
 
 def configured(*arguments: str) -> dict[str, Any]:
@@ -352,6 +384,53 @@ def test_a_run_in_use_is_one_sentence_and_exit_5(tmp_path: Path, capsys: pytest.
     assert "is in use by process" in sentence
 
 
+def test_a_run_in_use_is_refused_before_anything_heavy(no_heavy_packages: Path, tmp_path: Path) -> None:
+    run = api.start(tiny_config(), tmp_path)
+    with run.directory.locked():
+        for arguments in (["resume", str(run.path)], ["generate", PROMPT, "--out", str(tmp_path), *TINY_OPTIONS]):
+            done = run_light(no_heavy_packages, *arguments)
+            assert done.returncode == 5
+            assert f"in use by process {os.getpid()} on " in done.stderr
+
+
+def test_a_broken_record_is_refused_before_anything_heavy(no_heavy_packages: Path, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text('{"format": 1, "status": "started", "config": {"seed": -1, "sede": 2}}')
+    done = run_light(no_heavy_packages, "resume", str(tmp_path))
+    assert done.returncode == 4
+    (sentence,) = done.stderr.splitlines()
+    for part in ("prompt is missing", "no setting of Config called 'sede'; did you mean 'seed'?"):
+        assert part in sentence
+
+
+class NoRoom(io.StringIO):
+    """An output that takes nothing after some lines."""
+
+    def write(self, text: str) -> int:
+        if self.getvalue().count("\n") >= 3:
+            raise OSError(28, "No space left on device")
+        return super().write(text)
+
+
+def test_an_output_that_takes_no_more_ends_no_run(tmp_path: Path) -> None:
+    run = api.start(tiny_config(), tmp_path)
+    output = NoRoom()
+    assert commands.work(run, console_on(output)) == 0
+    assert output.closed
+    assert api.load(run.path).status == "finished"
+
+
+def test_a_reader_that_leaves_ends_no_run(tmp_path: Path) -> None:
+    with started("generate", PROMPT, "--out", str(tmp_path), "--steps", "30", *TINY_OPTIONS) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr is not None
+        errors = process.stderr.read()
+        assert (process.wait(timeout=300), errors) == (0, "")
+        process.stdout = None
+    assert json.loads((tmp_path / "a-red-ball-0" / "run.json").read_text())["status"] == "finished"
+
+
 def test_an_empty_scene_is_one_sentence_and_exit_6(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     empty = ["--voxels.blob-strength", "0", "--voxels.blob-offset", "-20", "--collapse.restarts", "0"]
     assert main(["generate", PROMPT, "--out", str(tmp_path), "--steps", "1", *TINY_OPTIONS, *empty]) == 6
@@ -377,7 +456,7 @@ def test_the_doctor_names_what_is_missing(monkeypatch: pytest.MonkeyPatch, capsy
 def test_a_keyboard_interrupt_anywhere_is_exit_130(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupted(_: Any) -> None:
+    def interrupted(*_: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "preflight", interrupted)

@@ -65,7 +65,7 @@ def test_a_refusal_of_the_system_leaves_the_old_content_and_nothing_beside_it(
     monkeypatch.undo()
     assert target.read_bytes() == OLD
     assert list(target.parent.iterdir()) == [target]
-    for part in (str(target), f"({len(NEW)} bytes)", os.strerror(number), "free some space or choose another place"):
+    for part in (str(target), f"({len(NEW)} bytes", os.strerror(number), "free some space or choose another place"):
         assert part in str(caught.value)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dreamfields.config import Config
 from dreamfields.export.settings import ExportSettings
-from dreamfields.guidance.base import Guide
+from dreamfields.guidance.base import AbstractGuidance, Guide
 from dreamfields.guidance.settings import GuidanceSettings
 from dreamfields.guidance.toy import ToyGuidance
 from dreamfields.optimize.loop import Step, optimize
@@ -94,14 +94,17 @@ def new_state(recipe: Recipe = TINY, seed: int = 0) -> TrainingState:
     return TrainingState(recipe, seed, CPU)
 
 
-def targets_of(recipe: Recipe = TINY, prompt: str = PROMPT) -> list[Target]:
-    """Return what the toy guidance is to find."""
-    return make_targets([Guide(ToyGuidance(recipe.guidance.image_size))], recipe.guidance.template, prompt)
+def targets_of(recipe: Recipe = TINY, prompt: str = PROMPT, guidance: AbstractGuidance | None = None) -> list[Target]:
+    """Return what the toy guidance, or another, is to find."""
+    looks = guidance or ToyGuidance(recipe.guidance.image_size)
+    return make_targets([Guide(looks)], recipe.guidance.template, prompt)
 
 
-def advance(state: TrainingState, steps: int, prompt: str = PROMPT) -> list[Step]:
+def advance(
+    state: TrainingState, steps: int, prompt: str = PROMPT, guidance: AbstractGuidance | None = None
+) -> list[Step]:
     """Take some steps of the loop."""
-    return list(islice(optimize(state, targets_of(state.recipe, prompt)), steps))
+    return list(islice(optimize(state, targets_of(state.recipe, prompt, guidance)), steps))
 
 
 def fingerprint(state: TrainingState) -> dict[str, str]:

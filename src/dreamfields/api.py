@@ -1,7 +1,9 @@
 """The Python API: a prompt in, a run out; the run is a folder that can be shown, exported, judged and resumed."""
 
+import re
 import time
 from collections.abc import Generator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, final
@@ -12,7 +14,7 @@ import torch
 from dreamfields import __version__, presets
 from dreamfields.config import Config
 from dreamfields.devices import check_device, resolve_device, thread_count
-from dreamfields.errors import MissingPackageError, StorageError, UsageError
+from dreamfields.errors import DreamfieldsError, MissingPackageError, StorageError, UsageError
 from dreamfields.evaluate.judge import Judge, Judgement, nearest_class
 from dreamfields.export.formats import WRITERS
 from dreamfields.export.mesh import Mesh, extract_mesh
@@ -23,18 +25,18 @@ from dreamfields.guidance.load import load_guides
 from dreamfields.guidance.prompts import fill_template
 from dreamfields.guidance.spec import label
 from dreamfields.guidance.weights import check_weights
-from dreamfields.optimize.checkpoint import load_newest, save_checkpoint
+from dreamfields.optimize.footprint import check_space, run_bytes
+from dreamfields.optimize.keeper import Keeper
 from dreamfields.optimize.loop import Step, optimize
 from dreamfields.optimize.objective import make_targets
 from dreamfields.optimize.run_directory import RunDirectory, new_run_directory
 from dreamfields.optimize.state import TrainingState
+from dreamfields.records import FORMAT, read_record
 from dreamfields.render.renderer import Rendering, render_still
 from dreamfields.scene.cameras import Camera
 from dreamfields.settings import unknown_name
 from dreamfields.storage import atomic_write
 
-FORMAT = 1
-"""Format of run.json."""
 MESH_SUFFIX = ".glb"
 
 
@@ -87,11 +89,19 @@ def start(config: Config, out: str | Path = "runs") -> "Run":
         MissingPackageError: weights are not installed.
         StorageError: the folder cannot be made.
     """
+    return begin(config, new_run_directory(Path(out), config.prompt, config.seed))
+
+
+def begin(config: Config, directory: RunDirectory) -> "Run":
+    """Make a new run in a folder that may be locked already; see `start`. It raises what `start` raises."""
     check_device(config.device)
     check_weights(config.recipe.guidance)
-    directory = new_run_directory(Path(out), config.prompt, config.seed)
-    run = Run(directory, config, {"status": "started"})
-    run.write_record()
+    check_space(directory.path, run_bytes(config.recipe, config.export.most_bytes()))
+    with directory.locked():
+        # Looked at again under the lock: two may have started at once.
+        directory.refuse_taken()
+        run = Run(directory, config, {"status": "started"})
+        run.write_record()
     return run
 
 
@@ -102,17 +112,13 @@ def load(path: str | Path) -> "Run":
         UsageError: there is no run in the folder.
         StorageError: its record cannot be understood.
     """
-    directory = RunDirectory(Path(path))
-    record = directory.read_record()
-    try:
-        if record["format"] != FORMAT or not isinstance(record["status"], str):
-            raise TypeError(f"format {record['format']}, status {record['status']}")
-        config = Config.from_json(record["config"])
-    except (AttributeError, KeyError, TypeError, UsageError) as error:
-        raise StorageError(
-            f"{directory.path} was made by another version, or its run.json was changed: {error}"
-        ) from error
-    return Run(directory, config, record)
+    return reopen(RunDirectory(Path(path)))
+
+
+def reopen(directory: RunDirectory) -> "Run":
+    """Open the run of a folder that may be locked already; see `load`."""
+    record = read_record(directory)
+    return Run(directory, record.config, record.values)
 
 
 @final
@@ -130,6 +136,8 @@ class Run:
         self.config = config
         self.record = record
         self._state: TrainingState | None = None
+        self._remarks: list[str] = []
+        self._keeper = Keeper(directory, config.made_from(), self._remark)
 
     @property
     def path(self) -> Path:
@@ -143,7 +151,7 @@ class Run:
 
     @property
     def notes(self) -> list[str]:
-        """Return what the guidance says of the prompt, one sentence each; known once the first step is done."""
+        """Return what the user should know, one sentence each: of the prompt, damaged files, a full disk."""
         return [str(note) for note in self.record.get("notes", [])]
 
     @property
@@ -156,9 +164,7 @@ class Run:
         if self._state is None:
             torch.set_num_threads(thread_count(self.config.threads))
             state = TrainingState(self.config.recipe, self.config.seed, resolve_device(self.config.device))
-            if any(self.directory.checkpoints.glob("*.json")):
-                saved = load_newest(self.directory.checkpoints)
-                state.restore(saved.tensors, saved.counters)
+            self._keeper.restore(state)
             self._state = state
         return self._state
 
@@ -185,33 +191,30 @@ class Run:
             DegenerateError: the optimisation is not finite any more.
         """
         with self.directory.locked():
-            state = self.state
-            if state.step >= self.config.recipe.optimize.steps:
+            state, settings = self.state, self.config.recipe.optimize
+            if state.step >= settings.steps:
                 return
-            self.directory.trim_metrics(state.attempt, state.step)
+            self._keeper.tidy(state)
             guides = self._load_guides(state.device)
             targets = make_targets(guides, self.config.recipe.guidance.template, self.config.prompt)
             self._set_status("running", device=str(state.device))
-            began, whole = time.perf_counter(), True
-            steps = optimize(state, targets)
+            began, before, whole = time.perf_counter(), float(self.record.get("seconds", 0.0)), True
+            steps = optimize(state, targets, lambda: self._keeper.recall(state))
             try:
-                while state.step < self.config.recipe.optimize.steps:
+                while state.step < settings.steps:
                     whole = False
                     step = next(steps)
                     whole = True
-                    self.directory.log(step)
+                    self._keeper.log(step)
+                    if step.rolled_back:
+                        self._keeper.give_up_path(state)
                     yield step
-                    if state.step % self.config.recipe.optimize.checkpoint_every == 0:
-                        save_checkpoint(self.directory.checkpoints, state)
+                    if state.step % settings.checkpoint_every == 0:
+                        self._keeper.save(state)
             finally:
+                self.record = {**self.record, "seconds": round(before + time.perf_counter() - began, 2)}
                 # An exception inside a step may leave half of it done; the last periodic checkpoint is then the newest.
-                if whole:
-                    save_checkpoint(self.directory.checkpoints, state)
-                seconds = float(self.record.get("seconds", 0.0)) + time.perf_counter() - began
-                done = state.step >= self.config.recipe.optimize.steps
-                self._set_status(
-                    "optimized" if done else "interrupted", seconds=round(seconds, 2), attempts=state.attempt + 1
-                )
+                self._end(state, whole)
 
     def finish(self) -> list[Path]:
         """Write the contact sheet, the video and the mesh, and return their paths.
@@ -219,10 +222,11 @@ class Run:
         Raises:
             DegenerateError: the field has no surface to take away; the pictures are written all the same.
         """
-        sheet = self.sheet(self.path / "contact_sheet.png")
-        video = self.turntable(self.path / "turntable.mp4")
-        mesh = self.export(self.path / f"object{MESH_SUFFIX}")
-        self._set_status("finished")
+        with self.directory.locked():
+            sheet = self.sheet(self.path / "contact_sheet.png")
+            video = self.turntable(self.path / "turntable.mp4")
+            mesh = self.export(self.path / f"object{MESH_SUFFIX}")
+            self._set_status("finished")
         return [sheet, video, mesh]
 
     def render(self, camera: Camera, size: int = 512, samples: int = 128) -> Rendering:
@@ -313,9 +317,35 @@ class Run:
         sentence = fill_template(self.config.recipe.guidance.template, self.config.prompt)
         unread = {guide.guidance.name: guide.guidance.unread_words(sentence) for guide in guides}
         notes = [f'{name} cannot read the whole prompt; dropped: "{" ".join(w)}"' for name, w in unread.items() if w]
-        self.record = {**self.record, "guidance": names, "weights": weights, "notes": notes}
+        self.record = {**self.record, "guidance": names, "weights": weights, "notes": notes + self._remarks}
         return guides
+
+    def _end(self, state: TrainingState, whole: bool) -> None:
+        """Save the state unless half a step is done in it, and say how the run stands.
+
+        Raises:
+            StorageError: it cannot be saved.
+        """
+        try:
+            if whole:
+                self._keeper.save_last(state)
+        except DreamfieldsError:
+            with suppress(StorageError):
+                self._set_status("interrupted", attempts=state.attempt + 1)
+            raise
+        done = whole and state.step >= self.config.recipe.optimize.steps
+        self._set_status("optimized" if done else "interrupted", attempts=state.attempt + 1)
+
+    def _remark(self, sentence: str) -> None:
+        """Add a sentence to the notes, unless it, or one that differs in its numbers alone, is there."""
+        if all(_without_numbers(sentence) != _without_numbers(one) for one in self._remarks):
+            self._remarks.append(sentence)
+            self.record = {**self.record, "notes": [*self.notes, sentence]}
 
     def _set_status(self, status: str, **facts: Any) -> None:
         self.record = {**self.record, "status": status, **facts}
         self.write_record()
+
+
+def _without_numbers(sentence: str) -> str:
+    return re.sub(r"\d+", "", sentence)

@@ -3,11 +3,10 @@
 Everything that can be checked without torch is checked before torch is loaded, so a mistake costs no waiting.
 """
 
-import dataclasses
-import difflib
 import sys
 import typing
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -17,15 +16,19 @@ import tyro
 from rich.console import Console
 
 from dreamfields import __version__, models, presets
+from dreamfields.arguments import parse_as
 from dreamfields.config import Config
 from dreamfields.devices import Device, check_device
-from dreamfields.errors import DreamfieldsError, UsageError
+from dreamfields.errors import UsageError
 from dreamfields.export.settings import ExportSettings
 from dreamfields.guidance.hub import KNOWN
 from dreamfields.guidance.weights import check_weights
-from dreamfields.optimize.run_directory import RunDirectory, new_run_directory
+from dreamfields.optimize.footprint import check_space, run_bytes
+from dreamfields.optimize.run_directory import RunDirectory, run_path
 from dreamfields.optimize.settings import Recipe
-from dreamfields.settings import unknown_name
+from dreamfields.records import read_record
+from dreamfields.settings import collected_faults, unknown_name
+from dreamfields.terminal import console_on, guarded
 
 Prompt = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PROMPT")]
 RunPath = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
@@ -124,24 +127,20 @@ Command = HeavyCommand | Models
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; see `dreamfields.errors` for what the codes mean."""
-    console, errors = Console(highlight=False), Console(stderr=True, highlight=False)
-    try:
+    console, errors = console_on(sys.stdout), console_on(sys.stderr)
+    with guarded(errors) as outcome, ExitStack() as held:
         command = parse(list(sys.argv[1:] if arguments is None else arguments), console)
         if command is None:
             return 0
-        preflight(command)
+        # Held until the end, so that of two commands on one folder the second is refused before it loads anything.
+        directory = preflight(command, held)
         if isinstance(command, Models):
             return models.run(command.action, command.model, command.revision, console)
         # Imported only now: it loads torch, and everything that can be wrong without it has been checked.
         from dreamfields import commands
 
-        return commands.run(command, console)
-    except DreamfieldsError as error:
-        errors.print(f"dreamfields: {error}", soft_wrap=True, markup=False)
-        return error.exit_code
-    except KeyboardInterrupt:
-        errors.print("dreamfields: stopped", soft_wrap=True)
-        return 130
+        return commands.run(command, directory, console)
+    return outcome.code
 
 
 def parse(arguments: list[str], console: Console) -> Command | None:
@@ -161,33 +160,50 @@ def parse(arguments: list[str], console: Console) -> Command | None:
         raise UsageError(unknown_name(name, list(COMMANDS), "command"))
     kind = COMMANDS[name]
     default: Any = generate_default(rest) if kind is Generate else None
-    command: Command
-    command, unknown = tyro.cli(kind, args=rest, prog=f"dreamfields {name}", default=default, return_unknown_args=True)
-    if unknown:
-        raise UsageError(unknown_option(unknown[0], kind))
+    with collected_faults():
+        command: Command = parse_as(kind, rest, f"dreamfields {name}", default)
+        if isinstance(command, Generate):
+            configuration(command)
     return command
 
 
-def preflight(command: Command) -> None:
-    """Refuse what can be refused without torch.
+def preflight(command: Command, held: ExitStack) -> RunDirectory:
+    """Refuse what can be refused without torch, and return the folder to work in, locked where it is worked in.
 
     Raises:
-        DreamfieldsError: one sentence about the first thing that cannot be used.
+        DreamfieldsError: one sentence about what cannot be used.
     """
     match command:
         case Generate():
             config = configuration(command)
-            check_device(config.device)
-            check_weights(config.recipe.guidance)
-            new_run_directory(command.out, config.prompt, config.seed)
-        case Resume() | Render() | Export() | Evaluate():
-            RunDirectory(command.run).read_record()
-        case Doctor():
-            pass
+            directory = RunDirectory(run_path(command.out, config.prompt, config.seed))
+            refuse_unworkable(config, directory)
+            held.enter_context(directory.locked())
+            directory.refuse_taken()
+            return directory
+        case Resume():
+            directory = RunDirectory(command.run)
+            refuse_unworkable(read_record(directory).config, directory)
+            held.enter_context(directory.locked())
+            return directory
+        case Render() | Export() | Evaluate():
+            read_record(RunDirectory(command.run))
+            return RunDirectory(command.run)
         case Models(action="download", model=""):
             raise UsageError(f"name a model, for example: dreamfields models download {next(iter(KNOWN))}")
-        case Models():
-            pass
+        case Doctor() | Models():
+            return RunDirectory(Path())
+
+
+def refuse_unworkable(config: Config, directory: RunDirectory) -> None:
+    """Make sure that device, weights and room on the disk are there.
+
+    Raises:
+        DreamfieldsError: one of them is not.
+    """
+    check_device(config.device)
+    check_weights(config.recipe.guidance)
+    check_space(directory.path, run_bytes(config.recipe, config.export.most_bytes()))
 
 
 def configuration(command: Generate) -> Config:
@@ -196,17 +212,19 @@ def configuration(command: Generate) -> Config:
     Raises:
         UsageError: a value cannot be used.
     """
-    recipe = command.recipe
-    if command.steps is not None:
-        recipe = replace(recipe, optimize=replace(recipe.optimize, steps=command.steps))
-    return Config(
-        prompt=command.prompt,
-        seed=command.seed,
-        device=typing.cast(Device, command.device),
-        threads=command.threads,
-        recipe=recipe,
-        export=command.export,
-    )
+    with collected_faults():
+        recipe = command.recipe
+        if command.steps is not None:
+            recipe = replace(recipe, optimize=replace(recipe.optimize, steps=command.steps))
+        config = Config(
+            prompt=command.prompt,
+            seed=command.seed,
+            device=typing.cast(Device, command.device),
+            threads=command.threads,
+            recipe=recipe,
+            export=command.export,
+        )
+    return config
 
 
 def overview() -> str:
@@ -232,29 +250,6 @@ def generate_default(arguments: Sequence[str]) -> Generate:
             name = argument.removeprefix("--preset=")
     chosen = presets.preset(name)
     return Generate(preset=name, recipe=chosen.recipe, export=chosen.export)
-
-
-def unknown_option(given: str, kind: type[Any]) -> str:
-    """Return the sentence for an option that does not exist, with the nearest that does."""
-    if not given.startswith("-"):
-        return f"there is one argument too many: {given!r}; put a prompt of several words in quotes"
-    known = _option_names(kind)
-    near = difflib.get_close_matches(given.split("=")[0], known, n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]}?" if near else "the command's --help lists all"
-    return f"there is no option {given.split('=')[0]}; {hint}"
-
-
-def _option_names(kind: type[Any], prefix: str = "") -> list[str]:
-    names = []
-    hints = typing.get_type_hints(kind)
-    for entry in dataclasses.fields(kind):
-        hint = hints[entry.name]
-        if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-            inner = prefix if entry.name == "recipe" else f"{prefix}{entry.name}."
-            names += _option_names(hint, inner)
-        else:
-            names.append(f"--{prefix}{entry.name}".replace("_", "-"))
-    return names
 
 
 COMMANDS: Final[Mapping[str, type[Any]]] = MappingProxyType(

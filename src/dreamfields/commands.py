@@ -1,6 +1,8 @@
 """What the commands do, once their arguments have been checked; this is where torch gets loaded."""
 
 import json
+from contextlib import closing
+from pathlib import Path
 from typing import assert_never
 
 import torch
@@ -12,23 +14,25 @@ from dreamfields.evaluate.judge import Judgement
 from dreamfields.evaluate.report import judgement_json
 from dreamfields.export.pictures import png_bytes, to_image
 from dreamfields.guidance.spec import label
+from dreamfields.optimize.run_directory import RunDirectory
 from dreamfields.progress import StepProgress
 from dreamfields.scene.cameras import Camera
 from dreamfields.signals import StopRequest
 from dreamfields.storage import atomic_write
+from dreamfields.terminal import one_line
 
 
-def run(command: "cli.HeavyCommand", console: Console) -> int:
-    """Carry out one command and return the exit code."""
+def run(command: "cli.HeavyCommand", directory: RunDirectory, console: Console) -> int:
+    """Carry out one command in the folder that `cli.preflight` found for it, and return the exit code."""
     match command:
         case cli.Generate():
-            return work(api.start(cli.configuration(command), command.out), console)
+            return work(api.begin(cli.configuration(command), directory), console)
         case cli.Resume():
-            return work(api.load(command.run), console)
+            return work(api.reopen(directory), console)
         case cli.Render():
             render(command, console)
         case cli.Export():
-            run_ = api.load(command.run)
+            run_ = opened(command.run, console)
             console.print(f"wrote {run_.export(command.out or run_.path / 'object.glb')}", soft_wrap=True)
         case cli.Evaluate():
             evaluate(command, console)
@@ -44,31 +48,56 @@ def work(run_: "api.Run", console: Console) -> int:
     if run_.status == "finished":
         console.print(f"{run_.path} is finished already; there is nothing left to do", soft_wrap=True)
         return 0
-    recipe = run_.config.recipe
-    console.print(f'"{run_.config.prompt}", seed {run_.config.seed}, into {run_.path}', soft_wrap=True, markup=False)
     with StopRequest() as stop:
-        heading = f"{label(recipe.guidance.name)} guidance on {run_.state.device}, {torch.get_num_threads()} threads"
-        with StepProgress(console, recipe.optimize.steps, heading) as progress:
-            steps = run_.steps()
-            for count, step in enumerate(steps):
-                for note in run_.notes if count == 0 else []:
-                    console.print(f"note: {note}", soft_wrap=True, markup=False)
-                progress.show(step)
-                if stop.number is not None:
-                    steps.close()
-                    break
-        if stop.number is not None:
-            console.print(f"stopped and saved; go on with: dreamfields resume {run_.path}", soft_wrap=True)
-            return 128 + stop.number
-    console.print("writing pictures, video and mesh ...")
-    for path in run_.finish():
-        console.print(f"  {path}", soft_wrap=True)
-    return 0
+        try:
+            # Until a step is under way, and once all are saved, there is nothing to wait for.
+            stop.at_once = True
+            show_steps(run_, stop, console)
+            stop.at_once = True
+            if stop.number is None:
+                console.print("writing pictures, video and mesh ...")
+                for path in run_.finish():
+                    console.print(f"  {path}", soft_wrap=True)
+                return 0
+        except KeyboardInterrupt:
+            if stop.number is None:
+                raise
+        console.print(f"stopped and saved; go on with: dreamfields resume {run_.path}", soft_wrap=True)
+        return 128 + stop.number
+
+
+def show_steps(run_: "api.Run", stop: StopRequest, console: Console) -> None:
+    """Run the steps that are left, showing them, until they are done or a stop is asked for."""
+    recipe = run_.config.recipe
+    console.print(
+        one_line(f'"{run_.config.prompt}", seed {run_.config.seed}, into {run_.path}'), soft_wrap=True, markup=False
+    )
+    heading = f"{label(recipe.guidance.name)} guidance on {run_.state.device}, {torch.get_num_threads()} threads"
+    said = 0
+    with StepProgress(console, recipe.optimize.steps, heading) as progress, closing(run_.steps()) as steps:
+        for step in steps:
+            stop.at_once = False
+            for note in run_.notes[said:]:
+                console.print(one_line(f"note: {note}"), soft_wrap=True, markup=False)
+            said = len(run_.notes)
+            progress.show(step)
+            if stop.number is not None:
+                break
+
+
+def opened(path: Path, console: Console) -> "api.Run":
+    """Return the run of a folder with its state read, and say what was wrong with that, such as a damaged file."""
+    run_ = api.load(path)
+    known = len(run_.notes)
+    _ = run_.state  # To read it is to find what is wrong with it.
+    for note in run_.notes[known:]:
+        console.print(one_line(f"note: {note}"), soft_wrap=True, markup=False)
+    return run_
 
 
 def render(command: "cli.Render", console: Console) -> None:
     """Write one picture."""
-    run_ = api.load(command.run)
+    run_ = opened(command.run, console)
     rendering = run_.render(Camera(command.azimuth_deg, command.elevation_deg), command.size)
     picture = to_image(rendering.over(1.0)[0])
     if command.transparent:
@@ -83,7 +112,7 @@ def render(command: "cli.Render", console: Console) -> None:
 
 def evaluate(command: "cli.Evaluate", console: Console) -> None:
     """Judge a run, print the table and keep it beside the run."""
-    run_ = api.load(command.run)
+    run_ = opened(command.run, console)
     judgement = run_.evaluate(list(command.classes) or None)
     path = run_.path / "evaluation.json"
     atomic_write(path, json.dumps(judgement_json(judgement), indent=2).encode())

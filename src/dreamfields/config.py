@@ -1,9 +1,11 @@
 """The configuration of a run: what is asked, the recipe that makes it, and what is kept of it."""
 
+import contextlib
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any
 
 from dreamfields.devices import Device
+from dreamfields.errors import UsageError
 from dreamfields.export.settings import ExportSettings
 from dreamfields.guidance.prompts import clean_prompt
 from dreamfields.optimize.settings import Recipe
@@ -34,4 +36,33 @@ class Config(Settings):
             UsageError: a field cannot be used.
         """
         super().__post_init__()
-        object.__setattr__(self, "prompt", clean_prompt(self.prompt))
+        # Where faults are collected, as the command line does, a prompt that cannot be used stays as it is.
+        with contextlib.suppress(UsageError):
+            object.__setattr__(self, "prompt", clean_prompt(self.prompt))
+
+    def faults(self) -> list[str]:
+        """Return one sentence for each fault, the prompt's among them."""
+        found = super().faults()
+        if isinstance(self.prompt, str):
+            try:
+                clean_prompt(self.prompt)
+            except UsageError as error:
+                found.append(str(error))
+        return found
+
+    def made_from(self) -> dict[str, Any]:
+        """Return what tells this run from others, by dotted name, as JSON values.
+
+        Left out is what may change without making it another run: how long, how often saved, and where the guidance's
+        weights are (run.json holds what tells those weights from others).
+        """
+        recipe = self.to_json()["recipe"]
+        del recipe["guidance"]["name"], recipe["optimize"]["steps"], recipe["optimize"]["checkpoint_every"]
+        named = {
+            f"{part}.{name}": value
+            for part, values in recipe.items()
+            if part != "field"
+            for name, value in values.items()
+        }
+        plain = {"prompt": self.prompt, "seed": self.seed, "field": recipe["field"], **named}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}

@@ -9,9 +9,12 @@ sentence wherever it comes from. Nothing here imports torch: settings are checke
 import dataclasses
 import difflib
 import math
+import reprlib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Self, get_args, get_origin, get_type_hints
 
@@ -44,6 +47,39 @@ class Rising:
     """Two numbers that must be a lower and an upper bound, in that order."""
 
 
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
+
+_collected: ContextVar[list[str] | None] = ContextVar("collected", default=None)
+
+
+@contextmanager
+def collected_faults() -> Iterator[list[str]]:
+    """Let settings be made whatever is in them, and refuse once, at the end, with the faults of all of them.
+
+    For a maker of many settings, such as the command line, so that all mistakes are said at once. What was made inside
+    must not be used if this raises. Faults of other things can be added to the list that is entered. One inside another
+    leaves the refusal to the outer one.
+
+    Raises:
+        UsageError: a field of any of the settings cannot be used.
+    """
+    faults: list[str] = []
+    outer, broken = _collected.get(), False
+    token = _collected.set(faults)
+    try:
+        yield faults
+    except UsageError as error:
+        faults.append(str(error))
+        broken = True
+    finally:
+        _collected.reset(token)
+    if faults and outer is not None and not broken:
+        outer += faults
+    elif faults:
+        raise UsageError("; ".join(dict.fromkeys(faults)))
+
+
 @dataclass(frozen=True)
 class Settings:
     """Base of all settings: checks every field when made and refuses with every fault at once.
@@ -54,8 +90,10 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Check the fields; subclasses that relate two fields extend `faults`."""
-        faults = self.faults()
-        if faults:
+        faults, collected = self.faults(), _collected.get()
+        if collected is not None:
+            collected += faults
+        elif faults:
             raise UsageError("; ".join(faults))
 
     def faults(self) -> list[str]:
@@ -103,7 +141,7 @@ def unknown_name(given: str, known: list[str], what: str) -> str:
     """Return the sentence for a name that does not exist, with the nearest that does."""
     near = difflib.get_close_matches(given, known, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known))}"
-    return f"there is no {what} called {given!r}; {hint}"
+    return f"there is no {what} called {_shown(given)}; {hint}"
 
 
 def _from_json(value: Any, hint: Any) -> Any:
@@ -124,16 +162,18 @@ def _fault(name: str, value: Any, hint: Any, limits: tuple[Any, ...] = ()) -> st
         return None if value is None else _fault(name, value, inner, limits)
     if get_origin(hint) is typing.Literal:
         choices = get_args(hint)
-        return None if value in choices else f"{name} is {value!r}; it must be one of {', '.join(map(str, choices))}"
+        return (
+            None if value in choices else f"{name} is {_shown(value)}; it must be one of {', '.join(map(str, choices))}"
+        )
     if not _is_a(value, hint):
-        return f"{name} is {value!r}; it must be {_in_words(hint)}"
+        return f"{name} is {_shown(value)}; it must be {_in_words(hint)}"
     for limit in limits:
         if isinstance(limit, Range):
             parts = value if isinstance(value, tuple) else (value,)
             if any(part not in limit for part in parts):
-                return f"{name} is {value!r}; it must be {limit}"
+                return f"{name} is {_shown(value)}; it must be {limit}"
         if isinstance(limit, Rising) and value[0] > value[1]:
-            return f"{name} is {value!r}; it must be a lower and an upper bound in that order"
+            return f"{name} is {_shown(value)}; it must be a lower and an upper bound in that order"
     return None
 
 
@@ -151,6 +191,11 @@ def _items_are(values: tuple[Any, ...], expected: tuple[Any, ...]) -> bool:
     if expected[-1] is Ellipsis:
         expected = expected[:1] * len(values)
     return len(values) == len(expected) and all(map(_is_a, values, expected))
+
+
+def _shown(value: Any) -> str:
+    """Return a value as it would be typed, cut short in the middle where it is long."""
+    return _SHORT.repr(value)
 
 
 def _in_words(expected: Any) -> str:

@@ -1,21 +1,30 @@
-"""The one way files are written: whole or not at all, even if the process is killed or the disk fills."""
+"""The one way files are written: whole or not at all, even if the process is killed, the power fails or the disk fills.
+
+Every step of a write is one call of the system, made by its name in `os`, so that tests can let each of them fail.
+"""
 
 import contextlib
+import errno
 import os
 import secrets
+import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from dreamfields.errors import StorageError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def atomic_write(path: Path, content: bytes) -> None:
     """Write a file so that its name shows either the old content or all of the new.
 
-    The bytes go to a fresh temporary file beside the target, reach the disk, and take the name in one rename.
+    The bytes go to a fresh temporary file beside the target, reach the disk, and take the name in one rename, which
+    reaches the disk too. The mode is that of any new file.
 
     Raises:
         StorageError: the target is something other than a regular file, or the system refuses (disk full, read-only,
-            no permission); the target is then as it was and nothing is left beside it.
+            no permission); the target then has its old content, or all of the new, and nothing is left beside it.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
@@ -26,38 +35,117 @@ def atomic_write(path: Path, content: bytes) -> None:
         os.replace(temporary, path)
         _sync_directory(path.parent)
     except OSError as error:
-        reason = error.strerror or str(error)
-        cure = "free some space or choose another place"
-        raise StorageError(f"cannot write {path} ({len(content)} bytes): {reason}; {cure}") from error
+        raise _refused(path, len(content), error) from error
     finally:
         with contextlib.suppress(OSError):
-            temporary.unlink()
+            os.unlink(temporary)
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add one line to a text file, all of it or nothing: what part of it was written is taken back.
+
+    Raises:
+        StorageError: the system refuses.
+    """
+    content = (line + "\n").encode()
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        try:
+            size = os.fstat(descriptor).st_size
+            try:
+                _write_all(descriptor, content)
+            except OSError:
+                os.ftruncate(descriptor, size)
+                raise
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise _refused(path, len(content), error) from error
+
+
+def read_regular(path: Path, largest: int) -> bytes:
+    """Return what a file holds; never waits for a pipe, follows a link or takes in more than `largest` bytes.
+
+    Raises:
+        OSError: the system refuses.
+        ValueError: it is no regular file, or too large.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise ValueError(f"{path.name} is not a regular file")
+        if found.st_size > largest:
+            raise ValueError(f"{path.name} has {found.st_size} bytes; at most {largest} can be right")
+        return file.read(largest)
+
+
+def remove(path: Path) -> bool:
+    """Delete a file if it is there, and tell whether it is gone; a refusal of the system is no reason to stop."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def move_aside(path: Path, name: str) -> None:
+    """Give a file another name in its folder; a file that is not there, or that cannot be renamed, stays as it is."""
+    with contextlib.suppress(OSError):
+        os.replace(path, path.with_name(name))
+
+
+def sweep(folder: Path) -> None:
+    """Delete what killed writers left in a folder; to be called by who has the folder to itself."""
+    for path in folder.glob(".*.tmp"):
+        remove(path)
+
+
+@contextlib.contextmanager
+def refusals(path: Path) -> Iterator[None]:
+    """Turn what the system refuses inside into a sentence about a path.
+
+    Raises:
+        StorageError: the system refused.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"cannot work in {path}: {error.strerror or error}; choose another place") from error
 
 
 def _write_new(path: Path, content: bytes) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        _write_all(descriptor, content)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_all(descriptor: int, content: bytes) -> None:
+    """Write every byte; the system may take fewer at a time than it is given."""
+    left = memoryview(content)
+    while left:
+        left = left[os.write(descriptor, left) :]
 
 
 def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
-def append_line(path: Path, line: str) -> None:
-    """Add one line to a text file, in one write.
-
-    Raises:
-        StorageError: the system refuses.
-    """
-    try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
-    except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror or error}; free some space") from error
+def _refused(path: Path, size: int, error: OSError) -> StorageError:
+    """Return the sentence about a write that the system refused."""
+    needed = f"{size} bytes"
+    if error.errno in _FULL:
+        with contextlib.suppress(OSError):
+            found = os.statvfs(path.parent)
+            needed += f", {found.f_bavail * found.f_frsize} free"
+    reason = error.strerror or str(error)
+    return StorageError(f"cannot write {path} ({needed}): {reason}; free some space or choose another place")

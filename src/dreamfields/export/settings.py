@@ -30,3 +30,10 @@ class ExportSettings(Settings):
     """Frames a second."""
     still_samples: Annotated[int, Range(1, 4096)] = 64
     """Samples a ray in exported pictures and videos; with an occupancy, 64 are within 2 of 255 levels of 512."""
+
+    def most_bytes(self) -> int:
+        """Return about how many bytes the default files take at most: mesh, contact sheet and video."""
+        mesh = 40 * self.max_faces
+        sheet = 8 * 3 * self.sheet_size**2
+        video = self.video_frames * self.video_size**2 // 2
+        return mesh + sheet + video

@@ -39,7 +39,7 @@ class GuidanceSettings(Settings):
     def faults(self) -> list[str]:
         """Return one sentence for each fault; the template must have a place for the prompt, the name be readable."""
         found = super().faults()
-        if not found and "{}" not in self.template:
+        if isinstance(self.template, str) and "{}" not in self.template:
             found.append(f"template is {self.template!r}; it must contain {{}} where the prompt goes")
         if isinstance(self.name, str):
             try:

@@ -1,30 +1,36 @@
 """Checkpoints: the whole state of an optimisation on disk, written so that one good one is always there.
 
 A checkpoint is two files: `<name>.safetensors` with every tensor and `<name>.json`, its manifest, written last. The
-manifest is the commit: it holds the counters, the size of the tensor file and the sha256 of both, so a torn, swapped
-or damaged file is told from a good one. The two newest are kept. Nothing in them depends on the clock or the machine,
-so equal states are equal bytes. No pickle is involved.
+manifest is the commit: it holds the counters, what the run is made from, the size of the tensor file and the sha256 of
+all of that, so a torn, swapped or damaged file, or one of another run, is told from a good one. Two are kept. On one
+machine nothing in them depends on the clock, so equal states are equal bytes. No pickle is involved.
+
+Format 1 lacks `made_from` and `machine`; it is read, not written.
 """
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
 
-from dreamfields.errors import CheckpointError
+from dreamfields.errors import CheckpointError, DegenerateError
+from dreamfields.optimize.finite import first_odd
+from dreamfields.optimize.manifest import manifest_bytes, read_manifest, read_tensors_safely
 from dreamfields.optimize.state import TrainingState
-from dreamfields.storage import atomic_write
+from dreamfields.storage import atomic_write, move_aside, read_regular, remove
 
-FORMAT = 1
-_KEPT = 2
-_LARGEST_MANIFEST = 1_000_000
+FORMAT: Final = 2
+_KEPT: Final = 2
+_LARGEST: Final = 1 << 36
+"""Bytes that no tensor file of ours reaches."""
 
 
 @dataclass(frozen=True)
@@ -33,29 +39,39 @@ class Checkpoint:
 
     counters: Mapping[str, Any]
     tensors: Mapping[str, Tensor]
+    machine: Mapping[str, Any] = field(default_factory=dict)
+    """What the bits of the next steps depend on besides the state; see `machine_facts`."""
+    passed_over: tuple[str, ...] = ()
+    """One sentence for each newer checkpoint that could not be used."""
 
 
-def save_checkpoint(folder: Path, state: TrainingState) -> Path:
+def save_checkpoint(folder: Path, state: TrainingState, made_from: Mapping[str, Any] | None = None) -> Path:
     """Write a state and return its manifest's path; older checkpoints but one are deleted afterwards.
 
+    Args:
+        folder: where the checkpoints of one run are.
+        state: what is saved.
+        made_from: what tells the run from others, as plain JSON values by name.
+
     Raises:
+        DegenerateError: a tensor is not finite; nothing is written.
         StorageError: it cannot be written; the older checkpoints are untouched.
     """
-    content, counters = safetensors.torch.save(state.tensors()), state.counters()
-    manifest = {
-        "format": FORMAT,
-        "bytes": len(content),
-        "sha256": _digest(content, counters),
-        "counters": counters,
-    }
-    # As wide as the largest attempt and step the settings allow, so that the order of names is that of time.
-    name = f"attempt-{state.attempt:03d}-step-{state.step:08d}"
+    tensors, counters = state.tensors(), state.counters()
+    odd = first_odd(tensors)
+    if odd:
+        raise DegenerateError(f"{odd} is not finite, so it is not saved; lower --optimize.learning-rate")
+    content = safetensors.torch.save(tensors)
+    facts = {"counters": counters, "made_from": dict(made_from or {}), "machine": machine_facts(state.device)}
+    manifest = {"format": FORMAT, "bytes": len(content), "sha256": _digest(content, facts), **facts}
+    name = checkpoint_name(state.attempt, state.step)
     atomic_write(folder / f"{name}.safetensors", content)
     path = folder / f"{name}.json"
-    atomic_write(path, json.dumps(manifest, indent=1, sort_keys=True).encode())
+    atomic_write(path, manifest_bytes(manifest))
     for old in manifests(folder)[_KEPT:]:
-        old.unlink(missing_ok=True)
-        old.with_suffix(".safetensors").unlink(missing_ok=True)
+        # The manifest first: a checkpoint without its data would be a damaged one.
+        if remove(old):
+            remove(old.with_suffix(".safetensors"))
     return path
 
 
@@ -64,56 +80,117 @@ def manifests(folder: Path) -> list[Path]:
     return sorted(folder.glob("attempt-*-step-*.json"), reverse=True)
 
 
-def load_newest(folder: Path) -> Checkpoint:
-    """Return the newest checkpoint that is whole; damaged ones are passed over.
+def load_newest(
+    folder: Path, made_from: Mapping[str, Any] | None = None, largest: int = _LARGEST, good: bool = False
+) -> Checkpoint:
+    """Return the newest checkpoint that is whole; damaged ones are passed over, and named in the answer.
+
+    Args:
+        folder: where the checkpoints of one run are.
+        made_from: what the run is made from; None takes any.
+        largest: bytes the tensors may have.
+        good: pass over those that were saved while updates were being skipped.
 
     Raises:
         CheckpointError: there is none, or none is whole; says what is wrong with the newest.
     """
-    first_fault: CheckpointError | None = None
+    faults: list[str] = []
     for path in manifests(folder):
         try:
-            return load_checkpoint(path)
+            found = load_checkpoint(path, made_from, largest)
         except CheckpointError as fault:
-            first_fault = first_fault or fault
-    raise first_fault or CheckpointError(
-        f"there is no checkpoint in {folder}; start the run again with: dreamfields generate"
-    )
+            faults.append(str(fault))
+            continue
+        if not good or found.counters.get("skipped", 0) == 0:
+            return Checkpoint(found.counters, found.tensors, found.machine, tuple(faults))
+    if faults:
+        raise CheckpointError(faults[0])
+    raise CheckpointError(f"there is no checkpoint in {folder}; start the run again with: dreamfields generate")
 
 
-def load_checkpoint(manifest_path: Path) -> Checkpoint:
+def load_checkpoint(
+    manifest_path: Path, made_from: Mapping[str, Any] | None = None, largest: int = _LARGEST
+) -> Checkpoint:
     """Read one checkpoint back.
 
+    Each check stands before what it protects: size, manifest, sha256, names and types of tensors, then their values.
+
     Raises:
-        CheckpointError: a file is missing, or its bytes are not those that were written.
+        CheckpointError: a file is missing, its bytes are not those that were written, or it is of another run.
     """
     try:
-        manifest = _read_manifest(manifest_path)
-        content = manifest_path.with_suffix(".safetensors").read_bytes()
+        manifest = read_manifest(manifest_path, FORMAT)
+        size = manifest["bytes"]
+        content = read_regular(manifest_path.with_suffix(".safetensors"), min(size, largest))
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"the checkpoint {manifest_path} cannot be read: {error}") from error
-    if len(content) != manifest["bytes"] or _digest(content, manifest["counters"]) != manifest["sha256"]:
+    facts: dict[str, Any] = {name: manifest[name] for name in ("counters", "made_from", "machine") if name in manifest}
+    digest = _digest(content, facts if manifest["format"] > 1 else facts["counters"])
+    if len(content) != size or digest != manifest["sha256"]:
         raise CheckpointError(f"the checkpoint {manifest_path} is damaged: its data are not those that were written")
+    _refuse_another_run(manifest_path, manifest.get("made_from", {}), made_from or {})
     try:
-        tensors = safetensors.torch.load(content)
-    except safetensors.SafetensorError as error:
+        tensors = read_tensors_safely(content)
+    except (ValueError, RecursionError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"the checkpoint {manifest_path} is damaged: {error}") from error
-    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values() if tensor.is_floating_point()):
-        raise CheckpointError(f"the checkpoint {manifest_path} holds values that are not finite")
-    return Checkpoint(manifest["counters"], tensors)
+    odd = first_odd(tensors)
+    if odd:
+        raise CheckpointError(f"the checkpoint {manifest_path} holds values that are not finite, in {odd}")
+    return Checkpoint(manifest["counters"], tensors, manifest.get("machine", {}))
 
 
-def _digest(content: bytes, counters: Mapping[str, Any]) -> str:
-    """Return the sha256 of the counters, as JSON in one form, and of the tensors."""
-    return hashlib.sha256(json.dumps(counters, sort_keys=True).encode() + b"\n" + content).hexdigest()
+def set_aside_damaged(folder: Path) -> None:
+    """Rename the checkpoints that are newer than the newest whole one; if none is whole, all stay as they are.
+
+    Also deletes tensors whose manifest was never written. To be called by who has the folder to itself.
+    """
+    found = manifests(folder)
+    stamp = time.strftime("corrupt-%Y%m%d-%H%M%S")
+    for index, path in enumerate(found):
+        try:
+            load_checkpoint(path)
+        except CheckpointError:
+            continue
+        for damaged in found[:index]:
+            for part in (damaged, damaged.with_suffix(".safetensors")):
+                move_aside(part, f"{part.name}.{stamp}")
+        break
+    for data in folder.glob("attempt-*-step-*.safetensors"):
+        if not data.with_suffix(".json").exists():
+            remove(data)
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
-    if path.stat().st_size > _LARGEST_MANIFEST:
-        raise ValueError("its manifest is too large to be one")
-    manifest = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(manifest, dict) or not {"format", "bytes", "sha256", "counters"} <= manifest.keys():
-        raise ValueError("its manifest lacks entries")
-    if manifest["format"] != FORMAT:
-        raise ValueError(f"its format is {manifest['format']}; this version reads format {FORMAT}")
-    return manifest
+def discard_newer(folder: Path, attempt: int, step: int) -> None:
+    """Delete the checkpoints of a path that was given up: those after a step; by who has the folder to itself."""
+    for path in manifests(folder):
+        if path.stem > checkpoint_name(attempt, step) and remove(path):
+            remove(path.with_suffix(".safetensors"))
+
+
+def checkpoint_name(attempt: int, step: int) -> str:
+    """Return the name of a checkpoint's files, without their endings; the order of names is that of time."""
+    # As wide as the largest attempt and step the settings allow.
+    return f"attempt-{attempt:03d}-step-{step:08d}"
+
+
+def machine_facts(device: torch.device) -> dict[str, Any]:
+    """Return what equal states still compute different bits with."""
+    return {
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "device": device.type,
+        "cpu": torch.backends.cpu.get_cpu_capability(),
+    }
+
+
+def _digest(content: bytes, facts: Mapping[str, Any]) -> str:
+    """Return the sha256 of the manifest's facts, as JSON in one form, and of the tensors."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode() + b"\n" + content).hexdigest()
+
+
+def _refuse_another_run(path: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+    """Compare what two runs are made from; a setting that only one of them knows is of another version."""
+    other = [name for name in sorted(there.keys() & here.keys()) if there[name] != here[name]]
+    if other:
+        said = "; ".join(f"{name} is {there[name]!r} there and {here[name]!r} here" for name in other[:5])
+        raise CheckpointError(f"the checkpoint {path} is of another run: {said}; put run.json back as it was")

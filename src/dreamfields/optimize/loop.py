@@ -5,20 +5,27 @@ loss -> Adam. Every draw comes from (seed, stream, step), so a stopped loop goes
 """
 
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
 
 import torch
 
 from dreamfields.errors import DegenerateError
 from dreamfields.optimize import schedules
 from dreamfields.optimize.collapse import Verdict, diagnose, observe
+from dreamfields.optimize.finite import first_odd
 from dreamfields.optimize.objective import Target, evaluate_objective
 from dreamfields.optimize.randomness import generator
-from dreamfields.optimize.state import TrainingState
+from dreamfields.optimize.state import Saved, TrainingState
 from dreamfields.render.renderer import render
 from dreamfields.render.sampling import draw_jitter
 from dreamfields.scene.cameras import sample_cameras
+
+SKIPS: Final = 10
+"""Updates skipped in a row after which the state goes back."""
+ROLLBACKS: Final = 3
+"""Times an attempt goes back before it is given up."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +50,23 @@ class Step:
     """Time the step took."""
     collapsed: Verdict | None
     """Why the attempt was given up after this step; None while all is well."""
+    skipped: str | None = None
+    """What was not finite, so that the field was left as it was; None while all is well."""
+    rolled_back: bool = False
+    """Whether so many steps were skipped in a row that the state went back to the last good one after this step."""
 
 
-def optimize(state: TrainingState, targets: Sequence[Target]) -> Iterator[Step]:
+def optimize(
+    state: TrainingState, targets: Sequence[Target], recall: Callable[[], Saved | None] = lambda: None
+) -> Iterator[Step]:
     """Run the steps that are left, yielding each once it is done; `state` is then ready to be saved or shown.
 
     An attempt that collapses is begun again from a derived seed, as often as the recipe allows; the last attempt goes
-    on to its end whatever it looks like.
+    on to its end whatever it looks like. An update that is not finite is skipped; after `SKIPS` in a row the state goes
+    back to what `recall` returns, or to the attempt's beginning, with other draws and half the learning rate.
+
+    Raises:
+        DegenerateError: that helped `ROLLBACKS` times no further; the state is finite, but no longer learns.
     """
     settings = state.recipe.optimize
     while state.step < settings.steps:
@@ -57,15 +74,16 @@ def optimize(state: TrainingState, targets: Sequence[Target]) -> Iterator[Step]:
         # Before the step is handed out, so that whoever stops here leaves the next attempt behind, not the lost one.
         if step.collapsed is not None:
             state.restart()
+        elif state.skipped >= SKIPS:
+            if state.rollbacks >= ROLLBACKS:
+                raise DegenerateError(_given_up(step))
+            state.roll_back(recall())
+            step = replace(step, rolled_back=True)
         yield step
 
 
 def take_step(state: TrainingState, targets: Sequence[Target]) -> Step:
-    """Advance the state by one step.
-
-    Raises:
-        DegenerateError: the loss is not finite; the state is as before the step.
-    """
+    """Advance the state by one step; if its loss or gradient is not finite, by the number of the step alone."""
     began = time.perf_counter()
     recipe, seed, index = state.recipe, state.attempt_seed, state.step
     progress = index / recipe.optimize.steps
@@ -86,11 +104,15 @@ def take_step(state: TrainingState, targets: Sequence[Target]) -> Step:
     )
     objective = evaluate_objective(rendering, targets, recipe, seed, index)
     loss = objective.total(recipe.losses)
-    _descend(state, loss, progress)
+    skipped = _descend(state, loss, progress)
 
     state.step += 1
     score, opacity = -float(objective.guidance.detach()), float(rendering.opacity.detach().mean())
-    state.watch = observe(state.watch, score, opacity, recipe.collapse)
+    if skipped is None:
+        state.skipped = 0
+        state.watch = observe(state.watch, score, opacity, recipe.collapse)
+    else:
+        state.skipped += 1
     may_restart = state.attempt < recipe.collapse.restarts
     return Step(
         index=state.step,
@@ -102,20 +124,29 @@ def take_step(state: TrainingState, targets: Sequence[Target]) -> Step:
         fog=objective.haze,
         seconds=time.perf_counter() - began,
         collapsed=diagnose(state.watch, recipe.optimize.steps, recipe.collapse) if may_restart else None,
+        skipped=skipped,
     )
 
 
-def _descend(state: TrainingState, loss: torch.Tensor, progress: float) -> None:
+def _descend(state: TrainingState, loss: torch.Tensor, progress: float) -> str | None:
+    """Take one step of Adam, or none and return the name of what is not finite."""
     settings = state.recipe.optimize
     rate = schedules.learning_rate(progress, settings.learning_rate, settings.final_learning_rate)
     for group in state.optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * 0.5**state.rollbacks
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    gradients = [parameter.grad for parameter in state.field.parameters() if parameter.grad is not None]
-    # Checked before Adam sees it: one NaN in a moment would stay there for ever. A sum is finite only if all of it is.
-    if not all(bool(torch.isfinite(part.sum())) for part in [loss.detach(), *gradients]):
-        raise DegenerateError(
-            f"the loss or its gradient is not finite at step {state.step}; lower --optimize.learning-rate"
-        )
-    state.optimizer.step()
+    named = {name: one.grad for name, one in state.field.named_parameters() if one.grad is not None}
+    # Checked before Adam sees it, and before anything could clip it: one NaN in a moment would stay there for ever.
+    odd = first_odd({"the loss": loss.detach(), **{f"the gradient of {name}": one for name, one in named.items()}})
+    if odd is None:
+        state.optimizer.step()
+    return odd
+
+
+def _given_up(step: Step) -> str:
+    return (
+        f"{step.skipped} is not finite {SKIPS} steps in a row, after {ROLLBACKS} returns to the last good state with "
+        "half the learning rate each; that state is kept, and a new run may do better with a lower "
+        "--optimize.learning-rate"
+    )

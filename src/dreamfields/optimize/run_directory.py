@@ -10,10 +10,9 @@
 """
 
 import dataclasses
-import fcntl
 import hashlib
 import json
-import os
+import math
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -21,8 +20,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
-from dreamfields.errors import LockedError, StorageError, UsageError
-from dreamfields.storage import append_line, atomic_write
+from dreamfields.errors import StorageError, UsageError
+from dreamfields.optimize.lock import FolderLock
+from dreamfields.storage import append_line, atomic_write, read_regular, sweep
 
 if TYPE_CHECKING:
     # For types only: a command must be able to refuse a folder before torch is loaded.
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 RECORD = "run.json"
 _SLUG_LENGTH = 40
+_LARGEST_RECORD = 4_000_000
+_LINES_KEPT = 10_000
+"""Lines of metrics that wait for a disk that is full."""
 
 
 @final
@@ -39,6 +42,8 @@ class RunDirectory:
     def __init__(self, path: Path) -> None:
         """Name a run directory; nothing is read or written yet."""
         self.path = path
+        self._lock = FolderLock(path)
+        self._unwritten: list[str] = []
 
     @property
     def checkpoints(self) -> Path:
@@ -54,6 +59,18 @@ class RunDirectory:
         """Tell whether a run has been started here."""
         return (self.path / RECORD).is_file()
 
+    def refuse_taken(self) -> None:
+        """Make sure that no run has been started here.
+
+        Raises:
+            UsageError: there is one.
+        """
+        if self.exists():
+            raise UsageError(
+                f"{self.path} already holds a run of this prompt and seed; continue it with: "
+                f"dreamfields resume {self.path}, or choose another --seed or --out"
+            )
+
     def read_record(self) -> dict[str, Any]:
         """Return what run.json says.
 
@@ -64,7 +81,7 @@ class RunDirectory:
         if not self.exists():
             raise UsageError(f"{self.path} holds no run (no {RECORD}); name a folder such as runs/a-teapot-0")
         try:
-            record = json.loads((self.path / RECORD).read_text(encoding="utf-8"))
+            record = json.loads(read_regular(self.path / RECORD, _LARGEST_RECORD))
         except (OSError, ValueError, RecursionError) as error:
             raise StorageError(f"{self.path / RECORD} cannot be read: {error}") from error
         if not isinstance(record, dict):
@@ -76,44 +93,54 @@ class RunDirectory:
         atomic_write(self.path / RECORD, json.dumps(record, indent=2, ensure_ascii=False).encode())
 
     def log(self, step: "Step") -> None:
-        """Add a step to the metrics; the time it took is left to run.json, so equal runs have equal metrics."""
+        """Add a step to the metrics; the time it took is left to run.json, so equal runs have equal metrics.
+
+        Raises:
+            StorageError: the line cannot be written; it is kept, and written before the next one.
+        """
         values = dataclasses.asdict(dataclasses.replace(step, collapsed=None))
         del values["seconds"]
         values["collapsed"] = step.collapsed.name.lower() if step.collapsed is not None else None
-        append_line(self.metrics, json.dumps(values))
+        # JSON knows no NaN, which a skipped step may have.
+        finite = {name: None if _is_odd(value) else value for name, value in values.items()}
+        self._unwritten = [*self._unwritten, json.dumps(finite)][-_LINES_KEPT:]
+        append_line(self.metrics, "\n".join(self._unwritten))
+        self._unwritten = []
 
     def trim_metrics(self, attempt: int, step: int) -> None:
         """Drop what was logged after a checkpoint, so that resuming logs each step once."""
+        self._unwritten = []
         if not self.metrics.exists():
             return
         kept = [line for line in _lines(self.metrics) if (line["attempt"], line["index"]) <= (attempt, step)]
         atomic_write(self.metrics, "".join(json.dumps(line) + "\n" for line in kept).encode())
 
+    def sweep(self) -> None:
+        """Delete what killed writers left; to be called under the lock."""
+        for folder in (self.path, self.checkpoints):
+            sweep(folder)
+
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the directory for this process; the lock ends with the process, however that ends.
+        """Hold the directory for this object, which may take it again; the lock ends with the process at the latest.
 
         Raises:
-            LockedError: another process holds it.
+            LockedError: another process, or another object of this one, holds it.
             StorageError: the system refuses to make the lock.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise StorageError(f"cannot work in {self.path}: {reason}; choose another place") from error
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
-                raise LockedError(f"{self.path} is in use by process {holder}; wait for it or stop it") from error
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        with self._lock.held():
             yield
-        finally:
-            os.close(descriptor)
+
+
+def run_path(root: Path, prompt: str, seed: int) -> Path:
+    """Return the folder that a run of a prompt and a seed has.
+
+    Raises:
+        UsageError: the root is no folder.
+    """
+    if root.exists() and not root.is_dir():
+        raise UsageError(f"--out is {str(root)!r}, which is a file; name a folder for the runs")
+    return root / directory_name(prompt, seed)
 
 
 def new_run_directory(root: Path, prompt: str, seed: int) -> RunDirectory:
@@ -122,14 +149,8 @@ def new_run_directory(root: Path, prompt: str, seed: int) -> RunDirectory:
     Raises:
         UsageError: the root is no folder, or there is a run of this prompt and seed in it already.
     """
-    if root.exists() and not root.is_dir():
-        raise UsageError(f"--out is {str(root)!r}, which is a file; name a folder for the runs")
-    directory = RunDirectory(root / directory_name(prompt, seed))
-    if directory.exists():
-        raise UsageError(
-            f"{directory.path} already holds a run of this prompt and seed; continue it with: "
-            f"dreamfields resume {directory.path}, or choose another --seed or --out"
-        )
+    directory = RunDirectory(run_path(root, prompt, seed))
+    directory.refuse_taken()
     return directory
 
 
@@ -143,10 +164,16 @@ def directory_name(prompt: str, seed: int) -> str:
     return f"{short}-{seed}"
 
 
+def _is_odd(value: object) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
+
+
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the metrics' lines; a last line torn by a crash ends them."""
-    for line in path.read_text(encoding="utf-8").splitlines():
+    """Yield the metrics' lines; one torn by a crash, or that is none of ours, is passed over."""
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            yield json.loads(line)
-        except ValueError:
-            return
+            values = json.loads(line)
+            if isinstance(values["attempt"], int) and isinstance(values["index"], int):
+                yield values
+        except (ValueError, KeyError, TypeError, RecursionError):
+            continue

@@ -1,8 +1,9 @@
 """The state of an optimisation: all that decides its next step, and its way to tensors and numbers and back."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
-from typing import Any, final
+from typing import Any, Protocol, final
 
 import torch
 from torch import Tensor
@@ -15,6 +16,23 @@ from dreamfields.render.occupancy import occupied_cells
 from dreamfields.scene.fields.make import make_field
 
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+_MOST = {"step": 10_000_000, "attempt": 100, "skipped": 10_000_000, "rollbacks": 1000}
+"""The largest counters that any settings lead to."""
+_SINCE_2 = {"skipped": 0, "rollbacks": 0}
+"""Counters that checkpoints of format 1 lack, and what they stood at."""
+_MISFIT = "the checkpoint does not fit the run's settings; it belongs to another run or version"
+
+
+class Saved(Protocol):
+    """What a state is restored from."""
+
+    @property
+    def tensors(self) -> Mapping[str, Tensor]:
+        """Return every tensor by name."""
+
+    @property
+    def counters(self) -> Mapping[str, Any]:
+        """Return every number by name."""
 
 
 @final
@@ -27,6 +45,8 @@ class TrainingState:
         occupancy: bool (k, k, k), where the field was occupied at the last look.
         attempt: 0 for the first; each restart adds 1 and derives a new seed.
         watch: running means that tell a collapse.
+        skipped: updates left out in a row, as they were not finite; 0 while all is well.
+        rollbacks: times this attempt went back to an earlier state; each halves the learning rate and changes draws.
     """
 
     def __init__(self, recipe: Recipe, seed: int, device: torch.device) -> None:
@@ -35,12 +55,28 @@ class TrainingState:
         self.seed = seed
         self.device = device
         self.attempt = 0
+        self.rollbacks = 0
         self._begin()
 
     def restart(self) -> None:
         """Begin the next attempt from nothing, with a seed of its own."""
         self.attempt += 1
+        self.rollbacks = 0
         self._begin()
+
+    def roll_back(self, saved: "Saved | None") -> None:
+        """Go back to a good state of this attempt, or to its beginning, with other draws and smaller steps from there.
+
+        Raises:
+            CheckpointError: what was saved does not fit the recipe.
+        """
+        rollbacks = self.rollbacks + 1
+        if saved is None or saved.counters.get("attempt") != self.attempt:
+            self.rollbacks = rollbacks
+            self._begin()
+        else:
+            self.restore(saved.tensors, saved.counters)
+            self.rollbacks, self.skipped = rollbacks, 0
 
     @property
     def step(self) -> int:
@@ -53,8 +89,14 @@ class TrainingState:
 
     @property
     def attempt_seed(self) -> int:
-        """Return the seed of this attempt's draws."""
-        return derive_seed(self.seed, "attempt", self.attempt)
+        """Return the seed of this attempt's draws, others after each rollback."""
+        seed = derive_seed(self.seed, "attempt", self.attempt)
+        return derive_seed(seed, "rollback", self.rollbacks) if self.rollbacks else seed
+
+    def most_bytes(self) -> int:
+        """Return more bytes than the state takes when saved: each parameter, two moments of it, and names."""
+        values: int = sum(one.numel() * one.element_size() for one in self.field.state_dict().values())
+        return 3 * values + self.occupancy.numel() + 1_000_000
 
     def look_for_occupancy(self) -> None:
         """Bring the occupancy up to date with the field."""
@@ -72,17 +114,24 @@ class TrainingState:
 
     def counters(self) -> dict[str, Any]:
         """Return every number of the state as JSON values."""
-        return {"step": self.step, "attempt": self.attempt, "watch": dataclasses.asdict(self.watch)}
+        return {
+            "step": self.step,
+            "attempt": self.attempt,
+            "watch": dataclasses.asdict(self.watch),
+            "skipped": self.skipped,
+            "rollbacks": self.rollbacks,
+        }
 
     def restore(self, tensors: Mapping[str, Tensor], counters: Mapping[str, Any]) -> None:
         """Take over a saved state.
 
         Raises:
-            CheckpointError: names, shapes or types are not exactly those of this recipe.
+            CheckpointError: names, shapes, types or counters are not exactly those of this recipe.
         """
-        self.attempt = int(counters["attempt"])
+        numbers = check_counters(counters)
+        self.attempt, self.rollbacks = numbers["attempt"], numbers["rollbacks"]
         self._begin()
-        self.step = int(counters["step"])
+        self.step, self.skipped = numbers["step"], numbers["skipped"]
         self.watch = Watch(**counters["watch"])
         if self.step > 0:
             self._make_moments()
@@ -90,9 +139,7 @@ class TrainingState:
         if {name: (t.shape, t.dtype) for name, t in expected.items()} != {
             n: (t.shape, t.dtype) for n, t in tensors.items()
         }:
-            raise CheckpointError(
-                "the checkpoint does not fit the run's settings; it belongs to another run or version"
-            )
+            raise CheckpointError(_MISFIT)
         self.occupancy = tensors["occupancy"].to(self.device)
         with torch.no_grad():
             for name, tensor in self.field.state_dict().items():
@@ -105,6 +152,7 @@ class TrainingState:
     def _begin(self) -> None:
         settings = self.recipe.optimize
         self.watch = Watch()
+        self.skipped = 0
         weights = generator(self.attempt_seed, "field")
         self.field = make_field(self.recipe.field, self.recipe.voxels, self.recipe.mlp, weights).to(self.device)
         self.optimizer = torch.optim.Adam(
@@ -124,3 +172,23 @@ class TrainingState:
                 "exp_avg": torch.zeros_like(parameter),
                 "exp_avg_sq": torch.zeros_like(parameter),
             }
+
+
+def check_counters(counters: Mapping[str, Any]) -> dict[str, int]:
+    """Return a state's whole numbers.
+
+    Raises:
+        CheckpointError: a number is missing, unknown, of the wrong kind or beyond what any settings lead to.
+    """
+    numbers = _SINCE_2 | {name: value for name, value in counters.items() if name != "watch"}
+    watch = counters.get("watch")
+    if numbers.keys() != _MOST.keys() or not isinstance(watch, Mapping):
+        raise CheckpointError(_MISFIT)
+    if any(type(value) is not int or not 0 <= value <= _MOST[name] for name, value in numbers.items()):
+        raise CheckpointError(f"the checkpoint's counters are out of range: {numbers}; it was not made by this program")
+    means = {name: type(value) for name, value in dataclasses.asdict(Watch()).items()}
+    if watch.keys() != means.keys() or any(
+        type(value) is not means[name] or not math.isfinite(value) for name, value in watch.items()
+    ):
+        raise CheckpointError("the checkpoint's running means are not numbers; it was not made by this program")
+    return numbers

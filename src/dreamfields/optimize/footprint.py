@@ -1,0 +1,63 @@
+"""How much disk a run takes, told from its settings alone: a disk too full is found before anything is loaded."""
+
+import os
+from pathlib import Path
+from typing import Final
+
+from dreamfields.errors import StorageError
+from dreamfields.optimize.settings import Recipe
+from dreamfields.scene.settings import MlpSettings, VoxelSettings
+
+_FLOAT: Final = 4
+_COPIES: Final = 3
+"""Each parameter is saved with two moments of Adam."""
+_CHECKPOINTS: Final = 3
+"""Two are kept while a third is written."""
+_METRICS_LINE: Final = 250
+_FEW: Final = 100_000
+"""Bytes of names, counters and run.json."""
+
+
+def checkpoint_bytes(recipe: Recipe) -> int:
+    """Return about how many bytes one checkpoint takes."""
+    parameters = _voxels(recipe.voxels) if recipe.field == "voxels" else _mlp(recipe.mlp)
+    return _COPIES * _FLOAT * parameters + recipe.render.occupancy_cells**3 + _FEW
+
+
+def run_bytes(recipe: Recipe, exports: int) -> int:
+    """Return about how many bytes a run of this recipe takes, its exported files of so many bytes included."""
+    steps = recipe.optimize.steps * (1 + recipe.collapse.restarts)
+    return _CHECKPOINTS * checkpoint_bytes(recipe) + steps * _METRICS_LINE + exports
+
+
+def check_space(folder: Path, needed: int) -> None:
+    """Make sure that a disk has room.
+
+    Args:
+        folder: where files will go; it need not be there yet.
+        needed: bytes.
+
+    Raises:
+        StorageError: there is less room; the sentence names the place and both numbers.
+    """
+    there = next((one for one in (folder, *folder.absolute().parents) if one.is_dir()), Path("/"))
+    try:
+        found = os.statvfs(there)
+    except OSError as error:
+        raise StorageError(f"cannot work in {folder}: {error.strerror or error}; choose another place") from error
+    free = found.f_bavail * found.f_frsize
+    if free < needed:
+        raise StorageError(
+            f"{folder} has {free / 1e6:.1f} MB free, and the run may take {needed / 1e6:.1f} MB; "
+            "free some space or choose another --out"
+        )
+
+
+def _voxels(settings: VoxelSettings) -> int:
+    return sum(4 * (settings.coarsest_cells * 2**level + 1) ** 3 for level in range(settings.levels))
+
+
+def _mlp(settings: MlpSettings) -> int:
+    features, width, hidden = 2 * (settings.waves + 3), settings.width, settings.hidden
+    block = 2 * width + (width + 1) * hidden + (hidden + 1) * width
+    return (features + 1) * width + settings.blocks * block + (width + 1) * width + (width + 1) * 4 + 3 * features

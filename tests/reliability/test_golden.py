@@ -1,0 +1,59 @@
+"""Runs of every format there has been still load and go on: tests/golden is never written anew, only added to."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from dreamfields import api
+from dreamfields.optimize import checkpoint
+from dreamfields.optimize.checkpoint import load_checkpoint, manifests
+from tests.toys import PROMPT, fingerprint, new_state, sha256_of
+
+GOLDEN = Path(__file__).resolve().parents[1] / "golden"
+FORMATS = range(1, checkpoint.FORMAT + 1)
+TENSORS = "e3cfaab58b46bcc8"
+"""Beginning of the sha256 of the tensors in all of them: the same seven steps."""
+
+
+@pytest.fixture(params=FORMATS, ids=lambda number: f"format-{number}")
+def old_run(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A copy of the run of one format."""
+    folder = tmp_path / "run"
+    shutil.copytree(GOLDEN / f"format-{request.param}", folder)
+    (path,) = manifests(folder / "checkpoints")
+    assert json.loads(path.read_text())["format"] == request.param
+    return folder
+
+
+def test_every_format_has_its_run() -> None:
+    assert {path.name for path in GOLDEN.iterdir()} == {f"format-{number}" for number in FORMATS}
+
+
+def test_a_run_of_an_old_format_is_read_as_it_was_and_goes_on(old_run: Path) -> None:
+    (path,) = manifests(old_run / "checkpoints")
+    assert sha256_of(path.with_suffix(".safetensors")).startswith(TENSORS)
+    saved = load_checkpoint(path)
+    assert len(saved.tensors) == 9
+    run = api.load(old_run)
+    assert (run.config.prompt, run.state.step, run.state.skipped, run.state.rollbacks) == (PROMPT, 7, 0, 0)
+    other = new_state(run.config.recipe)
+    other.restore(saved.tensors, saved.counters)
+    assert fingerprint(other) == fingerprint(run.state)
+    assert [step.index for step in run.steps()] == list(range(8, 13))
+    assert run.status == "optimized"
+    newest = manifests(old_run / "checkpoints")[0]
+    assert json.loads(newest.read_text())["format"] == checkpoint.FORMAT
+    assert load_checkpoint(newest, run.config.made_from()).counters["step"] == 12
+
+
+def test_all_formats_lead_to_the_same_end(tmp_path: Path) -> None:
+    ends = []
+    for number in FORMATS:
+        shutil.copytree(GOLDEN / f"format-{number}", tmp_path / str(number))
+        run = api.load(tmp_path / str(number))
+        for _ in run.steps():
+            pass
+        ends.append(fingerprint(run.state))
+    assert all(end == ends[0] for end in ends)
