@@ -88,7 +88,7 @@ class Export:
     run: RunPath
     """The run's folder."""
     out: Path | None = None
-    """The file; its ending is the format: .glb, .ply or .stl. RUN/object.glb if not given."""
+    """The file; its ending is the format: .glb, .ply, .stl or .html. RUN/object.glb if not given."""
 
 
 @dataclass(frozen=True)
