@@ -10,9 +10,9 @@ import numpy
 import torch
 
 from dreamfields import __version__, presets
-from dreamfields.config import Config
+from dreamfields.config import FORMAT, Config, recorded_config
 from dreamfields.devices import check_device, resolve_device, thread_count
-from dreamfields.errors import MissingPackageError, StorageError, UsageError
+from dreamfields.errors import MissingPackageError, UsageError
 from dreamfields.evaluate.judge import Judge, Judgement, nearest_class
 from dreamfields.export.formats import WRITERS
 from dreamfields.export.mesh import Mesh, extract_mesh
@@ -35,8 +35,6 @@ from dreamfields.scene.cameras import Camera
 from dreamfields.settings import unknown_name
 from dreamfields.storage import atomic_write
 
-FORMAT = 1
-"""Format of run.json."""
 MESH_SUFFIX = ".glb"
 
 
@@ -106,15 +104,7 @@ def load(path: str | Path) -> "Run":
     """
     directory = RunDirectory(Path(path))
     record = directory.read_record()
-    try:
-        if record["format"] != FORMAT or not isinstance(record["status"], str):
-            raise TypeError(f"format {record['format']}, status {record['status']}")
-        config = Config.from_json(record["config"])
-    except (AttributeError, KeyError, TypeError, UsageError) as error:
-        raise StorageError(
-            f"{directory.path} was made by another version, or its run.json was changed: {error}"
-        ) from error
-    return Run(directory, config, record)
+    return Run(directory, recorded_config(record, directory.path), record)
 
 
 @final
@@ -203,7 +193,8 @@ class Run:
                     whole = True
                     self.directory.log(step)
                     yield step
-                    if state.step % self.config.recipe.optimize.checkpoint_every == 0:
+                    due = state.step % self.config.recipe.optimize.checkpoint_every == 0
+                    if self.directory.take_wish() or due:
                         save_checkpoint(self.directory.checkpoints, state)
             finally:
                 # An exception inside a step may leave half of it done; the last periodic checkpoint is then the newest.

@@ -92,6 +92,16 @@ class Export:
 
 
 @dataclass(frozen=True)
+class View:
+    """Show a run on a local page, live while it is made: latest render, score curve, the mesh to turn."""
+
+    run: RunPath
+    """The run's folder."""
+    port: int = 8350
+    """Port on 127.0.0.1; 0 takes a free one."""
+
+
+@dataclass(frozen=True)
 class Evaluate:
     """Let a model that never guides judge views of a run that were never trained on."""
 
@@ -119,7 +129,7 @@ class Models:
 
 
 HeavyCommand = Generate | Resume | Render | Export | Evaluate | Doctor
-Command = HeavyCommand | Models
+Command = HeavyCommand | View | Models
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -132,6 +142,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         preflight(command)
         if isinstance(command, Models):
             return models.run(command.action, command.model, command.revision, console)
+        if isinstance(command, View):
+            # Loads torch only once there is something to show.
+            from dreamfields.studio import serve
+
+            return serve.view(command.run, command.port, console)
         # Imported only now: it loads torch, and everything that can be wrong without it has been checked.
         from dreamfields import commands
 
@@ -180,7 +195,7 @@ def preflight(command: Command) -> None:
             check_device(config.device)
             check_weights(config.recipe.guidance)
             new_run_directory(command.out, config.prompt, config.seed)
-        case Resume() | Render() | Export() | Evaluate():
+        case Resume() | Render() | Export() | Evaluate() | View():
             RunDirectory(command.run).read_record()
         case Doctor():
             pass
@@ -263,6 +278,7 @@ COMMANDS: Final[Mapping[str, type[Any]]] = MappingProxyType(
         "resume": Resume,
         "render": Render,
         "export": Export,
+        "view": View,
         "evaluate": Evaluate,
         "doctor": Doctor,
         "models": Models,

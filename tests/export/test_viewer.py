@@ -16,7 +16,13 @@ from dreamfields.export.viewer import library_text, viewer_html
 from tests.toys import tiny_config, with_steps
 
 GLB = b"glTF\x02\x00\x00\x00" + bytes(range(256))
-FACTS = {"prompt": "a red ball", "seed": 7, "guidance": "toy", "steps": 12, "generator": "dreamfields 0"}
+FACTS: dict[str, str | int | float] = {
+    "prompt": "a red ball",
+    "seed": 7,
+    "guidance": "toy",
+    "steps": 12,
+    "generator": "dreamfields 0",
+}
 HOSTILE = '</title></script><script>alert(1)</script><img src=x onerror="alert(2)">&amp;\'" ]]> --> $library ${glb}'
 
 

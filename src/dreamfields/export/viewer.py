@@ -1,4 +1,4 @@
-"""A page in one file: `object.html` opens from disk, draws the object, lets it be turned, and asks no host for anything.
+"""A page in one file: `object.html` opens from disk, draws the object for turning, and asks no host for anything.
 
 The viewer is model-viewer, which lies in `data/` with its licence. The page holds it, the mesh and a content security
 policy that lets these run and nothing else: no connection leaves the page, and no script runs in it but the two whose
