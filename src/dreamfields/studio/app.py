@@ -14,7 +14,7 @@ from typing import Any, Final
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
-from starlette.routing import BaseRoute, Route
+from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from dreamfields.export.viewer import library_text, style_text
@@ -53,6 +53,12 @@ def make_app(watcher: Watcher, port: int, token: str, is_stopping: Callable[[], 
         async with watcher.watching():
             yield
 
+    return Gate(Starlette(routes=page_routes(watcher, is_stopping), lifespan=lifespan), port, token)
+
+
+def page_routes(watcher: Watcher, is_stopping: Callable[[], bool]) -> list[Route]:
+    """Return all that can be asked for; every route answers GET alone and changes nothing."""
+
     async def events(_: Request) -> Response:
         if watcher.lookers >= MOST_LOOKERS:
             return PlainTextResponse("too many pages are open; close one\n", 429, {"retry-after": "10"})
@@ -73,7 +79,7 @@ def make_app(watcher: Watcher, port: int, token: str, is_stopping: Callable[[], 
             return FileResponse(path, media_type=_SHOWN[path.suffix])
         return FileResponse(path, media_type="application/octet-stream", filename=path.name)
 
-    routes: list[BaseRoute] = [
+    return [
         Route("/", _fixed(_page("live.html"), "text/html")),
         Route("/live.js", _fixed(_page("live.js"), "text/javascript")),
         Route("/live.css", _fixed(style_text() + _page("live.css"), "text/css")),
@@ -83,7 +89,6 @@ def make_app(watcher: Watcher, port: int, token: str, is_stopping: Callable[[], 
         Route("/object.glb", mesh),
         Route("/files/{name}", file),
     ]
-    return Gate(Starlette(routes=routes, lifespan=lifespan), port, token)
 
 
 async def _stream(watcher: Watcher, is_stopping: Callable[[], bool]) -> AsyncIterator[str]:

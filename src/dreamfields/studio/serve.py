@@ -35,7 +35,8 @@ def view(path: Path, port: int, console: Console) -> int:
     journal = Journal(RunDirectory(path))
     with listen(port) as listener:
         console.print(f'"{journal.config.prompt}", {path}', soft_wrap=True, markup=False)
-        server = make_server(journal, listener, token := secrets.token_urlsafe(32))
+        token = secrets.token_urlsafe(32)
+        server = make_server(journal, listener, token)
         announce(listener.getsockname()[1], token, console)
         try:
             server.run(sockets=[listener])

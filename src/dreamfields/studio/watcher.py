@@ -69,7 +69,7 @@ class Watcher:
         files = self.journal.files()
         mesh = ""
         if self.journal.status == "finished" and "object.glb" in files:
-            mesh = f"/files/object.glb?v={int(files['object.glb'].stat().st_mtime)}"
+            mesh = "/files/object.glb"
         elif shape is not None and shape.mesh:
             mesh = f"/object.glb?v={shape.name}"
         return {

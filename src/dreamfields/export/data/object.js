@@ -8,6 +8,9 @@
     fault.hidden = false;
   };
   document.getElementById("object").addEventListener("error", () => say("This browser cannot read the object."));
+  if (matchMedia("(prefers-reduced-motion: reduce)").matches) {
+    document.getElementById("object").removeAttribute("auto-rotate");
+  }
   const canvas = document.createElement("canvas");
   if (canvas.getContext("webgl2") === null) {
     say("This browser cannot draw in 3D; try another one, or turn on hardware acceleration (WebGL 2).");

@@ -4,6 +4,7 @@ const byId = (id) => document.getElementById(id);
 const viewer = byId("object");
 const shown = { mesh: "", picture: "" };
 let pace = null;
+if (matchMedia("(prefers-reduced-motion: reduce)").matches) viewer.removeAttribute("auto-rotate");
 
 const SENTENCES = {
   started: () => "Waiting for the first step.",
