@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
+from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
 from dreamfields.api import start
 from dreamfields.optimize.run_directory import RunDirectory
 from dreamfields.studio.app import make_app, page_routes
-from dreamfields.studio.gate import HEADERS
+from dreamfields.studio.gate import HEADERS, Gate
 from dreamfields.studio.journal import Journal
 from dreamfields.studio.watcher import Watcher
 from tests.toys import tiny_config
@@ -191,6 +192,10 @@ def test_the_policy_lets_no_script_of_a_page_s_text_run() -> None:
     assert not [rule for rule in rules.values() if "http" in rule or "*" in rule]
 
 
-def test_sockets_are_refused_at_the_handshake(owner: TestClient) -> None:
-    with pytest.raises(WebSocketDisconnect), owner.websocket_connect("/events"):
+def test_sockets_are_refused_at_the_handshake_whatever_is_behind_the_gate() -> None:
+    async def welcoming(_: Scope, __: Receive, send: Send) -> None:
+        await send({"type": "websocket.accept"})
+
+    client = TestClient(Gate(welcoming, PORT, TOKEN), HERE, cookies={f"dreamfields-{PORT}": TOKEN})
+    with pytest.raises(WebSocketDisconnect), client.websocket_connect("/events"):
         pass

@@ -107,13 +107,13 @@ class Watcher:
         while True:
             if self.lookers:
                 began = time.monotonic()
-                await asyncio.to_thread(self._look)
+                await asyncio.to_thread(self.look)
                 if self.journal.status == "running" and began > self._asked:
-                    await asyncio.to_thread(self._ask)
+                    await asyncio.to_thread(self.ask)
                     self._asked = began + max(_ASK_EVERY, _SHARE * (time.monotonic() - began))
             await asyncio.sleep(_LOOK_EVERY)
 
-    def _look(self) -> None:
+    def look(self) -> None:
         """Make the shape of the newest checkpoint, unless it is the present one."""
         from dreamfields.studio import shape
 
@@ -124,7 +124,7 @@ class Watcher:
         except DreamfieldsError as error:
             self.fault = str(error)
 
-    def _ask(self) -> None:
-        # Where the folder cannot be written, pictures come as often as checkpoints do.
+    def ask(self) -> None:
+        """Ask for a checkpoint; where the folder cannot be written, pictures come as often as checkpoints do."""
         with contextlib.suppress(StorageError):
             self.journal.directory.ask_for_checkpoint()
