@@ -1,7 +1,6 @@
 """The gate: whoever asks from elsewhere, or without the token, gets a sentence and nothing else, on every route."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
@@ -108,11 +107,11 @@ def test_without_the_token_there_is_nothing(stranger: TestClient, address: str) 
     assert (answer.status_code, answer.text.count("\n")) == (401, 1)
     for token in WRONG_TOKENS:
         sent = token.encode("latin-1")
-        for headers in ({"cookie": b"dreamfields-8350=" + sent}, {"authorization": b"Bearer " + sent}):
+        for headers in ({b"cookie": b"dreamfields-8350=" + sent}, {b"authorization": b"Bearer " + sent}):
             assert stranger.get(address, headers=headers).status_code == 401, (address, token)
         assert stranger.get(address, params={"token": token}).status_code == 401
     # Neither the cookie of another port, nor the right token where it does not belong.
-    for headers in ({"cookie": f"dreamfields-8351={TOKEN}".encode()}, {"authorization": f"Basic {TOKEN}".encode()}):
+    for headers in ({"cookie": f"dreamfields-8351={TOKEN}"}, {"authorization": f"Basic {TOKEN}"}):
         assert stranger.get(address, headers=headers).status_code == 401
     if address != "/":
         assert stranger.get(address, params={"token": TOKEN}).status_code == 401

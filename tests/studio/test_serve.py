@@ -12,9 +12,11 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from email.message import Message
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from rich.console import Console
@@ -59,19 +61,36 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run
 
 
-def ask(port: int, address: str) -> http.client.HTTPResponse:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
-    connection.request("GET", address, headers={"authorization": f"Bearer {TOKEN}"})
-    return connection.getresponse()
+@dataclass(frozen=True)
+class Answer:
+    """What came back."""
+
+    status: int
+    headers: Message
+    body: bytes
+
+
+def ask(port: int, address: str) -> Answer:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)) as connection:
+        connection.request("GET", address, headers={"authorization": f"Bearer {TOKEN}"})
+        answer = connection.getresponse()
+        return Answer(answer.status, answer.headers, answer.read())
 
 
 class Events:
     """The stream of a page."""
 
     def __init__(self, port: int) -> None:
-        self.answer = ask(port, "/events")
-        assert self.answer.status == 200
-        assert self.answer.headers.get_content_type() == "text/event-stream"
+        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+        self.connection.request("GET", "/events", headers={"authorization": f"Bearer {TOKEN}"})
+        self.answer = self.connection.getresponse()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.answer.close()
+        self.connection.close()
 
     def next(self, kind: str) -> dict[str, Any]:
         """Return the next event of a kind."""
@@ -85,29 +104,29 @@ class Events:
                 content: dict[str, Any] = json.loads(line.removeprefix("data: "))
                 return content
 
-    def until(self, condition: str, **names: Any) -> dict[str, Any]:
-        """Return the first state of which a condition holds."""
+    def until(self, *present: str, **wanted: Any) -> dict[str, Any]:
+        """Return the first state in which some entries are present and others are as wanted."""
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
             state = self.next("state")
-            if eval(condition, {}, {"state": state, **names}):
+            if all(state[name] for name in present) and wanted.items() <= state.items():
                 return state
-        raise AssertionError(f"never: {condition}")
+        raise AssertionError(f"never: {present} {wanted}")
 
 
 def test_a_run_is_followed_from_its_first_step_to_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shape, "PICTURE_SIZE", {"voxels": 24, "mlp": 24})
     run = start(tiny_config(), tmp_path)
-    with served(run) as port:
-        events = Events(port)
+    with served(run) as port, Events(port) as events:
+        assert events.answer.headers.get_content_type() == "text/event-stream"
         identity = events.next("run")
         assert (identity["prompt"], identity["facts"]["seed"]) == ("a red ball", 0)
         assert identity["settings"]["recipe"]["voxels"]["coarsest_cells"] == 2
-        state = events.until('state["status"] == "started"')
+        state = events.until(status="started")
         assert (state["picture"], state["mesh"], state["curve"]) == ("", "", [])
         steps = run.steps()
         next(steps)
-        state = events.until('state["step"] == 1 and state["status"] == "running"')
+        state = events.until(step=1, status="running")
         # No checkpoint is due before step 5: one is asked for because somebody looks.
         for _ in range(3):
             end = time.monotonic() + PATIENCE
@@ -117,29 +136,30 @@ def test_a_run_is_followed_from_its_first_step_to_its_files(tmp_path: Path, monk
             if shape.newest_checkpoint(run.directory):
                 break
         next(steps)
-        state = events.until('state["picture"] and state["mesh"]')
-        assert ask(port, state["picture"]).read()[:4] == b"\x89PNG"
-        assert ask(port, state["mesh"]).read()[:4] == b"glTF"
+        state = events.until("picture", "mesh")
+        assert ask(port, state["picture"]).body[:4] == b"\x89PNG"
+        assert ask(port, state["mesh"]).body[:4] == b"glTF"
         for _ in steps:
             pass
-        state = events.until('state["status"] == "optimized" and state["step"] == total', total=TINY.optimize.steps)
+        state = events.until(status="optimized", step=TINY.optimize.steps)
         run.finish()
-        state = events.until('state["status"] == "finished"')
+        state = events.until(status="finished")
         assert state["mesh"] == "/files/object.glb"
-        assert ask(port, state["mesh"]).read() == (run.path / "object.glb").read_bytes()
+        assert ask(port, state["mesh"]).body == (run.path / "object.glb").read_bytes()
         assert len(state["curve"]) == TINY.optimize.steps
         # Who comes back later sees the same.
-        again = Events(port).until('state["status"] == "finished" and state["picture"]')
+        with Events(port) as others:
+            again = others.until("picture", status="finished")
         assert (again["curve"], again["files"]) == (state["curve"], state["files"])
 
 
 def test_what_a_run_made_can_be_taken_away(finished: Run) -> None:
-    with served(finished) as port:
-        state = Events(port).next("state")
+    with served(finished) as port, Events(port) as events:
+        state = events.next("state")
         assert {"object.glb", "object.html", "contact_sheet.png"} <= set(state["files"])
         for name in state["files"]:
             answer = ask(port, f"/files/{name}")
-            assert answer.read() == (finished.path / name).read_bytes()
+            assert answer.body == (finished.path / name).read_bytes()
             shown = name.endswith((".png", ".glb", ".mp4"))
             assert (answer.headers["content-disposition"] is None) == shown
             assert (answer.headers.get_content_type() == "application/octet-stream") != shown
@@ -193,24 +213,25 @@ def raw(port: int, request: str) -> bytes:
 
 
 def test_too_many_pages_are_refused_and_room_is_made_when_one_closes(finished: Run) -> None:
-    with served(finished) as port:
-        streams = [Events(port) for _ in range(MOST_LOOKERS)]
+    with served(finished) as port, ExitStack() as stack:
+        streams = [stack.enter_context(Events(port)) for _ in range(MOST_LOOKERS)]
         for stream in streams:
             stream.next("run")
         assert ask(port, "/events").status == 429
-        streams.pop().answer.close()
-        end = time.monotonic() + PATIENCE
-        while (status := ask(port, "/events").status) != 200 and time.monotonic() < end:
-            time.sleep(0.1)
+        streams[0].__exit__()
+        end, status = time.monotonic() + PATIENCE, 429
+        while status == 429 and time.monotonic() < end:
+            with Events(port) as another:
+                status = another.answer.status
         assert status == 200
 
 
 def test_a_server_with_open_pages_ends_at_once(finished: Run) -> None:
-    with served(finished) as port:
-        events = Events(port)
-        events.next("state")
-        began = time.monotonic()
-    assert time.monotonic() - began < 0.5 * PATIENCE
+    with ExitStack() as stack:
+        with served(finished) as port:
+            stack.enter_context(Events(port)).next("state")
+            began = time.monotonic()
+        assert time.monotonic() - began < 0.5 * PATIENCE
 
 
 def test_only_this_machine_is_listened_to() -> None:
@@ -256,11 +277,10 @@ def test_the_command_serves_until_stopped_without_torch_and_without_a_trace(fini
     lines = [process.stdout.readline() for _ in range(4)]
     found = re.search(r"http://127\.0\.0\.1:(\d+)(/\?token=([\w-]{40,}))", "".join(lines))
     assert found, lines
-    connection = http.client.HTTPConnection("127.0.0.1", int(found[1]), timeout=PATIENCE)
-    connection.request("GET", found[2])
-    answer = connection.getresponse()
-    assert (answer.status, answer.headers["set-cookie"].split("=")[1].split(";")[0]) == (200, found[3])
-    connection.close()
+    with closing(http.client.HTTPConnection("127.0.0.1", int(found[1]), timeout=PATIENCE)) as connection:
+        connection.request("GET", found[2])
+        answer = connection.getresponse()
+        assert (answer.status, answer.headers["set-cookie"].split("=")[1].split(";")[0]) == (200, found[3])
     process.send_signal(signal.SIGINT)
     rest, _ = process.communicate(timeout=PATIENCE)
     assert (process.returncode, rest) == (0, "stopped looking; the run is untouched\n")

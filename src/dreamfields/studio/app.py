@@ -53,7 +53,10 @@ def make_app(watcher: Watcher, port: int, token: str, is_stopping: Callable[[], 
         async with watcher.watching():
             yield
 
-    return Gate(Starlette(routes=page_routes(watcher, is_stopping), lifespan=lifespan), port, token)
+    app = Starlette(routes=page_routes(watcher, is_stopping), lifespan=lifespan)
+    # An address with a slash too many is none of ours; nothing of it goes into an answer.
+    app.router.redirect_slashes = False
+    return Gate(app, port, token)
 
 
 def page_routes(watcher: Watcher, is_stopping: Callable[[], bool]) -> list[Route]:

@@ -37,7 +37,7 @@ HEADERS: Final[Mapping[str, str]] = {
 }
 """What every answer carries, refusals included."""
 
-_LANDING: Final = '<!DOCTYPE html><title>dreamfields</title><link rel="icon" href="data:,"><meta http-equiv="refresh" content="0;url=/">'
+_LANDING: Final = '<!DOCTYPE html><link rel="icon" href="data:,"><meta http-equiv="refresh" content="0;url=/">'
 """Leads on without the token. A redirect would not do: browsers keep strict cookies back from one that others began."""
 
 
