@@ -111,8 +111,8 @@ def test_without_the_token_there_is_nothing(stranger: TestClient, address: str) 
             assert stranger.get(address, headers=headers).status_code == 401, (address, token)
         assert stranger.get(address, params={"token": token}).status_code == 401
     # Neither the cookie of another port, nor the right token where it does not belong.
-    for headers in ({"cookie": f"dreamfields-8351={TOKEN}"}, {"authorization": f"Basic {TOKEN}"}):
-        assert stranger.get(address, headers=headers).status_code == 401
+    for misplaced in ({"cookie": f"dreamfields-8351={TOKEN}"}, {"authorization": f"Basic {TOKEN}"}):
+        assert stranger.get(address, headers=misplaced).status_code == 401
     if address != "/":
         assert stranger.get(address, params={"token": TOKEN}).status_code == 401
 

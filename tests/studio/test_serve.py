@@ -263,7 +263,7 @@ def test_what_is_printed_leads_to_the_page() -> None:
     serve.announce(8123, "secret_[bold]-x", console)
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     assert "http://127.0.0.1:8123/?token=secret_[bold]-x\n" in shown
-    assert re.search(r"ssh -N -L 8123:127\.0\.0\.1:8123 \S+@\S+, then", shown)
+    assert re.search(r"^  ssh -N -L 8123:127\.0\.0\.1:8123 \S+@\S+$", shown, re.MULTILINE)
 
 
 def test_the_command_serves_until_stopped_without_torch_and_without_a_trace(finished: Run, tmp_path: Path) -> None:
@@ -274,7 +274,7 @@ def test_the_command_serves_until_stopped_without_torch_and_without_a_trace(fini
     command = [sys.executable, "-m", "dreamfields", "view", str(finished.path), "--port", "0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": folders})
     assert process.stdout is not None
-    lines = [process.stdout.readline() for _ in range(4)]
+    lines = [process.stdout.readline() for _ in range(5)]
     found = re.search(r"http://127\.0\.0\.1:(\d+)(/\?token=([\w-]{40,}))", "".join(lines))
     assert found, lines
     with closing(http.client.HTTPConnection("127.0.0.1", int(found[1]), timeout=PATIENCE)) as connection:

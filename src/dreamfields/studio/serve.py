@@ -92,8 +92,9 @@ def make_server(journal: Journal, listener: socket.socket, token: str) -> uvicor
 def announce(port: int, token: str, console: Console) -> None:
     """Print where to look, here and from another machine."""
     lines = [
-        f"  open       http://{HOST}:{port}/?token={token}",
-        f"  from afar  ssh -N -L {port}:{HOST}:{port} {getpass.getuser()}@{socket.gethostname()}, then open the same",
+        f"  http://{HOST}:{port}/?token={token}",
+        "From another machine, run this there and open the same address:",
+        f"  ssh -N -L {port}:{HOST}:{port} {getpass.getuser()}@{socket.gethostname()}",
         "Ctrl-C ends the page, never the run.",
     ]
     console.print("\n".join(lines), soft_wrap=True, markup=False)
