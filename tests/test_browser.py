@@ -185,15 +185,7 @@ def test_a_page_that_turns_can_be_turned(finished: Run, browser: Any) -> None:
     tab = Tab(browser)
     tab.page.goto((finished.path / "object.html").as_uri())
     tab.until(DRAWN)
-    angle = "document.getElementById('object').getCameraOrbit().theta"
-    before = tab.ask(angle)
-    box = tab.page.locator("model-viewer").bounding_box()
-    middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    tab.page.mouse.move(*middle)
-    tab.page.mouse.down()
-    tab.page.mouse.move(middle[0] + 120, middle[1], steps=4)
-    tab.page.mouse.up()
-    tab.until(f"Math.abs({angle} - {before}) > 0.2")
+    looked_at_closely(tab)
 
 
 def test_the_button_for_augmented_reality_is_there_only_where_it_works(finished: Run, browser: Any) -> None:
@@ -220,6 +212,31 @@ def test_a_prompt_is_text_in_the_page_in_one_file(finished: Run, browser: Any, t
     tab.page.close()
 
 
+EYES = (
+    "(viewer => [viewer.getCameraOrbit().theta, viewer.getCameraOrbit().phi, viewer.getCameraOrbit().radius,"
+    " viewer.getFieldOfView()])(document.getElementById('object'))"
+)
+
+
+def looked_at_closely(tab: Tab) -> Any:
+    """Turn the object and come nearer, as a visitor does, and return where the eyes end."""
+    before = tab.ask(EYES)
+    box = tab.page.locator("model-viewer").bounding_box()
+    middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    tab.page.mouse.move(*middle)
+    tab.page.mouse.down()
+    tab.page.mouse.move(middle[0] + 120, middle[1], steps=4)
+    tab.page.mouse.up()
+    tab.page.mouse.wheel(0, -400)
+    still, now = None, tab.ask(EYES)
+    while now != still:
+        time.sleep(2.0)
+        still, now = now, tab.ask(EYES)
+    assert abs(now[0] - before[0]) > 0.2
+    assert now[2:] != pytest.approx(before[2:], rel=0.02)
+    return now
+
+
 def test_a_run_s_page_lives_with_the_run_survives_a_reload_and_ends_with_the_object(
     tmp_path: Path, browser: Any
 ) -> None:
@@ -240,11 +257,15 @@ def test_a_run_s_page_lives_with_the_run_survives_a_reload_and_ends_with_the_obj
                 "document.getElementById('picture').naturalWidth && document.getElementById('picture').src"
             )
             tab.until(DRAWN)
+            mesh = tab.ask("document.getElementById('object').src")
+            eyes = looked_at_closely(tab)
             take(16)
             tab.until("document.getElementById('numbers').textContent.includes('20 of 40')")
             wait(lambda: (run.path / ".checkpoint-wanted").exists())
             take(2)
             tab.until(f"document.getElementById('picture').src !== {first!r}")
+            tab.until(f"document.getElementById('object').src !== {mesh!r} && {DRAWN}")
+            assert tab.ask(EYES) == pytest.approx(eyes, rel=0.02)
             tab.picture("live-running-test")
             curve = tab.ask("document.getElementById('line').getAttribute('points').split(' ').length")
             assert curve >= 20

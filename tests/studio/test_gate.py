@@ -1,6 +1,8 @@
 """The gate: whoever asks from elsewhere, or without the token, gets a sentence and nothing else, on every route."""
 
+import re
 from collections.abc import Iterator
+from importlib import resources
 
 import pytest
 from starlette.testclient import TestClient
@@ -189,6 +191,19 @@ def test_the_policy_lets_no_script_of_a_page_s_text_run() -> None:
     assert "'unsafe-inline'" not in rules["script-src"]
     assert "'unsafe-eval'" not in rules["script-src"]
     assert not [rule for rule in rules.values() if "http" in rule or "*" in rule]
+
+
+@pytest.mark.parametrize(
+    ("package", "name"),
+    [("export", "object.js"), ("export", "object.html"), ("studio", "live.js"), ("studio", "live.html")],
+)
+def test_pages_never_take_text_for_markup_and_name_no_host(package: str, name: str) -> None:
+    text = resources.files(f"dreamfields.{package}").joinpath(f"data/{name}").read_text(encoding="utf-8")
+    for way in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function(", "javascript:"):
+        assert way not in text, way
+    assert not re.search(r"<[^>]*\son\w+=", text)
+    named = set(re.findall(r"https?://[^\s\"')]+", text))
+    assert named <= {"http://www.w3.org/2000/svg", "https://www.apache.org/licenses/LICENSE-2.0"}
 
 
 def test_sockets_are_refused_at_the_handshake_whatever_is_behind_the_gate() -> None:

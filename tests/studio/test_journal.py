@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from pathlib import Path
 from random import Random
 
@@ -94,6 +95,19 @@ def test_a_resume_that_trims_the_metrics_is_followed(run: Run) -> None:
     journal.refresh()
     assert journal.progress.steps == 29
     assert journal.progress.curve.points[3:] == pytest.approx([0.9] * 26)
+
+
+def test_silence_is_the_time_since_the_last_step(run: Run) -> None:
+    journal = Journal(run.directory)
+    assert journal.silence == 0.0
+    write(run, line(1))
+    assert journal.silence < 60.0
+    before = time.time() - 500.0
+    os.utime(run.directory.metrics, (before, before))
+    assert 499.0 < journal.silence < 600.0
+    later = time.time() + 500.0  # The clock of another machine.
+    os.utime(run.directory.metrics, (later, later))
+    assert journal.silence == 0.0
 
 
 def test_restarts_are_marked(run: Run) -> None:

@@ -7,6 +7,7 @@ folder is shared.
 import json
 import math
 import os
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, final
@@ -85,6 +86,14 @@ class Journal:
     def status(self) -> str:
         """Return `started`, `running`, `interrupted`, `optimized` or `finished`."""
         return str(self.record.get("status", "started"))
+
+    @property
+    def silence(self) -> float:
+        """Return the seconds since the last step was logged; 0 if none was."""
+        try:
+            return max(0.0, time.time() - self.directory.metrics.stat().st_mtime)
+        except OSError:
+            return 0.0
 
     def refresh(self) -> None:
         """Read what has been added; what cannot be read at the moment stays as it was."""

@@ -81,6 +81,7 @@ class Watcher:
             "score": progress.last.get("score"),
             "opacity": progress.last.get("opacity"),
             "seconds": record.get("seconds"),
+            "silence": round(self.journal.silence, 1),
             "device": record.get("device"),
             "notes": record.get("notes", []),
             "curve": [round(point, 4) for point in progress.curve.points],

@@ -3,7 +3,10 @@
 const byId = (id) => document.getElementById(id);
 const viewer = byId("object");
 const shown = { mesh: "", picture: "" };
+const PATIENCE = 60;
 let pace = null;
+let present = null;
+let touched = false;
 if (matchMedia("(prefers-reduced-motion: reduce)").matches) viewer.removeAttribute("auto-rotate");
 
 const SENTENCES = {
@@ -21,6 +24,9 @@ source.addEventListener("error", () => {
   setStatus("lost", source.readyState === EventSource.CLOSED ? "ended" : "connection lost");
   byId("sentence").textContent = "The page's server is gone; start it again with: dreamfields view RUN";
 });
+viewer.addEventListener("camera-change", (event) => {
+  touched ||= event.detail.source === "user-interaction";
+});
 viewer.addEventListener("error", () => say("This browser cannot draw the object in 3D (WebGL 2)."));
 
 function showRun(run) {
@@ -32,10 +38,11 @@ function showRun(run) {
 }
 
 function showState(state) {
+  present = { state, spoken: performance.now() / 1000 - state.silence };
   setStatus(state.status, state.status);
   byId("bar").max = state.total;
   byId("bar").value = state.step;
-  byId("sentence").textContent = (SENTENCES[state.status] ?? (() => ""))(state);
+  sayHow();
   const numbers = { step: `${state.step} of ${state.total}` };
   if (state.attempt > 1) numbers.attempt = state.attempt;
   if (state.opacity !== null) numbers.opacity = state.opacity.toFixed(2);
@@ -48,6 +55,17 @@ function showState(state) {
   drawCurve(state);
   showFiles(state.files);
 }
+
+// A run whose process was killed cannot say so; that nothing has come for long is all there is to see.
+function sayHow() {
+  if (present === null || source.readyState !== EventSource.OPEN) return;
+  const { state, spoken } = present;
+  const silence = performance.now() / 1000 - spoken;
+  const sentence = (SENTENCES[state.status] ?? (() => ""))(state);
+  const hint = `No step for ${duration(silence)}. If the run was killed, go on with: dreamfields resume RUN`;
+  byId("sentence").textContent = state.status === "running" && silence > PATIENCE ? hint : sentence;
+}
+setInterval(sayHow, 5000);
 
 function setStatus(status, label) {
   byId("status").dataset.status = status;
@@ -83,12 +101,13 @@ function showPicture(state) {
   byId("picture-step").textContent = `step ${state.picture_step}`;
 }
 
-// A new mesh takes the place of the old one under the same eyes.
+// A new mesh takes the place of the old one under the same eyes; until somebody zooms, it is framed anew.
 function showMesh(mesh) {
   if (mesh === shown.mesh || mesh === "") return;
-  if (shown.mesh !== "") {
-    const orbit = viewer.getCameraOrbit();
-    viewer.cameraOrbit = `${orbit.theta}rad ${orbit.phi}rad auto`;
+  if (touched) {
+    const { theta, phi, radius } = viewer.getCameraOrbit();
+    viewer.cameraOrbit = `${theta}rad ${phi}rad ${radius}m`;
+    viewer.fieldOfView = `${viewer.getFieldOfView()}deg`;
   }
   shown.mesh = mesh;
   viewer.src = mesh;
