@@ -20,7 +20,7 @@ _LOOK_EVERY: Final = 0.5
 _ASK_EVERY: Final = 3.0
 """Least seconds between two wishes for a checkpoint."""
 _SHARE: Final = 6.0
-"""A shape is asked for at most as often as takes one part in so many of a core."""
+"""Shapes are made only so often that they take one part in so many of a core."""
 
 
 @final
@@ -35,7 +35,6 @@ class Watcher:
         self.version = 0
         self.lookers = 0
         self._seen: tuple[object, ...] = ()
-        self._asked = 0.0
 
     @contextlib.asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
@@ -105,25 +104,33 @@ class Watcher:
             await asyncio.sleep(_LOOK_EVERY)
 
     async def _follow_shape(self) -> None:
+        rest, ask = 0.0, 0.0
         while True:
-            if self.lookers:
-                began = time.monotonic()
-                await asyncio.to_thread(self.look)
-                if self.journal.status == "running" and began > self._asked:
+            now = time.monotonic()
+            if self.lookers and now >= rest:
+                pause = _SHARE * await asyncio.to_thread(self.look)
+                rest = now + pause
+                if self.journal.status == "running" and now >= ask:
                     await asyncio.to_thread(self.ask)
-                    self._asked = began + max(_ASK_EVERY, _SHARE * (time.monotonic() - began))
+                    ask = now + max(_ASK_EVERY, pause)
             await asyncio.sleep(_LOOK_EVERY)
 
-    def look(self) -> None:
-        """Make the shape of the newest checkpoint, unless it is the present one."""
+    def look(self) -> float:
+        """Make the shape of the newest checkpoint, unless it is the present one.
+
+        Returns:
+            Processor seconds that this took; 0 for the first, which compiles what renders.
+        """
         from dreamfields.studio import shape
 
+        is_first, began = self.shape is None, time.thread_time()
         try:
             name = shape.newest_checkpoint(self.journal.directory)
             if name and (self.shape is None or name != self.shape.name):
                 self.shape, self.fault = shape.shape_of(self.journal.directory, self.journal.config, name), ""
-        except DreamfieldsError as error:
+        except (DreamfieldsError, OSError, RuntimeError, ValueError) as error:
             self.fault = str(error)
+        return 0.0 if is_first else time.thread_time() - began
 
     def ask(self) -> None:
         """Ask for a checkpoint; where the folder cannot be written, pictures come as often as checkpoints do."""
