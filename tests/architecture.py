@@ -36,7 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "presets": {"errors", "settings", "config"} | EVERY_SETTING,
     "export": BASE | {"scene", "render"},
     "evaluate": PIPELINE | {"devices", "config"},
-    "studio": PIPELINE | {"devices", "config", "presets", "export"},
+    "studio": PIPELINE | {"devices", "config", "records", "presets", "export", "__version__"},
     "batch": AROUND,
     "api": AROUND | {"studio", "batch", "__version__"},
     "signals": {"errors"},

@@ -107,6 +107,7 @@ def run_light(folder: Path, *arguments: str, more: tuple[Path, ...] = ()) -> "su
         (["genrate", PROMPT], "no command called 'genrate'; did you mean 'generate'?"),
         (["resume", "FOLDER"], "holds no run (no run.json)"),
         (["export", "FOLDER"], "holds no run"),
+        (["view", "FOLDER"], "holds no run"),
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
 )

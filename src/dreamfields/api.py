@@ -20,6 +20,8 @@ from dreamfields.export.formats import WRITERS
 from dreamfields.export.mesh import Mesh, extract_mesh
 from dreamfields.export.pictures import contact_sheet, png_bytes
 from dreamfields.export.video import encode_video, turntable
+from dreamfields.export.viewer import SUFFIX as VIEWER_SUFFIX
+from dreamfields.export.viewer import viewer_html
 from dreamfields.guidance.base import Guide
 from dreamfields.guidance.load import load_guides
 from dreamfields.guidance.prompts import fill_template
@@ -209,7 +211,8 @@ class Run:
                     if step.rolled_back:
                         self._keeper.give_up_path(state)
                     yield step
-                    if state.step % settings.checkpoint_every == 0:
+                    due = state.step % settings.checkpoint_every == 0
+                    if self.directory.take_wish() or due:
                         self._keeper.save(state)
             finally:
                 self.record = {**self.record, "seconds": round(before + time.perf_counter() - began, 2)}
@@ -217,7 +220,7 @@ class Run:
                 self._end(state, whole)
 
     def finish(self) -> list[Path]:
-        """Write the contact sheet, the video and the mesh, and return their paths.
+        """Write the contact sheet, the video, the mesh and a page that shows it, and return their paths.
 
         Raises:
             DegenerateError: the field has no surface to take away; the pictures are written all the same.
@@ -226,8 +229,9 @@ class Run:
             sheet = self.sheet(self.path / "contact_sheet.png")
             video = self.turntable(self.path / "turntable.mp4")
             mesh = self.export(self.path / f"object{MESH_SUFFIX}")
+            viewer = self.viewer(self.path / f"object{VIEWER_SUFFIX}", mesh.read_bytes())
             self._set_status("finished")
-        return [sheet, video, mesh]
+        return [sheet, video, mesh, viewer]
 
     def render(self, camera: Camera, size: int = 512, samples: int = 128) -> Rendering:
         """Render one picture of the field, of any size."""
@@ -242,17 +246,33 @@ class Run:
         return extract_mesh(self.shaped.field, self.config.export)
 
     def export(self, path: str | Path) -> Path:
-        """Write the mesh in the format of the path's ending and return the path.
+        """Write the mesh in the format of the path's ending, or as a page (.html), and return the path.
 
         Raises:
             UsageError: the ending names no known format.
             DegenerateError: the field has no surface; nothing is written.
         """
         target = Path(path)
+        if target.suffix == VIEWER_SUFFIX:
+            return self.viewer(target)
         if target.suffix not in WRITERS:
-            raise UsageError(unknown_name(target.suffix, list(WRITERS), "mesh format"))
+            raise UsageError(unknown_name(target.suffix, [*WRITERS, VIEWER_SUFFIX], "mesh format"))
         atomic_write(target, WRITERS[target.suffix](self.mesh(), self.metadata()))
         return target
+
+    def viewer(self, path: str | Path, glb: bytes | None = None) -> Path:
+        """Write one page that shows the mesh in any browser, from disk and without a network, and return its path.
+
+        Args:
+            path: the page; its ending should be .html.
+            glb: the mesh as GLB; None makes it from the field.
+
+        Raises:
+            DegenerateError: the field has no surface; nothing is written.
+        """
+        content = WRITERS[MESH_SUFFIX](self.mesh(), self.metadata()) if glb is None else glb
+        atomic_write(Path(path), viewer_html(content, self.metadata(), self.config.to_json()))
+        return Path(path)
 
     def sheet(self, path: str | Path) -> Path:
         """Write the contact sheet of eight views as PNG and return the path."""

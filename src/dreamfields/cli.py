@@ -91,7 +91,17 @@ class Export:
     run: RunPath
     """The run's folder."""
     out: Path | None = None
-    """The file; its ending is the format: .glb, .ply or .stl. RUN/object.glb if not given."""
+    """The file; its ending is the format: .glb, .ply, .stl or .html. RUN/object.glb if not given."""
+
+
+@dataclass(frozen=True)
+class View:
+    """Show a run on a local page, live while it is made: latest render, score curve, the mesh to turn."""
+
+    run: RunPath
+    """The run's folder."""
+    port: int = 8350
+    """Port on 127.0.0.1; 0 takes a free one."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +132,7 @@ class Models:
 
 
 HeavyCommand = Generate | Resume | Render | Export | Evaluate | Doctor
-Command = HeavyCommand | Models
+Command = HeavyCommand | View | Models
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -136,6 +146,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         directory = preflight(command, held)
         if isinstance(command, Models):
             return models.run(command.action, command.model, command.revision, console)
+        if isinstance(command, View):
+            # Loads torch only once there is something to show.
+            from dreamfields.studio import serve
+
+            return serve.view(command.run, command.port, console)
         # Imported only now: it loads torch, and everything that can be wrong without it has been checked.
         from dreamfields import commands
 
@@ -186,7 +201,7 @@ def preflight(command: Command, held: ExitStack) -> RunDirectory:
             refuse_unworkable(read_record(directory).config, directory)
             held.enter_context(directory.locked())
             return directory
-        case Render() | Export() | Evaluate():
+        case Render() | Export() | Evaluate() | View():
             read_record(RunDirectory(command.run))
             return RunDirectory(command.run)
         case Models(action="download", model=""):
@@ -258,6 +273,7 @@ COMMANDS: Final[Mapping[str, type[Any]]] = MappingProxyType(
         "resume": Resume,
         "render": Render,
         "export": Export,
+        "view": View,
         "evaluate": Evaluate,
         "doctor": Doctor,
         "models": Models,

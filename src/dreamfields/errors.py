@@ -7,7 +7,7 @@
     ├── MissingPackageError     exit 3   weights or a program that must be installed first
     ├── StorageError            exit 4   a file that cannot be read or written
     │   └── CheckpointError     exit 4   a checkpoint that is missing, damaged or of another run
-    ├── LockedError             exit 5   a run directory that another process is using
+    ├── LockedError             exit 5   a run directory or a port that another process is using
     └── DegenerateError         exit 6   an optimisation that left nothing to show
 
 The command line prints the sentence and ends with the exit code; Python callers catch the class.
@@ -45,7 +45,7 @@ class CheckpointError(StorageError):
 
 
 class LockedError(DreamfieldsError):
-    """A run directory that another process is using."""
+    """A run directory or a port that another process is using."""
 
     exit_code: ClassVar[int] = 5
 

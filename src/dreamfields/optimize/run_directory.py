@@ -55,6 +55,10 @@ class RunDirectory:
         """Return the file with one line a step."""
         return self.path / "metrics.jsonl"
 
+    @property
+    def _wish(self) -> Path:
+        return self.path / ".checkpoint-wanted"
+
     def exists(self) -> bool:
         """Tell whether a run has been started here."""
         return (self.path / RECORD).is_file()
@@ -119,6 +123,22 @@ class RunDirectory:
         """Delete what killed writers left; to be called under the lock."""
         for folder in (self.path, self.checkpoints):
             sweep(folder)
+
+    def ask_for_checkpoint(self) -> None:
+        """Ask whoever optimises here for a checkpoint after the step in hand, so that there is something to look at.
+
+        Raises:
+            StorageError: the folder cannot be written.
+        """
+        atomic_write(self._wish, b"")
+
+    def take_wish(self) -> bool:
+        """Tell whether a checkpoint was asked for, and take the wish away."""
+        try:
+            self._wish.unlink()
+        except OSError:
+            return False
+        return True
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -1,0 +1,113 @@
+"""The gate in front of a local page: who may ask, and what every answer says.
+
+A server on 127.0.0.1 is within reach of every page that is open in the same browser and of every user of the machine.
+A request gets through only if all of these hold, whatever it asks for:
+
+* **Host** is one header and exactly our address: a name that was made to point here (DNS rebinding) is another.
+* **Origin**, where there is one, is exactly ours; `null` is not.
+* **Sec-Fetch-Site**, where there is one, says that our own page or the address bar asks.
+* **Token**: the right cookie or `Authorization: Bearer`. The first visit brings it in the address, gets the cookie, and
+  is led to the address without it.
+
+Nothing behind the gate changes anything, so there is no form and no method but GET to guard further.
+"""
+
+import hmac
+from collections.abc import Mapping
+from typing import Final, final
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+HEADERS: Final[Mapping[str, str]] = {
+    # model-viewer compiles a mesh decoder to WebAssembly, and keeps its style in a shadow tree.
+    "content-security-policy": (
+        "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+        "img-src 'self' data: blob:; connect-src 'self' data: blob:; object-src 'none'; base-uri 'none'; "
+        "form-action 'none'; frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cache-control": "no-store",
+}
+"""What every answer carries, refusals included."""
+
+_LANDING: Final = '<!DOCTYPE html><link rel="icon" href="data:,"><meta http-equiv="refresh" content="0;url=/">'
+"""Leads on without the token. A redirect would not do: browsers keep strict cookies back from one that others began."""
+
+
+@final
+class Gate:
+    """Lets requests through to an application, or refuses them with one sentence."""
+
+    def __init__(self, app: ASGIApp, port: int, token: str) -> None:
+        """Guard an application.
+
+        Args:
+            app: what is behind the gate.
+            port: the port that 127.0.0.1 is listened on at.
+            token: secret of this server, long and random, of URL-safe ASCII.
+        """
+        self._app = app
+        self._token = token
+        self._hosts = {f"127.0.0.1:{port}", f"localhost:{port}"} | ({"127.0.0.1", "localhost"} if port == 80 else set())
+        # Cookies know no ports: two servers of one machine must not take each other's.
+        self._cookie = f"dreamfields-{port}"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one connection."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+        elif scope["type"] == "http":
+            answer = self._refusal(Headers(scope=scope)) or self._welcome(scope)
+            await (answer or self._app)(scope, receive, _with_headers(send))
+        else:
+            await send({"type": "websocket.close", "code": 1008})
+
+    def _refusal(self, headers: Headers) -> Response | None:
+        """Return why a request is refused whoever sends it; None if nothing is wrong with it."""
+        hosts = headers.getlist("host")
+        if len(hosts) != 1 or hosts[0] not in self._hosts:
+            return _sentence(421, "this page answers only at the address that was printed for it")
+        if any(origin != f"http://{hosts[0]}" for origin in headers.getlist("origin")):
+            return _sentence(403, "another page may not ask this one for anything")
+        if any(site not in ("same-origin", "none") for site in headers.getlist("sec-fetch-site")):
+            return _sentence(403, "another page led here; copy the address into the address bar instead")
+        return None
+
+    def _welcome(self, scope: Scope) -> Response | None:
+        """Return the answer to who has no token yet; None if the request may pass."""
+        request = Request(scope)
+        scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
+        if self._is_token(request.cookies.get(self._cookie, "")):
+            return None
+        if scheme.lower() == "bearer" and self._is_token(bearer):
+            return None
+        if scope["path"] == "/" and self._is_token(request.query_params.get("token", "")):
+            answer = HTMLResponse(_LANDING)
+            answer.set_cookie(self._cookie, self._token, httponly=True, samesite="strict")
+            return answer
+        return _sentence(401, "the token is missing or of an earlier start; open the whole address that was printed")
+
+    def _is_token(self, given: str) -> bool:
+        return hmac.compare_digest(given.encode(errors="surrogatepass"), self._token.encode())
+
+
+def _with_headers(send: Send) -> Send:
+    """Return a `send` that adds the headers every answer carries."""
+
+    async def complete(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message).update(HEADERS)
+        await send(message)
+
+    return complete
+
+
+def _sentence(status: int, sentence: str) -> Response:
+    return PlainTextResponse(f"{sentence}\n", status)

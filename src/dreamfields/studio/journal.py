@@ -1,0 +1,152 @@
+"""The journal of a run: what its folder says of how it goes, read without torch and without disturbing who works there.
+
+All of it comes from files, so a page shows the same before and after a reload, and for a run on another machine whose
+folder is shared.
+"""
+
+import json
+import math
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, final
+
+from dreamfields.errors import StorageError, UsageError
+from dreamfields.optimize.run_directory import RunDirectory
+from dreamfields.records import read_record
+
+POINTS: Final = 400
+"""The most points a curve has."""
+_BLOCK: Final = 1 << 20
+
+TAKEN_AWAY: Final = frozenset(
+    {".glb", ".gltf", ".obj", ".mtl", ".ply", ".stl", ".3mf", ".usdz", ".npz", ".html"}
+    | {".png", ".jpg", ".webp", ".gif", ".mp4", ".webm"}
+)
+"""Endings of what a run makes; nothing else in its folder is ever served."""
+
+
+@dataclass
+class Curve:
+    """A running series of numbers in at most `POINTS` points, each the mean of equally many values."""
+
+    points: list[float] = field(default_factory=list)
+    """Means of `width` values each."""
+    width: int = 1
+    """Values a point stands for: a power of two that grows as the series does."""
+    _sum: float = 0.0
+    _count: int = 0
+
+    def add(self, value: float) -> None:
+        """Add one finite value."""
+        self._sum, self._count = self._sum + value, self._count + 1
+        if self._count < self.width:
+            return
+        self.points.append(self._sum / self._count)
+        self._sum, self._count = 0.0, 0
+        if len(self.points) >= POINTS:
+            self.points = [0.5 * (a + b) for a, b in zip(self.points[::2], self.points[1::2], strict=True)]
+            self.width *= 2
+
+
+@dataclass
+class Progress:
+    """What the metrics say."""
+
+    curve: Curve = field(default_factory=Curve)
+    """Of the score."""
+    steps: int = 0
+    """Steps done in all attempts."""
+    restarts: list[int] = field(default_factory=list)
+    """After which of those an attempt was given up."""
+    last: dict[str, Any] = field(default_factory=dict)
+    """The newest step's line."""
+
+
+@final
+class Journal:
+    """The record and the metrics of one run, kept up to date by `refresh`."""
+
+    def __init__(self, directory: RunDirectory) -> None:
+        """Open a run's journal.
+
+        Raises:
+            UsageError: there is no run in the folder.
+            StorageError: its record cannot be understood.
+        """
+        self.directory = directory
+        record = read_record(directory)
+        self.record, self.config = record.values, record.config
+        self.progress = Progress()
+        self._inode, self._offset = 0, 0
+        self.refresh()
+
+    @property
+    def status(self) -> str:
+        """Return `started`, `running`, `interrupted`, `optimized` or `finished`."""
+        return str(self.record.get("status", "started"))
+
+    @property
+    def silence(self) -> float:
+        """Return the seconds since the last step was logged; 0 if none was."""
+        try:
+            return max(0.0, time.time() - self.directory.metrics.stat().st_mtime)
+        except OSError:
+            return 0.0
+
+    def refresh(self) -> None:
+        """Read what has been added; what cannot be read at the moment stays as it was."""
+        try:
+            self.record = self.directory.read_record()
+            while self._read_block():
+                pass
+        except (UsageError, StorageError, OSError):
+            return
+
+    def files(self) -> dict[str, Path]:
+        """Return what the run has made so far, by name: regular files of known endings, in order."""
+        try:
+            paths = sorted(self.directory.path.iterdir())
+        except OSError:
+            return {}
+        return {
+            path.name: path
+            for path in paths
+            if path.suffix in TAKEN_AWAY and path.name[0] != "." and path.is_file() and not path.is_symlink()
+        }
+
+    def _read_block(self) -> bool:
+        """Read the next lines of the metrics; tell whether there may be more."""
+        path = self.directory.metrics
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            found = os.fstat(file.fileno())
+            # A resume may have replaced the file by its beginning.
+            if found.st_ino != self._inode or found.st_size < self._offset:
+                self.progress, self._inode, self._offset = Progress(), found.st_ino, 0
+            file.seek(self._offset)
+            block = file.read(_BLOCK)
+        # What follows the last line's end is still being written.
+        whole = block[: block.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        for line in whole.splitlines():
+            _add(self.progress, line)
+        return len(whole) > 0 and len(block) == _BLOCK
+
+
+def _add(progress: Progress, line: bytes) -> None:
+    """Add one line of the metrics; one that was torn by a crash is passed over."""
+    try:
+        values = json.loads(line)
+        score = float(values["score"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return
+    if not math.isfinite(score):
+        return
+    progress.curve.add(score)
+    progress.steps += 1
+    progress.last = values
+    if values.get("collapsed") is not None:
+        progress.restarts.append(progress.steps)
