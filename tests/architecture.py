@@ -49,6 +49,9 @@ MAY_IMPORT: dict[str, set[str]] = {
 # Two halves of one: `cli` reads the arguments before anything heavy is loaded, `commands` acts on them.
 SAME_PART = {"commands": "cli"}
 
+# Packages of extras, which may be missing; whoever imports one says what to install.
+EXTRAS = {"export.usdz": {"pxr"}}
+
 MAX_FUNCTION_LINES = 60
 MAX_FILE_LINES = 400
 MAX_ARGUMENTS = 8
@@ -121,7 +124,8 @@ def imports_are_declared(module: str, tree: ast.Module) -> Iterator[str]:
     declared = _declared_packages()
     for target in _imported(tree):
         package = target.split(".")[0]
-        if package and package != "dreamfields" and package not in sys.stdlib_module_names | declared:
+        optional = module in EXTRAS and package in EXTRAS[module]
+        if package and package != "dreamfields" and package not in sys.stdlib_module_names | declared and not optional:
             yield f"{module} imports {package}, which no dependency in pyproject.toml provides"
 
 

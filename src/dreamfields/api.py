@@ -15,8 +15,10 @@ from dreamfields.devices import check_device, resolve_device, thread_count
 from dreamfields.errors import MissingPackageError, StorageError, UsageError
 from dreamfields.evaluate.judge import Judge, Judgement, nearest_class
 from dreamfields.export.formats import WRITERS
-from dreamfields.export.mesh import Mesh, extract_mesh
+from dreamfields.export.mesh import Mesh
+from dreamfields.export.model import PRINT_MM, Model
 from dreamfields.export.pictures import contact_sheet, png_bytes
+from dreamfields.export.settings import ExportSettings
 from dreamfields.export.video import encode_video, turntable
 from dreamfields.guidance.base import Guide
 from dreamfields.guidance.load import load_guides
@@ -229,25 +231,50 @@ class Run:
         """Render one picture of the field, of any size."""
         return render_still(self.shaped.field, camera, size, samples, occupancy=self.state.occupancy)
 
+    def model(self, settings: ExportSettings | None = None, size_mm: float = PRINT_MM) -> Model:
+        """Return the object ready to be taken away; what its files share is made once.
+
+        Args:
+            settings: how the field is turned into files; None takes the run's.
+            size_mm: largest extent in millimetres, in formats that have a size.
+        """
+        state = self.shaped
+        chosen = settings or self.config.export
+        return Model(state.field, chosen, self.metadata(), occupancy=state.occupancy, size_mm=size_mm)
+
     def mesh(self) -> Mesh:
-        """Return the object's surface with a colour at each vertex, +Y up and outward faces.
+        """Return the object's surface with its colours and texture, +Y up and outward faces.
 
         Raises:
             DegenerateError: the field has no surface.
         """
-        return extract_mesh(self.shaped.field, self.config.export)
+        return self.model().mesh
 
-    def export(self, path: str | Path) -> Path:
-        """Write the mesh in the format of the path's ending and return the path.
+    def export(self, path: str | Path, model: Model | None = None) -> Path:
+        """Write the object in the format of the path's ending and return the path.
+
+        Formats of several files put the others beside it, under the same stem. A GLB's facts are kept in run.json: how
+        many faces it has, whether its texture is what it should be, and how well it fits the field.
+
+        Args:
+            path: where to; its ending is the format.
+            model: what to write; None makes it by the run's settings.
 
         Raises:
             UsageError: the ending names no known format.
+            MissingPackageError: the format needs a package that is not installed.
             DegenerateError: the field has no surface; nothing is written.
         """
         target = Path(path)
         if target.suffix not in WRITERS:
             raise UsageError(unknown_name(target.suffix, list(WRITERS), "mesh format"))
-        atomic_write(target, WRITERS[target.suffix](self.mesh(), self.metadata()))
+        made = model or self.model()
+        files = WRITERS[target.suffix](made, target.stem)
+        # The file that names the others comes last, so that it never names what is not there.
+        for name, content in reversed(files.items()):
+            atomic_write(target.with_name(name), content)
+        if target.suffix == MESH_SUFFIX:
+            self._set_status(self.status, mesh=made.summary())
         return target
 
     def sheet(self, path: str | Path) -> Path:

@@ -1,17 +1,24 @@
-"""The table of mesh formats: a new one is a file with one function, and one line here."""
+"""The table of formats: a new one is a file with one function, and one line here."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from dreamfields.export.glb import glb_bytes
-from dreamfields.export.mesh import Mesh
-from dreamfields.export.ply import ply_bytes
-from dreamfields.export.settings import Metadata
-from dreamfields.export.stl import stl_bytes
+from dreamfields.export import glb, obj, ply, raw, stl, threemf, usdz
+from dreamfields.export.model import Model
 
-Writer = Callable[[Mesh, Metadata], bytes]
-"""Turns a mesh and the facts about it into the bytes of a file."""
+Writer = Callable[[Model, str], Mapping[str, bytes]]
+"""Turns a model and the stem of its files' names into files, by name: the one asked for first."""
 
-WRITERS: Final[Mapping[str, Writer]] = MappingProxyType({".glb": glb_bytes, ".ply": ply_bytes, ".stl": stl_bytes})
+WRITERS: Final[Mapping[str, Writer]] = MappingProxyType(
+    {
+        ".glb": glb.write,
+        ".obj": obj.write,
+        ".ply": ply.write,
+        ".stl": stl.write,
+        ".3mf": threemf.write,
+        ".usdz": usdz.write,
+        ".npz": raw.write,
+    }
+)
 """Writers by the suffix of the file."""

@@ -16,10 +16,17 @@ class ExportSettings(Settings):
 
     mesh_cells: Annotated[int, Range(4, 384)] = 96
     """Cells a side of the lattice the surface is found on; time and memory grow with the cube."""
-    max_faces: Annotated[int, Range(100, 5_000_000)] = 40_000
-    """Triangles the mesh is simplified to; a surface with fewer is left as it is."""
+    max_faces: Annotated[int, Range(100, 5_000_000)] = 12_000
+    """Triangles the mesh is simplified to; a surface with fewer is left as it is. The texture is finer than they are,
+    and the time to lay it out grows faster than their number."""
     level: Annotated[float | None, Range(1e-6, 1e9)] = None
     """Density at which the surface lies, in inverse scene units; None takes the one that best fits the silhouettes."""
+    smoothing: Annotated[int, Range(0, 100)] = 0
+    """Rounds of Taubin's smoothing of the surface before it is simplified; it keeps the volume."""
+    texture_size: Annotated[int, Range(0, 8192)] = 1024
+    """Texels a side of the texture; 0 for vertex colours alone."""
+    unwrap_seconds: Annotated[float, Range(0.1, 3600.0)] = 60.0
+    """Seconds of work after which laying out the texture is given up for a simpler layout."""
     sheet_size: Annotated[int, Range(16, 2048)] = 192
     """Pixels a side of one view in the contact sheet."""
     video_size: Annotated[int, Range(1, 2048)] = 256
