@@ -2,24 +2,29 @@
 
 import time
 from collections.abc import Generator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, final
 
 import numpy
 import torch
+from PIL import Image
 
 from dreamfields import __version__, presets
 from dreamfields.config import Config
 from dreamfields.devices import check_device, resolve_device, thread_count
 from dreamfields.errors import MissingPackageError, StorageError, UsageError
 from dreamfields.evaluate.judge import Judge, Judgement, nearest_class
-from dreamfields.export.formats import WRITERS
+from dreamfields.export.film import TimeLapse, film, turntable
+from dreamfields.export.formats import write_model
 from dreamfields.export.mesh import Mesh
 from dreamfields.export.model import PRINT_MM, Model
+from dreamfields.export.passes import Shot, refuse_blank, take
+from dreamfields.export.paths import CameraPath, Orbit
 from dreamfields.export.pictures import contact_sheet, png_bytes
 from dreamfields.export.settings import ExportSettings
-from dreamfields.export.video import encode_video, turntable
+from dreamfields.export.video import video_suffix, write_video
 from dreamfields.guidance.base import Guide
 from dreamfields.guidance.load import load_guides
 from dreamfields.guidance.prompts import fill_template
@@ -30,9 +35,9 @@ from dreamfields.optimize.loop import Step, optimize
 from dreamfields.optimize.objective import make_targets
 from dreamfields.optimize.run_directory import RunDirectory, new_run_directory
 from dreamfields.optimize.state import TrainingState
+from dreamfields.render.framing import frame
 from dreamfields.render.renderer import Rendering, render_still
 from dreamfields.scene.cameras import Camera
-from dreamfields.settings import unknown_name
 from dreamfields.storage import atomic_write
 
 FORMAT = 1
@@ -149,6 +154,11 @@ class Run:
         return [str(note) for note in self.record.get("notes", [])]
 
     @property
+    def export_notes(self) -> list[str]:
+        """Return what files are not as they were asked for, one sentence each, such as a GIF in place of an MP4."""
+        return [str(note) for note in self.record.get("export_notes", {}).values()]
+
+    @property
     def state(self) -> TrainingState:
         """Return the optimisation's state, read from the newest checkpoint when there is one.
 
@@ -202,6 +212,9 @@ class Run:
                     step = next(steps)
                     whole = True
                     self.directory.log(step)
+                    # What it would be nice to have is not worth a run.
+                    with suppress(StorageError):
+                        self._lapse().keep(state.field, state.occupancy, state.attempt)
                     yield step
                     if state.step % self.config.recipe.optimize.checkpoint_every == 0:
                         save_checkpoint(self.directory.checkpoints, state)
@@ -216,30 +229,29 @@ class Run:
                 )
 
     def finish(self) -> list[Path]:
-        """Write the contact sheet, the video and the mesh, and return their paths.
+        """Write the contact sheet, the videos and the mesh, and return their paths.
 
         Raises:
             DegenerateError: the field has no surface to take away; the pictures are written all the same.
         """
-        sheet = self.sheet(self.path / "contact_sheet.png")
-        video = self.turntable(self.path / "turntable.mp4")
-        mesh = self.export(self.path / f"object{MESH_SUFFIX}")
+        paths = [self.sheet(self.path / "contact_sheet.png"), self.turntable(self.path / "turntable.mp4")]
+        taken = self._lapse().pictures()
+        if len(taken) > 1:
+            paths.append(self._encode(taken, self.path / "timelapse.mp4", self.config.export.video_fps))
+        paths.append(self.export(self.path / f"object{MESH_SUFFIX}"))
         self._set_status("finished")
-        return [sheet, video, mesh]
+        return paths
 
     def render(self, camera: Camera, size: int = 512, samples: int = 128) -> Rendering:
         """Render one picture of the field, of any size."""
         return render_still(self.shaped.field, camera, size, samples, occupancy=self.state.occupancy)
 
     def model(self, settings: ExportSettings | None = None, size_mm: float = PRINT_MM) -> Model:
-        """Return the object ready to be taken away; what its files share is made once.
+        """Return the object ready to be taken away, by the run's settings or others; what its files share is made once.
 
-        Args:
-            settings: how the field is turned into files; None takes the run's.
-            size_mm: largest extent in millimetres, in formats that have a size.
+        Formats that have a size make its largest extent `size_mm` millimetres.
         """
-        state = self.shaped
-        chosen = settings or self.config.export
+        chosen, state = settings or self.config.export, self.shaped
         return Model(state.field, chosen, self.metadata(), occupancy=state.occupancy, size_mm=size_mm)
 
     def mesh(self) -> Mesh:
@@ -251,30 +263,20 @@ class Run:
         return self.model().mesh
 
     def export(self, path: str | Path, model: Model | None = None) -> Path:
-        """Write the object in the format of the path's ending and return the path.
+        """Write the object in the format of the path's ending and return the path; None makes the model as set.
 
-        Formats of several files put the others beside it, under the same stem. A GLB's facts are kept in run.json: how
-        many faces it has, whether its texture is what it should be, and how well it fits the field.
-
-        Args:
-            path: where to; its ending is the format.
-            model: what to write; None makes it by the run's settings.
+        A GLB's facts are kept in run.json: its faces, its texture, and how well it fits the field.
 
         Raises:
             UsageError: the ending names no known format.
             MissingPackageError: the format needs a package that is not installed.
             DegenerateError: the field has no surface; nothing is written.
         """
-        target = Path(path)
-        if target.suffix not in WRITERS:
-            raise UsageError(unknown_name(target.suffix, list(WRITERS), "mesh format"))
-        made = model or self.model()
-        files = WRITERS[target.suffix](made, target.stem)
-        # The file that names the others comes last, so that it never names what is not there.
-        for name, content in reversed(files.items()):
-            atomic_write(target.with_name(name), content)
+        target, made = Path(path), model or self.model()
+        write_model(made, target)
         if target.suffix == MESH_SUFFIX:
             self._set_status(self.status, mesh=made.summary())
+            self._note(target.name, made.note)
         return target
 
     def sheet(self, path: str | Path) -> Path:
@@ -284,17 +286,36 @@ class Run:
         return Path(path)
 
     def turntable(self, path: str | Path) -> Path:
-        """Write a video of one turn and return its path, whose ending says how it could be encoded.
-
-        MP4 needs ffmpeg, which comes with imageio-ffmpeg; without it the video is a GIF, and run.json says why.
-        """
+        """Write the video of one turn, or a GIF where MP4 cannot be made, and return where it is."""
         frames = turntable(self.shaped.field, self.config.export, self.state.occupancy)
-        video = encode_video(frames, self.config.export.video_fps)
-        target = Path(path).with_suffix(video.suffix)
-        atomic_write(target, video.content)
-        if video.note:
-            self._set_status(self.status, video_note=video.note)
-        return target
+        return self._encode(frames, Path(path), self.config.export.video_fps)
+
+    def picture(self, path: str | Path, camera: Camera, shot: Shot | None = None) -> Path:
+        """Write one picture of the field as PNG and return its path; the shot says its size and what it shows.
+
+        Raises:
+            DegenerateError: there is nothing to see; nothing is written.
+        """
+        chosen, field = shot or Shot(), self.shaped.field
+        image = take(field, camera, chosen, frame(field), self.state.occupancy)
+        refuse_blank([image])
+        atomic_write(Path(path), png_bytes(image, self.metadata()))
+        return Path(path)
+
+    def film(self, path: str | Path, along: CameraPath | None = None, shot: Shot | None = None, fps: int = 24) -> Path:
+        """Write a video along a camera's path, one turn if not given, and return where it is.
+
+        The ending, .mp4, .webm, .gif or .webp, is the format; the ending of what is returned says what could be made.
+
+        Raises:
+            UsageError: the ending names no known format.
+            DegenerateError: there is nothing to see; nothing is written.
+        """
+        video_suffix(Path(path))
+        chosen = shot or Shot(self.config.export.video_size, self.config.export.still_samples)
+        frames = film(self.shaped.field, along or Orbit(), chosen, self.state.occupancy)
+        refuse_blank(frames)
+        return self._encode(frames, Path(path), fps)
 
     def evaluate(self, classes: list[str] | None = None, judge: Judge | None = None) -> Judgement:
         """Judge held-out views with a model that never guides; see `dreamfields.evaluate.judge`.
@@ -342,6 +363,19 @@ class Run:
         notes = [f'{name} cannot read the whole prompt; dropped: "{" ".join(w)}"' for name, w in unread.items() if w]
         self.record = {**self.record, "guidance": names, "weights": weights, "notes": notes}
         return guides
+
+    def _lapse(self) -> TimeLapse:
+        return TimeLapse(self.path / "previews", self.config.recipe.optimize.steps, self.config.export.lapse_frames)
+
+    def _encode(self, frames: list[Image.Image], path: Path, fps: int) -> Path:
+        target, note = write_video(frames, fps, path)
+        self._note(path.name, note)
+        return target
+
+    def _note(self, name: str, sentence: str) -> None:
+        """Keep in run.json what a file is not as it was asked for, or that it is by now."""
+        others = {key: value for key, value in self.record.get("export_notes", {}).items() if key != name}
+        self._set_status(self.status, export_notes=others | ({name: sentence} if sentence else {}))
 
     def _set_status(self, status: str, **facts: Any) -> None:
         self.record = {**self.record, "status": status, **facts}

@@ -20,12 +20,13 @@ from dreamfields import __version__, models, presets
 from dreamfields.config import Config
 from dreamfields.devices import Device, check_device
 from dreamfields.errors import DreamfieldsError, UsageError
-from dreamfields.export.settings import ExportSettings
+from dreamfields.export.paths import CameraPath, Orbit, read_path
+from dreamfields.export.settings import ExportSettings, Pass
 from dreamfields.guidance.hub import KNOWN
 from dreamfields.guidance.weights import check_weights
 from dreamfields.optimize.run_directory import RunDirectory, new_run_directory
 from dreamfields.optimize.settings import Recipe
-from dreamfields.settings import unknown_name
+from dreamfields.settings import Range, unknown_name
 
 Prompt = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PROMPT")]
 RunPath = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
@@ -77,18 +78,52 @@ class Render:
     """Degrees above the horizon."""
     size: int = 512
     """Pixels a side."""
+    zoom: float = 1.0
+    """How much larger than framed to fill the picture."""
+    show: Pass = "colour"
+    """What the picture shows: colour, opacity, depth, normal, or the shape alone, textureless."""
     transparent: bool = False
-    """Leave the background out instead of painting it white."""
+    """Leave the background out instead of painting it."""
 
 
 @dataclass(frozen=True)
-class Export:
-    """Write a run's object as a mesh."""
+class Video:
+    """Film a run's object along a camera's path."""
 
     run: RunPath
     """The run's folder."""
     out: Path | None = None
-    """The file; its ending is the format: .glb, .ply or .stl. RUN/object.glb if not given."""
+    """The video; its ending is the format: .mp4, .webm, .gif or .webp. RUN/video.mp4 if not given."""
+    path: Path | None = None
+    """A JSON file with the camera's path: orbit, dolly-zoom, spiral or keyframes; one turn if not given."""
+    show: Pass = "colour"
+    """What it shows: colour, opacity, depth, normal, or the shape alone, textureless."""
+    size: int = 384
+    """Pixels a side."""
+    fps: int = 24
+    """Frames a second."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write a run's object as a mesh, or its raw field."""
+
+    run: RunPath
+    """The run's folder."""
+    out: Path | None = None
+    """The file; its ending is the format: .glb, .obj, .ply, .stl, .3mf, .usdz or .npz. RUN/object.glb if not given."""
+    size_mm: float = 100.0
+    """Largest extent in millimetres, for .stl, .3mf and .usdz."""
+    mesh_cells: int | None = None
+    """Cells a side of the lattice the surface is found on; the run's if not given, as with all below."""
+    max_faces: int | None = None
+    """Triangles the mesh is simplified to."""
+    level: float | None = None
+    """Density at which the surface lies, in inverse scene units."""
+    smoothing: int | None = None
+    """Rounds of smoothing."""
+    texture_size: int | None = None
+    """Texels a side of the texture; 0 for vertex colours alone."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +153,7 @@ class Models:
     """Branch, tag or commit to download."""
 
 
-HeavyCommand = Generate | Resume | Render | Export | Evaluate | Doctor
+HeavyCommand = Generate | Resume | Render | Video | Export | Evaluate | Doctor
 Command = HeavyCommand | Models
 
 
@@ -180,7 +215,21 @@ def preflight(command: Command) -> None:
             check_device(config.device)
             check_weights(config.recipe.guidance)
             new_run_directory(command.out, config.prompt, config.seed)
-        case Resume() | Render() | Export() | Evaluate():
+        case Render():
+            check_number("size", command.size, Range(1, 8192))
+            check_number("elevation-deg", command.elevation_deg, Range(-90.0, 90.0))
+            check_number("zoom", command.zoom, Range(0.1, 20.0))
+            RunDirectory(command.run).read_record()
+        case Video():
+            check_number("size", command.size, Range(1, 4096))
+            check_number("fps", command.fps, Range(1, 60))
+            camera_path(command)
+            RunDirectory(command.run).read_record()
+        case Export():
+            check_number("size-mm", command.size_mm, Range(0.1, 100_000.0))
+            replace(ExportSettings(), **changed(command))
+            RunDirectory(command.run).read_record()
+        case Resume() | Evaluate():
             RunDirectory(command.run).read_record()
         case Doctor():
             pass
@@ -207,6 +256,31 @@ def configuration(command: Generate) -> Config:
         recipe=recipe,
         export=command.export,
     )
+
+
+def changed(command: Export) -> dict[str, Any]:
+    """Return the settings that `export` changes, by name."""
+    names = [entry.name for entry in dataclasses.fields(ExportSettings) if hasattr(command, entry.name)]
+    return {name: getattr(command, name) for name in names if getattr(command, name) is not None}
+
+
+def camera_path(command: Video) -> CameraPath:
+    """Return the camera's path that `video` asks for.
+
+    Raises:
+        UsageError: its file says none.
+    """
+    return Orbit() if command.path is None else read_path(command.path)
+
+
+def check_number(name: str, value: float, allowed: Range) -> None:
+    """Refuse an option outside its range.
+
+    Raises:
+        UsageError: it is.
+    """
+    if value not in allowed:
+        raise UsageError(f"--{name} is {value!r}; it must be {allowed}")
 
 
 def overview() -> str:
@@ -262,6 +336,7 @@ COMMANDS: Final[Mapping[str, type[Any]]] = MappingProxyType(
         "generate": Generate,
         "resume": Resume,
         "render": Render,
+        "video": Video,
         "export": Export,
         "evaluate": Evaluate,
         "doctor": Doctor,

@@ -1,6 +1,7 @@
 """What the commands do, once their arguments have been checked; this is where torch gets loaded."""
 
 import json
+from dataclasses import replace
 from typing import assert_never
 
 import torch
@@ -10,7 +11,8 @@ from rich.table import Table
 from dreamfields import api, cli, doctor
 from dreamfields.evaluate.judge import Judgement
 from dreamfields.evaluate.report import judgement_json
-from dreamfields.export.pictures import png_bytes, to_image
+from dreamfields.export.passes import Shot
+from dreamfields.export.paths import field_of_view
 from dreamfields.guidance.spec import label
 from dreamfields.progress import StepProgress
 from dreamfields.scene.cameras import Camera
@@ -27,9 +29,10 @@ def run(command: "cli.HeavyCommand", console: Console) -> int:
             return work(api.load(command.run), console)
         case cli.Render():
             render(command, console)
+        case cli.Video():
+            video(command, console)
         case cli.Export():
-            run_ = api.load(command.run)
-            console.print(f"wrote {run_.export(command.out or run_.path / 'object.glb')}", soft_wrap=True)
+            export(command, console)
         case cli.Evaluate():
             evaluate(command, console)
         case cli.Doctor():
@@ -63,22 +66,41 @@ def work(run_: "api.Run", console: Console) -> int:
     console.print("writing pictures, video and mesh ...")
     for path in run_.finish():
         console.print(f"  {path}", soft_wrap=True)
+    say_notes(run_, console)
     return 0
 
 
 def render(command: "cli.Render", console: Console) -> None:
     """Write one picture."""
     run_ = api.load(command.run)
-    rendering = run_.render(Camera(command.azimuth_deg, command.elevation_deg), command.size)
-    picture = to_image(rendering.over(1.0)[0])
-    if command.transparent:
-        opacity = rendering.opacity[0]
-        colour = to_image((rendering.colour[0] / opacity.clamp(min=1e-6)).clamp(0.0, 1.0))
-        colour.putalpha(to_image(opacity.expand(3, -1, -1)).convert("L"))
-        picture = colour
-    path = command.out or run_.path / "render.png"
-    atomic_write(path, png_bytes(picture, run_.metadata()))
+    camera = Camera(command.azimuth_deg, command.elevation_deg, fov_deg=field_of_view(34.0, command.zoom))
+    shot = Shot(command.size, show=command.show, transparent=command.transparent)
+    path = run_.picture(command.out or run_.path / "render.png", camera, shot)
     console.print(f"wrote {path}", soft_wrap=True)
+
+
+def video(command: "cli.Video", console: Console) -> None:
+    """Write a video, and say where it is not what was asked for."""
+    run_ = api.load(command.run)
+    shot = Shot(command.size, run_.config.export.still_samples, command.show)
+    path = run_.film(command.out or run_.path / "video.mp4", cli.camera_path(command), shot, command.fps)
+    console.print(f"wrote {path}", soft_wrap=True)
+    say_notes(run_, console)
+
+
+def export(command: "cli.Export", console: Console) -> None:
+    """Write a mesh, and say what it lacks."""
+    run_ = api.load(command.run)
+    settings = replace(run_.config.export, **cli.changed(command))
+    path = run_.export(command.out or run_.path / "object.glb", run_.model(settings, command.size_mm))
+    console.print(f"wrote {path}", soft_wrap=True)
+    say_notes(run_, console)
+
+
+def say_notes(run_: "api.Run", console: Console) -> None:
+    """Print what files of a run are not as they were asked for."""
+    for note in run_.export_notes:
+        console.print(f"note: {note}", soft_wrap=True, markup=False)
 
 
 def evaluate(command: "cli.Evaluate", console: Console) -> None:

@@ -1,6 +1,6 @@
 """The colour of a surface: what a ray that looks straight down at it would see."""
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 from PIL import Image
 
-from dreamfields.export.mesh import Floats, Mesh
+from dreamfields.export.mesh import Floats, Integers, Mesh
 from dreamfields.export.model import Model
 from dreamfields.export.pictures import png_bytes
 from dreamfields.export.settings import Metadata
@@ -23,9 +23,8 @@ def obj_files(mesh: Mesh, metadata: Metadata, name: str) -> dict[str, bytes]:
     """Return a mesh as files named after `name`; each fact of the metadata becomes a comment."""
     comments = [f"# {key}: {value}".encode("unicode_escape").decode("ascii") for key, value in metadata.items()]
     if mesh.texture is None:
-        places = np.concatenate([mesh.vertices, mesh.colours / 255.0], axis=1)
-        lines = [*comments, *_rows("v", places), *_faces(mesh.faces[:, :, None])]
-        return {f"{name}.obj": _text(lines)}
+        coloured = np.concatenate([mesh.vertices, mesh.colours / 255.0], axis=1)
+        return {f"{name}.obj": _text([*comments, *_rows("v", coloured), *_faces(mesh.faces[:, :, None])])}
     both = np.stack([mesh.faces, mesh.texture.faces], axis=-1)
     places = [*_rows("v", mesh.vertices), *_rows("vt", mesh.texture.uv)]
     material = ["newmtl object", "Ka 0 0 0", "Kd 1 1 1", "Ks 0 0 0", "illum 1", f"map_Kd {name}.png"]
@@ -41,7 +40,7 @@ def _rows(kind: str, values: Floats) -> Iterable[str]:
     return (f"{kind} {' '.join(f'{number:.9g}' for number in row)}" for row in values.tolist())
 
 
-def _faces(corners: np.ndarray) -> Iterable[str]:  # type: ignore[type-arg]
+def _faces(corners: Integers) -> Iterable[str]:
     """Return a line for each of faces (f, 3, k) with k numbers a corner; they count from 1."""
     return (f"f {' '.join('/'.join(map(str, corner)) for corner in face)}" for face in (corners + 1).tolist())
 

@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 import trimesh
+from numpy.typing import NDArray
 
 from dreamfields.export.mesh import Floats, Integers, signed_volumes, used
 from dreamfields.export.raster import cover_view
@@ -50,7 +51,7 @@ def looks(vertices: Floats) -> list[Camera]:
     return [*around, *(Camera(0.0, elevation, 4.0, fov, (x, y, z)) for elevation in (80.0, -80.0))]
 
 
-def _pixels(vertices: Floats, faces: Integers, of_faces: Integers, kept: Integers) -> Integers:
+def _pixels(vertices: Floats, faces: Integers, of_faces: Integers, kept: NDArray[np.bool_]) -> Integers:
     """Count the pixels in which each piece is the nearest, over all looks."""
     drawn = np.flatnonzero(kept[of_faces])
     seen = np.zeros(len(kept), np.int64)

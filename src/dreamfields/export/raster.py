@@ -39,7 +39,8 @@ class Coverage:
         """Return values (v, c) at the corners of faces (f, 3) for the pixels of the mask in their order, (m, c)."""
         mask = self.mask
         corners: Floats = values[faces[self.faces[mask]]]
-        return np.einsum("mk,mkc->mc", self.weights[mask], corners)
+        mixed: Floats = np.einsum("mk,mkc->mc", self.weights[mask], corners)
+        return mixed
 
 
 def cover(corners: Floats, size: int, inverse_depths: Floats | None = None) -> Coverage:

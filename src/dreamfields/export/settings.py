@@ -2,12 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from dreamfields.settings import Range, Settings
 
 Metadata = Mapping[str, str | int | float]
 """Facts that travel inside an exported file, such as the prompt and the seed; numbers are finite."""
+
+
+Pass = Literal["colour", "opacity", "depth", "normal", "textureless"]
+"""What a picture shows."""
 
 
 @dataclass(frozen=True)
@@ -35,5 +39,7 @@ class ExportSettings(Settings):
     """Frames of one turn."""
     video_fps: Annotated[int, Range(1, 60)] = 24
     """Frames a second."""
+    lapse_frames: Annotated[int, Range(0, 3600)] = 40
+    """Pictures taken while training for the time-lapse; 0 for none."""
     still_samples: Annotated[int, Range(1, 4096)] = 64
     """Samples a ray in exported pictures and videos; with an occupancy, 64 are within 2 of 255 levels of 512."""

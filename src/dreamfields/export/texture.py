@@ -17,9 +17,7 @@ from dreamfields.export.unwrap import Atlas, unwrap
 from dreamfields.scene.fields.base import AbstractField
 
 
-def textured(
-    mesh: Mesh, field: AbstractField, settings: ExportSettings, looks: list[Look]
-) -> tuple[Mesh, str]:
+def textured(mesh: Mesh, field: AbstractField, settings: ExportSettings, looks: list[Look]) -> tuple[Mesh, str]:
     """Return a mesh with a texture, and a sentence that is empty unless the texture is less than it should be.
 
     Raises:
