@@ -49,8 +49,8 @@ MAY_IMPORT: dict[str, set[str]] = {
 # Two halves of one: `cli` reads the arguments before anything heavy is loaded, `commands` acts on them.
 SAME_PART = {"commands": "cli"}
 
-# Packages of extras, which may be missing; whoever imports one says what to install.
-EXTRAS = {"export.usdz": {"pxr"}}
+# Packages that may be missing: one of an extra, and one that has no wheel everywhere. Who imports one says what then.
+EXTRAS = {"export.usdz": {"pxr"}, "export.unwrap_program": {"xatlas"}}
 
 MAX_FUNCTION_LINES = 60
 MAX_FILE_LINES = 400

@@ -40,6 +40,7 @@ TINY_OPTIONS = shlex.split("""
     --render.size 12 --render.samples 12 --render.occupancy-cells 8
     --optimize.views 1 --optimize.backgrounds 1 --optimize.checkpoint-every 50
     --export.mesh-cells 16 --export.max-faces 500 --export.level 10 --export.still-samples 8
+    --export.texture-size 128 --export.lapse-frames 3
     --export.sheet-size 16 --export.video-size 16 --export.video-frames 3
     --device cpu --threads 1
 """)
