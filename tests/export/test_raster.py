@@ -24,7 +24,10 @@ def test_a_projected_point_lies_on_the_ray_of_its_pixel() -> None:
 
 def test_every_pixel_has_the_face_that_its_ray_meets_first() -> None:
     shape = trimesh.util.concatenate(
-        [trimesh.creation.torus(0.5, 0.2, 24, 16), trimesh.creation.icosphere(2, 0.3).apply_translation([0.3, 0.4, 0.5])]
+        [
+            trimesh.creation.torus(0.5, 0.2, 24, 16),
+            trimesh.creation.icosphere(2, 0.3).apply_translation([0.3, 0.4, 0.5]),
+        ]
     )
     size = 24
     found = cover_view(shape.vertices, shape.faces, CAMERA, size)

@@ -227,3 +227,41 @@ def test_extraction_leaves_no_gradient_behind() -> None:
     field = VolumeField(volume)
     extract_mesh(field, ExportSettings(mesh_cells=8))
     assert field.volume.grad is None
+
+
+def touching() -> tuple[Floats, Integers]:
+    """Return two boxes that touch along an edge, with vertices they share."""
+    first = trimesh.creation.box((1.0, 1.0, 1.0))
+    second = trimesh.creation.box((1.0, 1.0, 1.0)).apply_translation([1.0, 1.0, 0.0])
+    both = trimesh.util.concatenate([first, second])
+    both.merge_vertices()
+    return np.asarray(both.vertices), np.asarray(both.faces)
+
+
+def test_what_touches_along_an_edge_is_pulled_apart_and_stays_closed() -> None:
+    vertices, faces = touching()
+    assert not joins_two(faces)
+    places, apart = separated(vertices, faces)
+    assert joins_two(apart)
+    assert is_closed(apart)
+    assert signed_volumes(places, apart).sum() == pytest.approx(2.0, rel=0.02)
+    assert len(np.unique(places.astype(np.float32), axis=0)) == len(places) == len(vertices) + 2
+    assert trimesh.Trimesh(places, apart, process=True).is_watertight
+
+
+def test_what_does_not_touch_stays_as_it_is() -> None:
+    ball = trimesh.creation.icosphere(2)
+    vertices, faces = separated(ball.vertices, ball.faces)
+    assert vertices is ball.vertices
+    assert faces is ball.faces
+
+
+def test_smoothing_takes_off_ripples_and_keeps_the_volume() -> None:
+    ball = trimesh.creation.icosphere(4, 0.5)
+    rng = np.random.default_rng(0)
+    rough = ball.vertices * (1.0 + rng.normal(0.0, 0.01, (len(ball.vertices), 1)))
+    smooth = smoothed(rough, ball.faces, 5)
+    spread = [np.linalg.norm(places, axis=1).std() for places in (rough, smooth)]
+    assert spread[1] < 0.5 * spread[0]
+    assert signed_volumes(smooth, ball.faces).sum() == pytest.approx(ball.volume, rel=0.01)
+    assert smoothed(rough, ball.faces, 0) is rough

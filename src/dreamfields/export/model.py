@@ -17,8 +17,9 @@ from dreamfields.scene.fields.base import AbstractField
 PRINT_MM: Final = 100.0
 """Largest extent of a printed object in millimetres: it fits every common printer, and is easily scaled there."""
 
-LOOK_SIZE: Final = 256
-"""Pixels a side of the renderings that colour a texture."""
+LOOK_SHARE: Final = 4
+"""Texels a side of a texture for each pixel a side of the renderings that colour it: a look has a side of the object in
+view, and the texture all of its sides, spread out."""
 
 FIT_SIZE: Final = 128
 """Pixels a side of the renderings that a mesh is compared with."""
@@ -89,7 +90,8 @@ class Model:
 
     @cached_property
     def _textured(self) -> tuple[Mesh, str]:
-        looks = [self._look(camera, LOOK_SIZE) for camera in self._cameras] if self.settings.texture_size else []
+        size = self.settings.texture_size // LOOK_SHARE
+        looks = [self._look(camera, size) for camera in self._cameras] if size else []
         return textured(self.shape, self.field, self.settings, looks)
 
     def _look(self, camera: Camera, size: int) -> Look:
