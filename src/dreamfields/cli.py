@@ -20,7 +20,7 @@ from dreamfields import __version__, models, presets
 from dreamfields.config import Config
 from dreamfields.devices import Device, check_device
 from dreamfields.errors import DreamfieldsError, UsageError
-from dreamfields.export.paths import CameraPath, Orbit, read_path
+from dreamfields.export.paths import CameraPath, Keyframe, Orbit, read_path
 from dreamfields.export.settings import ExportSettings, Pass
 from dreamfields.guidance.hub import KNOWN
 from dreamfields.guidance.weights import check_weights
@@ -217,8 +217,7 @@ def preflight(command: Command) -> None:
             new_run_directory(command.out, config.prompt, config.seed)
         case Render():
             check_number("size", command.size, Range(1, 8192))
-            check_number("elevation-deg", command.elevation_deg, Range(-90.0, 90.0))
-            check_number("zoom", command.zoom, Range(0.1, 20.0))
+            Keyframe(command.azimuth_deg, command.elevation_deg, zoom=command.zoom)
             RunDirectory(command.run).read_record()
         case Video():
             check_number("size", command.size, Range(1, 4096))

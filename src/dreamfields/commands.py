@@ -11,11 +11,12 @@ from rich.table import Table
 from dreamfields import api, cli, doctor
 from dreamfields.evaluate.judge import Judgement
 from dreamfields.evaluate.report import judgement_json
+from dreamfields.export.film import camera_at
 from dreamfields.export.passes import Shot
-from dreamfields.export.paths import field_of_view
+from dreamfields.export.paths import Keyframe
 from dreamfields.guidance.spec import label
 from dreamfields.progress import StepProgress
-from dreamfields.scene.cameras import Camera
+from dreamfields.render.framing import frame
 from dreamfields.signals import StopRequest
 from dreamfields.storage import atomic_write
 
@@ -73,7 +74,8 @@ def work(run_: "api.Run", console: Console) -> int:
 def render(command: "cli.Render", console: Console) -> None:
     """Write one picture."""
     run_ = api.load(command.run)
-    camera = Camera(command.azimuth_deg, command.elevation_deg, fov_deg=field_of_view(34.0, command.zoom))
+    place = Keyframe(command.azimuth_deg, command.elevation_deg, zoom=command.zoom)
+    camera = camera_at(place, frame(run_.shaped.field))
     shot = Shot(command.size, show=command.show, transparent=command.transparent)
     path = run_.picture(command.out or run_.path / "render.png", camera, shot)
     console.print(f"wrote {path}", soft_wrap=True)

@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from trimesh.visual import ColorVisuals, TextureVisuals
+from trimesh.visual.material import PBRMaterial
 
 from dreamfields.errors import DegenerateError, MissingPackageError, UsageError
 from dreamfields.export.formats import WRITERS, write_model
@@ -157,6 +158,7 @@ def test_a_textured_glb_has_the_picture_and_the_same_shape_and_no_colours_that_w
     assert mesh.texture is not None
     assert np.array_equal(shape.vertices.astype(np.float32)[shape.faces], mesh.vertices[mesh.faces])
     assert isinstance(shape.visual, TextureVisuals)
+    assert isinstance(shape.visual.material, PBRMaterial)
     assert np.array_equal(np.asarray(shape.visual.material.baseColorTexture.convert("RGB")), mesh.texture.image)
     assert np.allclose(shape.visual.uv, mesh.texture.uv, atol=1e-6)
 
@@ -165,7 +167,7 @@ def test_a_textured_glb_has_the_picture_and_the_same_shape_and_no_colours_that_w
 def test_a_texture_is_read_back_in_its_place(suffix: str, tmp_path: Path) -> None:
     shape = reread(suffix, tmp_path)
     assert isinstance(shape.visual, TextureVisuals)
-    colours = shape.visual.to_color().vertex_colors[:, :3] / 255.0
+    colours = shape.visual.to_color().vertex_colors[:, :3] / 255.0  # type: ignore[no-untyped-call]
     for ball in (RIGHT, UP, FRONT):
         near = np.linalg.norm(shape.vertices - ball.centre, axis=1) < ball.radius + 0.05
         assert near.sum() > 100
@@ -239,6 +241,7 @@ def test_an_obj_names_its_material_and_that_its_texture(tmp_path: Path) -> None:
     plain = obj_files(three_balls(), FACTS, "object")
     assert list(plain) == ["object.obj"]
     shape = read(plain["object.obj"], ".obj")
+    assert isinstance(shape.visual, ColorVisuals)
     assert np.array_equal(shape.visual.vertex_colors[:, :3], three_balls().colours)
     assert np.array_equal(shape.vertices.astype(np.float32), three_balls().vertices)
 

@@ -23,12 +23,9 @@ def test_a_projected_point_lies_on_the_ray_of_its_pixel() -> None:
 
 
 def test_every_pixel_has_the_face_that_its_ray_meets_first() -> None:
-    shape = trimesh.util.concatenate(
-        [
-            trimesh.creation.torus(0.5, 0.2, 24, 16),
-            trimesh.creation.icosphere(2, 0.3).apply_translation([0.3, 0.4, 0.5]),
-        ]
-    )
+    ball = trimesh.creation.icosphere(2, 0.3).apply_translation([0.3, 0.4, 0.5])
+    shape = trimesh.util.concatenate([trimesh.creation.torus(0.5, 0.2, 24, 16), ball])
+    assert isinstance(shape, trimesh.Trimesh)
     size = 24
     found = cover_view(shape.vertices, shape.faces, CAMERA, size)
     rays = CAMERA.rays(size)

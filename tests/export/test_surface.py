@@ -234,6 +234,7 @@ def touching() -> tuple[Floats, Integers]:
     first = trimesh.creation.box((1.0, 1.0, 1.0))
     second = trimesh.creation.box((1.0, 1.0, 1.0)).apply_translation([1.0, 1.0, 0.0])
     both = trimesh.util.concatenate([first, second])
+    assert isinstance(both, trimesh.Trimesh)
     both.merge_vertices()
     return np.asarray(both.vertices), np.asarray(both.faces)
 
