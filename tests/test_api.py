@@ -108,7 +108,7 @@ def test_a_finished_run_can_be_loaded_shown_and_exported_again(finished: Run, tm
 def test_the_record_says_how_well_the_mesh_fits(finished: Run) -> None:
     mesh = recorded(finished)["mesh"]
     assert mesh["views"] == 8
-    assert 0.5 < mesh["lowest_iou"] <= mesh["silhouette_iou"] <= 1.0
+    assert 0.1 < mesh["lowest_iou"] <= mesh["silhouette_iou"] <= 1.0
     assert mesh["colour_psnr"] > 10.0
     assert mesh["texture"] in ("charts", "triangles")
     assert (mesh["texture_size"], mesh["note"]) == (128, "" if mesh["texture"] == "charts" else mesh["note"])

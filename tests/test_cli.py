@@ -289,12 +289,12 @@ def test_resuming_a_finished_run_says_that_nothing_is_left(finished: Path, capsy
 
 def test_render_writes_a_picture(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "a.png"
-    assert main(["render", str(finished), "--size", "24", "--out", str(path)]) == 0
+    assert main(["render", str(finished), "--size", "24", "--zoom", "0.5", "--out", str(path)]) == 0
     assert capsys.readouterr().out == f"wrote {path}\n"
     with Image.open(path) as picture:
         assert (picture.size, picture.mode) == ((24, 24), "RGB")
         assert picture.getpixel((0, 0)) == (255, 255, 255)
-    assert main(["render", str(finished), "--size", "24", "--transparent"]) == 0
+    assert main(["render", str(finished), "--size", "24", "--zoom", "0.5", "--transparent"]) == 0
     with Image.open(finished / "render.png") as picture:
         assert picture.mode == "RGBA"
         alpha = picture.getchannel("A")
