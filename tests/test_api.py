@@ -16,6 +16,9 @@ import dreamfields
 from dreamfields import presets
 from dreamfields.api import Run, generate, load, start
 from dreamfields.errors import DegenerateError, LockedError, MissingPackageError, StorageError, UsageError
+from dreamfields.export import video
+from dreamfields.export.passes import Shot
+from dreamfields.export.paths import DollyZoom, Orbit
 from dreamfields.optimize import loop
 from dreamfields.optimize.checkpoint import manifests
 from dreamfields.presets import Preset
@@ -93,13 +96,75 @@ def test_a_finished_run_can_be_loaded_shown_and_exported_again(finished: Run, tm
     assert run.export(tmp_path / "again.glb").read_bytes() == (finished.path / "object.glb").read_bytes()
     for suffix in (".ply", ".stl"):
         mesh = trimesh.load_mesh(run.export(tmp_path / f"object{suffix}"))
-        assert len(mesh.faces) == len(run.mesh().faces)
+        assert len(mesh.faces) == recorded(run)["mesh"]["faces"]
     rendering = run.render(Camera(0.0, 20.0), size=20, samples=8)
     assert rendering.colour.shape == (1, 3, 20, 20)
     assert 0.0 < float(rendering.opacity.mean()) < 1.0
     with pytest.raises(UsageError, match=r"mesh format called '\.glp'; did you mean '\.glb'"):
         run.export(tmp_path / "object.glp")
     assert not (tmp_path / "object.glp").exists()
+
+
+def test_the_record_says_how_well_the_mesh_fits(finished: Run) -> None:
+    mesh = recorded(finished)["mesh"]
+    assert mesh["views"] == 8
+    assert 0.1 < mesh["lowest_iou"] <= mesh["silhouette_iou"] <= 1.0
+    assert mesh["colour_psnr"] > 10.0
+    assert mesh["texture"] in ("charts", "triangles")
+    assert (mesh["texture_size"], mesh["note"]) == (128, "" if mesh["texture"] == "charts" else mesh["note"])
+
+
+def test_other_settings_make_another_mesh_and_leave_the_run_s_alone(finished: Run, tmp_path: Path) -> None:
+    small = finished.model(replace(TINY_EXPORT, max_faces=120, texture_size=0), size_mm=30.0)
+    mesh = trimesh.load_mesh(finished.export(tmp_path / "small.stl", small))
+    assert len(mesh.faces) <= 120
+    assert max(mesh.extents) == pytest.approx(30.0, rel=1e-5)
+    assert finished.config.export == TINY_EXPORT
+
+
+def test_a_time_lapse_grows_with_the_run(finished: Run) -> None:
+    steps = [int(path.stem[-8:]) for path in sorted((finished.path / "previews").glob("*.png"))]
+    assert steps == [4, 8, 12]
+    assert (finished.path / "timelapse.mp4").stat().st_size > 500
+
+
+def test_a_full_disk_for_previews_costs_the_previews_and_not_the_run(
+    finished: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: Any) -> None:
+        raise StorageError("no space")
+
+    monkeypatch.setattr("dreamfields.export.film.atomic_write", refused)
+    run = start(tiny_config(), tmp_path)
+    for _ in run.steps():
+        pass
+    assert final_files(run) == final_files(finished)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webm", ".gif", ".webp"])
+def test_a_run_can_be_filmed_in_every_format(finished: Run, tmp_path: Path, suffix: str) -> None:
+    path = finished.film(tmp_path / f"film{suffix}", DollyZoom(frames=2), Shot(15, 8, "normal"))
+    assert path == tmp_path / f"film{suffix}"
+    assert path.stat().st_size > 100
+
+
+def test_a_film_of_no_known_format_is_refused_before_it_is_made(finished: Run, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"video format called '\.mpv'"):
+        finished.film(tmp_path / "film.mpv", Orbit(frames=3600), Shot(4096, 4096))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_video_that_is_not_what_was_asked_for_is_said_until_it_is(
+    finished: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = load(finished.path)
+    with monkeypatch.context() as patch:
+        patch.setattr(video, "encoders", list)
+        assert run.film(tmp_path / "film.webm", Orbit(frames=2), Shot(15, 8)).suffix == ".webp"
+    (note,) = load(run.path).export_notes
+    assert note.startswith("the video is a WebP, not a WebM: no ffmpeg was found")
+    run.film(tmp_path / "film.webm", Orbit(frames=2), Shot(15, 8))
+    assert load(run.path).export_notes == []
 
 
 def test_the_facts_travel_with_the_files(finished: Run) -> None:
@@ -308,6 +373,13 @@ def test_an_empty_scene_runs_shows_and_says_that_there_is_no_surface(tmp_path: P
     assert (run.path / "contact_sheet.png").exists()
     assert list(run.path.glob("turntable.*"))
     assert not (run.path / "object.glb").exists()
+    assert run.status == "optimized"
+    with pytest.raises(DegenerateError, match="nothing to see"):
+        run.picture(tmp_path / "picture.png", Camera(0.0, 20.0), Shot(16, 8))
+    with pytest.raises(DegenerateError, match="nothing to see"):
+        run.film(tmp_path / "film.mp4", Orbit(frames=2), Shot(16, 8))
+    assert not list(tmp_path.glob("*.png"))
+    assert not list(tmp_path.glob("*.mp4"))
 
 
 def test_generate_does_it_all_without_any_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,7 @@ from dreamfields.cli import main
 from dreamfields.config import Config
 from dreamfields.errors import MissingPackageError
 from dreamfields.evaluate import judge
+from dreamfields.export import unwrap
 from dreamfields.guidance.weights import GUIDING_TOWERS, MINILM
 from dreamfields.optimize.checkpoint import load_newest, manifests
 from dreamfields.optimize.run_directory import RunDirectory
@@ -42,6 +43,7 @@ TINY_OPTIONS = shlex.split("""
     --render.size 12 --render.samples 12 --render.occupancy-cells 8
     --optimize.views 1 --optimize.backgrounds 1 --optimize.checkpoint-every 50
     --export.mesh-cells 16 --export.max-faces 500 --export.level 10 --export.still-samples 8
+    --export.texture-size 128 --export.lapse-frames 3
     --export.sheet-size 16 --export.video-size 16 --export.video-frames 3
     --device cpu --threads 1
 """)
@@ -108,6 +110,11 @@ def run_light(folder: Path, *arguments: str, more: tuple[Path, ...] = ()) -> "su
         (["resume", "FOLDER"], "holds no run (no run.json)"),
         (["export", "FOLDER"], "holds no run"),
         (["view", "FOLDER"], "holds no run"),
+        (["export", "FOLDER", "--size-mm", "0"], "--size-mm is 0.0; it must be from 0.1 to 100,000"),
+        (["export", "FOLDER", "--texture-size", "-1"], "texture_size is -1; it must be from 0 to 8,192"),
+        (["render", "FOLDER", "--zoom", "0"], "zoom is 0.0; it must be from 0.1 to 20"),
+        (["video", "FOLDER", "--path", "FILE"], "cannot be read as a camera path"),
+        (["video", "FOLDER", "--fps", "0"], "--fps is 0; it must be from 1 to 60"),
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
 )
@@ -315,12 +322,12 @@ def test_resuming_a_finished_run_says_that_nothing_is_left(finished: Path, capsy
 
 def test_render_writes_a_picture(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "a.png"
-    assert main(["render", str(finished), "--size", "24", "--out", str(path)]) == 0
+    assert main(["render", str(finished), "--size", "24", "--zoom", "0.5", "--out", str(path)]) == 0
     assert capsys.readouterr().out == f"wrote {path}\n"
     with Image.open(path) as picture:
         assert (picture.size, picture.mode) == ((24, 24), "RGB")
         assert picture.getpixel((0, 0)) == (255, 255, 255)
-    assert main(["render", str(finished), "--size", "24", "--transparent"]) == 0
+    assert main(["render", str(finished), "--size", "24", "--zoom", "0.5", "--transparent"]) == 0
     with Image.open(finished / "render.png") as picture:
         assert picture.mode == "RGBA"
         alpha = picture.getchannel("A")
@@ -328,11 +335,36 @@ def test_render_writes_a_picture(finished: Path, tmp_path: Path, capsys: pytest.
         assert alpha.getpixel((12, 12)) > 128  # type: ignore[operator]
 
 
-@pytest.mark.parametrize("suffix", [".glb", ".ply", ".stl"])
+@pytest.mark.parametrize("suffix", [".glb", ".obj", ".ply", ".stl", ".3mf"])
 def test_export_writes_a_mesh_of_each_format(finished: Path, tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"object{suffix}"
-    assert main(["export", str(finished), "--out", str(path)]) == 0
-    assert len(trimesh.load_mesh(path).faces) > 50
+    assert main(["export", str(finished), "--out", str(path), "--size-mm", "30"]) == 0
+    shape = trimesh.load_scene(path).to_mesh()
+    assert len(shape.faces) > 50
+    if suffix in (".stl", ".3mf"):
+        assert max(shape.extents) == pytest.approx(30.0, rel=1e-5)
+
+
+def test_export_says_when_a_texture_is_not_what_it_should_be(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_text("import sys; sys.exit(3)")
+    monkeypatch.setattr(unwrap, "PROGRAM", program)
+    assert main(["export", str(finished), "--out", str(tmp_path / "object.glb"), "--max-faces", "200"]) == 0
+    assert capsys.readouterr().out.splitlines()[1] == (
+        "note: the texture is laid out triangle by triangle: xatlas is not installed"
+    )
+
+
+def test_video_follows_a_path_and_shows_a_pass(finished: Path, tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "path.json").write_text('{"path": "spiral", "frames": 3}')
+    out = tmp_path / "spiral.gif"
+    options = ["--path", str(tmp_path / "path.json"), "--show", "textureless", "--size", "15", "--out", str(out)]
+    assert main(["video", str(finished), *options]) == 0
+    assert f"wrote {out}" in capsys.readouterr().out
+    with Image.open(out) as film:
+        assert (film.size, film.n_frames) == ((15, 15), 3)  # type: ignore[attr-defined]
 
 
 def test_an_unknown_format_is_refused(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -75,7 +75,16 @@ TINY_MLP = replace(
     optimize=replace(TINY.optimize, learning_rate=0.01),
 )
 TINY_EXPORT = ExportSettings(
-    mesh_cells=16, max_faces=500, level=10.0, sheet_size=16, video_size=16, video_frames=3, video_fps=3, still_samples=8
+    mesh_cells=16,
+    max_faces=500,
+    level=10.0,
+    texture_size=128,
+    sheet_size=16,
+    video_size=16,
+    video_frames=3,
+    video_fps=3,
+    lapse_frames=3,
+    still_samples=8,
 )
 
 

@@ -16,16 +16,10 @@ from dreamfields.config import Config
 from dreamfields.devices import check_device, resolve_device, thread_count
 from dreamfields.errors import DreamfieldsError, MissingPackageError, StorageError, UsageError
 from dreamfields.evaluate.judge import Judge, Judgement, nearest_class
-from dreamfields.export.formats import WRITERS
-from dreamfields.export.mesh import Mesh, extract_mesh
-from dreamfields.export.pictures import contact_sheet, png_bytes
-from dreamfields.export.video import encode_video, turntable
 from dreamfields.export.viewer import SUFFIX as VIEWER_SUFFIX
-from dreamfields.export.viewer import viewer_html
 from dreamfields.guidance.base import Guide
 from dreamfields.guidance.load import load_guides
 from dreamfields.guidance.prompts import fill_template
-from dreamfields.guidance.spec import label
 from dreamfields.guidance.weights import check_weights
 from dreamfields.optimize.footprint import check_space, run_bytes
 from dreamfields.optimize.keeper import Keeper
@@ -33,13 +27,8 @@ from dreamfields.optimize.loop import Step, optimize
 from dreamfields.optimize.objective import make_targets
 from dreamfields.optimize.run_directory import RunDirectory, new_run_directory
 from dreamfields.optimize.state import TrainingState
+from dreamfields.outputs import MESH_SUFFIX, Outputs
 from dreamfields.records import FORMAT, read_record
-from dreamfields.render.renderer import Rendering, render_still
-from dreamfields.scene.cameras import Camera
-from dreamfields.settings import unknown_name
-from dreamfields.storage import atomic_write
-
-MESH_SUFFIX = ".glb"
 
 
 def generate(
@@ -124,7 +113,7 @@ def reopen(directory: RunDirectory) -> "Run":
 
 
 @final
-class Run:
+class Run(Outputs):
     """One prompt's optimisation and all that belongs to it.
 
     Attributes:
@@ -210,6 +199,9 @@ class Run:
                     self._keeper.log(step)
                     if step.rolled_back:
                         self._keeper.give_up_path(state)
+                    # What it would be nice to have is not worth a run.
+                    with suppress(StorageError):
+                        self._lapse().keep(state.field, state.occupancy, state.attempt)
                     yield step
                     due = state.step % settings.checkpoint_every == 0
                     if self.directory.take_wish() or due:
@@ -220,78 +212,20 @@ class Run:
                 self._end(state, whole)
 
     def finish(self) -> list[Path]:
-        """Write the contact sheet, the video, the mesh and a page that shows it, and return their paths.
+        """Write the contact sheet, the videos, the mesh and a page that shows it, and return their paths.
 
         Raises:
             DegenerateError: the field has no surface to take away; the pictures are written all the same.
         """
         with self.directory.locked():
-            sheet = self.sheet(self.path / "contact_sheet.png")
-            video = self.turntable(self.path / "turntable.mp4")
+            paths = [self.sheet(self.path / "contact_sheet.png"), self.turntable(self.path / "turntable.mp4")]
+            taken = self._lapse().pictures()
+            if len(taken) > 1:
+                paths.append(self._encode(taken, self.path / "timelapse.mp4", self.config.export.video_fps))
             mesh = self.export(self.path / f"object{MESH_SUFFIX}")
-            viewer = self.viewer(self.path / f"object{VIEWER_SUFFIX}", mesh.read_bytes())
+            page = self.viewer(self.path / f"object{VIEWER_SUFFIX}", mesh.read_bytes())
             self._set_status("finished")
-        return [sheet, video, mesh, viewer]
-
-    def render(self, camera: Camera, size: int = 512, samples: int = 128) -> Rendering:
-        """Render one picture of the field, of any size."""
-        return render_still(self.shaped.field, camera, size, samples, occupancy=self.state.occupancy)
-
-    def mesh(self) -> Mesh:
-        """Return the object's surface with a colour at each vertex, +Y up and outward faces.
-
-        Raises:
-            DegenerateError: the field has no surface.
-        """
-        return extract_mesh(self.shaped.field, self.config.export)
-
-    def export(self, path: str | Path) -> Path:
-        """Write the mesh in the format of the path's ending, or as a page (.html), and return the path.
-
-        Raises:
-            UsageError: the ending names no known format.
-            DegenerateError: the field has no surface; nothing is written.
-        """
-        target = Path(path)
-        if target.suffix == VIEWER_SUFFIX:
-            return self.viewer(target)
-        if target.suffix not in WRITERS:
-            raise UsageError(unknown_name(target.suffix, [*WRITERS, VIEWER_SUFFIX], "mesh format"))
-        atomic_write(target, WRITERS[target.suffix](self.mesh(), self.metadata()))
-        return target
-
-    def viewer(self, path: str | Path, glb: bytes | None = None) -> Path:
-        """Write one page that shows the mesh in any browser, from disk and without a network, and return its path.
-
-        Args:
-            path: the page; its ending should be .html.
-            glb: the mesh as GLB; None makes it from the field.
-
-        Raises:
-            DegenerateError: the field has no surface; nothing is written.
-        """
-        content = WRITERS[MESH_SUFFIX](self.mesh(), self.metadata()) if glb is None else glb
-        atomic_write(Path(path), viewer_html(content, self.metadata(), self.config.to_json()))
-        return Path(path)
-
-    def sheet(self, path: str | Path) -> Path:
-        """Write the contact sheet of eight views as PNG and return the path."""
-        image = contact_sheet(self.shaped.field, self.config.export, self.state.occupancy)
-        atomic_write(Path(path), png_bytes(image, self.metadata()))
-        return Path(path)
-
-    def turntable(self, path: str | Path) -> Path:
-        """Write a video of one turn and return its path, whose ending says how it could be encoded.
-
-        MP4 needs ffmpeg, which comes with imageio-ffmpeg; without it the video is a GIF, and run.json says why.
-        """
-        frames = turntable(self.shaped.field, self.config.export, self.state.occupancy)
-        video = encode_video(frames, self.config.export.video_fps)
-        target = Path(path).with_suffix(video.suffix)
-        atomic_write(target, video.content)
-        if video.note:
-            self._set_status(self.status, video_note=video.note)
-        return target
+        return [*paths, mesh, page]
 
     def evaluate(self, classes: list[str] | None = None, judge: Judge | None = None) -> Judgement:
         """Judge held-out views with a model that never guides; see `dreamfields.evaluate.judge`.
@@ -302,16 +236,6 @@ class Run:
         """
         right = classes or [nearest_class(self.config.prompt)]
         return (judge or Judge(self.state.device)).judge(self.shaped.field, right)
-
-    def metadata(self) -> dict[str, str | int | float]:
-        """Return the facts that travel inside every exported file."""
-        return {
-            "prompt": self.config.prompt,
-            "seed": self.config.seed,
-            "guidance": label(self.config.recipe.guidance.name),
-            "steps": self.config.recipe.optimize.steps,
-            "generator": f"dreamfields {__version__}",
-        }
 
     def write_record(self) -> None:
         """Write run.json: status, configuration and versions."""

@@ -3,6 +3,7 @@
 Everything that can be checked without torch is checked before torch is loaded, so a mistake costs no waiting.
 """
 
+import dataclasses
 import sys
 import typing
 from collections.abc import Mapping, Sequence
@@ -20,14 +21,15 @@ from dreamfields.arguments import parse_as
 from dreamfields.config import Config
 from dreamfields.devices import Device, check_device
 from dreamfields.errors import UsageError
-from dreamfields.export.settings import ExportSettings
+from dreamfields.export.paths import CameraPath, Keyframe, Orbit, read_path
+from dreamfields.export.settings import ExportSettings, Pass
 from dreamfields.guidance.hub import KNOWN
 from dreamfields.guidance.weights import check_weights
 from dreamfields.optimize.footprint import check_space, run_bytes
 from dreamfields.optimize.run_directory import RunDirectory, run_path
 from dreamfields.optimize.settings import Recipe
 from dreamfields.records import read_record
-from dreamfields.settings import collected_faults, unknown_name
+from dreamfields.settings import Range, collected_faults, unknown_name
 from dreamfields.terminal import console_on, guarded
 
 Prompt = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PROMPT")]
@@ -80,18 +82,53 @@ class Render:
     """Degrees above the horizon."""
     size: int = 512
     """Pixels a side."""
+    zoom: float = 1.0
+    """How much larger than framed to fill the picture."""
+    show: Pass = "colour"
+    """What the picture shows: colour, opacity, depth, normal, or the shape alone, textureless."""
     transparent: bool = False
-    """Leave the background out instead of painting it white."""
+    """Leave the background out instead of painting it."""
 
 
 @dataclass(frozen=True)
-class Export:
-    """Write a run's object as a mesh."""
+class Video:
+    """Film a run's object along a camera's path."""
 
     run: RunPath
     """The run's folder."""
     out: Path | None = None
-    """The file; its ending is the format: .glb, .ply, .stl or .html. RUN/object.glb if not given."""
+    """The video; its ending is the format: .mp4, .webm, .gif or .webp. RUN/video.mp4 if not given."""
+    path: Path | None = None
+    """A JSON file with the camera's path: orbit, dolly-zoom, spiral or keyframes; one turn if not given."""
+    show: Pass = "colour"
+    """What it shows: colour, opacity, depth, normal, or the shape alone, textureless."""
+    size: int = 384
+    """Pixels a side."""
+    fps: int = 24
+    """Frames a second."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write a run's object as a mesh, or its raw field."""
+
+    run: RunPath
+    """The run's folder."""
+    out: Path | None = None
+    """The file; its ending is the format: .glb, .obj, .ply, .stl, .3mf, .usdz, .npz, or .html for a page that shows it.
+    RUN/object.glb if not given."""
+    size_mm: float = 100.0
+    """Largest extent in millimetres, for .stl, .3mf and .usdz."""
+    mesh_cells: int | None = None
+    """Cells a side of the lattice the surface is found on; the run's if not given, as with all below."""
+    max_faces: int | None = None
+    """Triangles the mesh is simplified to."""
+    level: float | None = None
+    """Density at which the surface lies, in inverse scene units."""
+    smoothing: int | None = None
+    """Rounds of smoothing."""
+    texture_size: int | None = None
+    """Texels a side of the texture; 0 for vertex colours alone."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +168,7 @@ class Models:
     """Branch, tag or commit to download."""
 
 
-HeavyCommand = Generate | Resume | Render | Export | Evaluate | Doctor
+HeavyCommand = Generate | Resume | Render | Video | Export | Evaluate | Doctor
 Command = HeavyCommand | View | Models
 
 
@@ -201,13 +238,35 @@ def preflight(command: Command, held: ExitStack) -> RunDirectory:
             refuse_unworkable(read_record(directory).config, directory)
             held.enter_context(directory.locked())
             return directory
-        case Render() | Export() | Evaluate() | View():
+        case Render() | Video() | Export() | Evaluate() | View():
+            refuse_odd(command)
             read_record(RunDirectory(command.run))
             return RunDirectory(command.run)
         case Models(action="download", model=""):
             raise UsageError(f"name a model, for example: dreamfields models download {next(iter(KNOWN))}")
         case Doctor() | Models():
             return RunDirectory(Path())
+
+
+def refuse_odd(command: Command) -> None:
+    """Refuse options whose values cannot be used.
+
+    Raises:
+        UsageError: there is one.
+    """
+    match command:
+        case Render():
+            check_number("size", command.size, Range(1, 8192))
+            Keyframe(command.azimuth_deg, command.elevation_deg, zoom=command.zoom)
+        case Video():
+            check_number("size", command.size, Range(1, 4096))
+            check_number("fps", command.fps, Range(1, 60))
+            camera_path(command)
+        case Export():
+            check_number("size-mm", command.size_mm, Range(0.1, 100_000.0))
+            replace(ExportSettings(), **changed(command))
+        case _:
+            pass
 
 
 def refuse_unworkable(config: Config, directory: RunDirectory) -> None:
@@ -242,6 +301,31 @@ def configuration(command: Generate) -> Config:
     return config
 
 
+def changed(command: Export) -> dict[str, Any]:
+    """Return the settings that `export` changes, by name."""
+    names = [entry.name for entry in dataclasses.fields(ExportSettings) if hasattr(command, entry.name)]
+    return {name: getattr(command, name) for name in names if getattr(command, name) is not None}
+
+
+def camera_path(command: Video) -> CameraPath:
+    """Return the camera's path that `video` asks for.
+
+    Raises:
+        UsageError: its file says none.
+    """
+    return Orbit() if command.path is None else read_path(command.path)
+
+
+def check_number(name: str, value: float, allowed: Range) -> None:
+    """Refuse an option outside its range.
+
+    Raises:
+        UsageError: it is.
+    """
+    if value not in allowed:
+        raise UsageError(f"--{name} is {value!r}; it must be {allowed}")
+
+
 def overview() -> str:
     """Return the text of `dreamfields --help`."""
     rows = [f"  {name:9} {(kind.__doc__ or '').splitlines()[0]}" for name, kind in COMMANDS.items()]
@@ -272,6 +356,7 @@ COMMANDS: Final[Mapping[str, type[Any]]] = MappingProxyType(
         "generate": Generate,
         "resume": Resume,
         "render": Render,
+        "video": Video,
         "export": Export,
         "view": View,
         "evaluate": Evaluate,

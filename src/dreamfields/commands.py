@@ -2,6 +2,7 @@
 
 import json
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import assert_never
 
@@ -12,11 +13,13 @@ from rich.table import Table
 from dreamfields import api, cli, doctor
 from dreamfields.evaluate.judge import Judgement
 from dreamfields.evaluate.report import judgement_json
-from dreamfields.export.pictures import png_bytes, to_image
+from dreamfields.export.film import camera_at
+from dreamfields.export.passes import Shot
+from dreamfields.export.paths import Keyframe
 from dreamfields.guidance.spec import label
 from dreamfields.optimize.run_directory import RunDirectory
 from dreamfields.progress import StepProgress
-from dreamfields.scene.cameras import Camera
+from dreamfields.render.framing import frame
 from dreamfields.signals import StopRequest
 from dreamfields.storage import atomic_write
 from dreamfields.terminal import one_line
@@ -31,9 +34,10 @@ def run(command: "cli.HeavyCommand", directory: RunDirectory, console: Console) 
             return work(api.reopen(directory), console)
         case cli.Render():
             render(command, console)
+        case cli.Video():
+            video(command, console)
         case cli.Export():
-            run_ = opened(command.run, console)
-            console.print(f"wrote {run_.export(command.out or run_.path / 'object.glb')}", soft_wrap=True)
+            export(command, console)
         case cli.Evaluate():
             evaluate(command, console)
         case cli.Doctor():
@@ -58,6 +62,7 @@ def work(run_: "api.Run", console: Console) -> int:
                 console.print("writing pictures, video and mesh ...")
                 for path in run_.finish():
                     console.print(f"  {path}", soft_wrap=True)
+                say_notes(run_, console)
                 return 0
         except KeyboardInterrupt:
             if stop.number is None:
@@ -98,16 +103,35 @@ def opened(path: Path, console: Console) -> "api.Run":
 def render(command: "cli.Render", console: Console) -> None:
     """Write one picture."""
     run_ = opened(command.run, console)
-    rendering = run_.render(Camera(command.azimuth_deg, command.elevation_deg), command.size)
-    picture = to_image(rendering.over(1.0)[0])
-    if command.transparent:
-        opacity = rendering.opacity[0]
-        colour = to_image((rendering.colour[0] / opacity.clamp(min=1e-6)).clamp(0.0, 1.0))
-        colour.putalpha(to_image(opacity.expand(3, -1, -1)).convert("L"))
-        picture = colour
-    path = command.out or run_.path / "render.png"
-    atomic_write(path, png_bytes(picture, run_.metadata()))
+    place = Keyframe(command.azimuth_deg, command.elevation_deg, zoom=command.zoom)
+    camera = camera_at(place, frame(run_.shaped.field))
+    shot = Shot(command.size, show=command.show, transparent=command.transparent)
+    path = run_.picture(command.out or run_.path / "render.png", camera, shot)
     console.print(f"wrote {path}", soft_wrap=True)
+
+
+def video(command: "cli.Video", console: Console) -> None:
+    """Write a video, and say where it is not what was asked for."""
+    run_ = opened(command.run, console)
+    shot = Shot(command.size, run_.config.export.still_samples, command.show)
+    path = run_.film(command.out or run_.path / "video.mp4", cli.camera_path(command), shot, command.fps)
+    console.print(f"wrote {path}", soft_wrap=True)
+    say_notes(run_, console)
+
+
+def export(command: "cli.Export", console: Console) -> None:
+    """Write a mesh, and say what it lacks."""
+    run_ = opened(command.run, console)
+    settings = replace(run_.config.export, **cli.changed(command))
+    path = run_.export(command.out or run_.path / "object.glb", run_.model(settings, command.size_mm))
+    console.print(f"wrote {path}", soft_wrap=True)
+    say_notes(run_, console)
+
+
+def say_notes(run_: "api.Run", console: Console) -> None:
+    """Print what files of a run are not as they were asked for."""
+    for note in run_.export_notes:
+        console.print(f"note: {note}", soft_wrap=True, markup=False)
 
 
 def evaluate(command: "cli.Evaluate", console: Console) -> None:

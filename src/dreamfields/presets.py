@@ -29,14 +29,14 @@ DRAFT = Preset(
     "a first look in about 35 seconds",
     replace(QUICK.recipe, optimize=replace(QUICK.recipe.optimize, steps=100)),
     ExportSettings(
-        mesh_cells=64, max_faces=20_000, sheet_size=128, video_size=128, video_frames=24, video_fps=12, still_samples=64
+        mesh_cells=64, max_faces=8_000, sheet_size=128, video_size=128, video_frames=24, video_fps=12, still_samples=64
     ),
 )
 
 STANDARD = Preset(
     "more steps for hard objects, about seven minutes",
     replace(QUICK.recipe, optimize=replace(QUICK.recipe.optimize, steps=3000)),
-    ExportSettings(mesh_cells=128, video_size=384, video_frames=90),
+    ExportSettings(mesh_cells=128, max_faces=24_000, video_size=384, video_frames=90),
 )
 
 PRESETS: Mapping[str, Preset] = MappingProxyType({"draft": DRAFT, "quick": QUICK, "standard": STANDARD})

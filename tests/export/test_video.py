@@ -8,19 +8,12 @@ from pathlib import Path
 import imageio_ffmpeg
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from dreamfields.errors import UsageError
 from dreamfields.export import video
-from dreamfields.export.pictures import view
-from dreamfields.export.settings import ExportSettings
-from dreamfields.export.video import VideoSuffix, encode_video, gif_durations, turntable
-from dreamfields.render import framing
-from dreamfields.render.occupancy import occupied_cells
-from dreamfields.scene.cameras import Camera
-from tests.fields import Ball, BallsField
+from dreamfields.export.video import VideoSuffix, encode_video, gif_durations, write_video
 
 COLOURS = [(200, 40, 40), (40, 200, 40), (40, 40, 200), (220, 220, 220), (10, 10, 10)]
 
@@ -29,9 +22,9 @@ def plain_frames(width: int, height: int, count: int = 5) -> list[Image.Image]:
     return [Image.new("RGB", (width, height), COLOURS[index % 5]) for index in range(count)]
 
 
-def decode(content: bytes, directory: Path) -> NDArray[np.uint8]:
-    """Return the frames (n, h, w, 3) of an MP4."""
-    file = directory / "again.mp4"
+def decode(content: bytes, directory: Path, suffix: str = ".mp4") -> NDArray[np.uint8]:
+    """Return the frames (n, h, w, 3) of a video."""
+    file = directory / f"again{suffix}"
     file.write_bytes(content)
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(file), str(directory / "%03d.png")]
     subprocess.run(command, check=True)
@@ -57,11 +50,14 @@ def without_bundled_ffmpeg(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", missing)
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".webm"])
 @pytest.mark.parametrize(("width", "height"), [(32, 32), (33, 32), (32, 31), (17, 9), (1, 1)])
-def test_an_mp4_has_every_frame_in_its_colour_at_an_even_size(width: int, height: int, tmp_path: Path) -> None:
-    made = encode_video(plain_frames(width, height), 24)
-    assert (made.suffix, made.note) == (".mp4", "")
-    frames = decode(made.content, tmp_path)
+def test_a_video_has_every_frame_in_its_colour_at_an_even_size(
+    width: int, height: int, suffix: VideoSuffix, tmp_path: Path
+) -> None:
+    made = encode_video(plain_frames(width, height), 24, suffix)
+    assert (made.suffix, made.note) == (suffix, "")
+    frames = decode(made.content, tmp_path, suffix)
     assert frames.shape == (5, height + height % 2, width + width % 2, 3)
     assert np.abs(frames.astype(int) - np.array(COLOURS)[:, None, None]).max() <= 6
 
@@ -72,7 +68,7 @@ def test_one_frame_is_a_video(tmp_path: Path) -> None:
 
 def test_the_same_frames_are_the_same_bytes() -> None:
     frames = plain_frames(32, 32)
-    for suffix in (".mp4", ".gif", ".webp"):
+    for suffix in (".mp4", ".webm", ".gif", ".webp"):
         assert encode_video(frames, 24, suffix).content == encode_video(frames, 24, suffix).content
 
 
@@ -164,21 +160,17 @@ def test_frames_that_make_no_video_are_refused() -> None:
         encode_video([*plain_frames(8, 8, 1), *plain_frames(9, 8, 1)], 24)
 
 
-def test_a_turntable_goes_once_around_from_the_front() -> None:
-    field = BallsField([Ball(0.3, (0.5, 0.0, 0.0)), Ball(0.3, (0.0, 0.0, 0.5))])
-    settings = ExportSettings(video_size=24, video_frames=4, still_samples=32)
-    seen = framing.frame(field)
-    frames = turntable(field, settings, occupied_cells(field, 8, 0.05))
-    assert [frame.size for frame in frames] == [(24, 24)] * 4
-    for quarter, frame in enumerate(frames):
-        camera = Camera(90.0 * quarter, 20.0, 4.0, seen.fov_deg, seen.target)
-        expected = view(field, camera, 24, 32, occupied_cells(field, 8, 0.05))
-        assert np.array_equal(np.asarray(frame), np.asarray(expected))
-    assert not np.array_equal(np.asarray(frames[0]), np.asarray(frames[1]))
+def test_a_webm_that_cannot_be_made_is_a_webp_that_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    without_bundled_ffmpeg(monkeypatch)
+    path, note = write_video(plain_frames(16, 16), 24, tmp_path / "video.webm")
+    assert path == tmp_path / "video.webp"
+    assert note.startswith("the video is a WebP, not a WebM: no ffmpeg was found")
+    with Image.open(path) as again:
+        assert again.n_frames == 5  # type: ignore[attr-defined]
 
 
-def test_rendering_frames_needs_no_gradient() -> None:
-    field = BallsField([Ball(0.3)])
-    assert torch.is_grad_enabled()
-    turntable(field, ExportSettings(video_size=8, video_frames=1, still_samples=8))
-    assert field.anchor.grad is None
+def test_a_video_of_no_known_ending_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"video format called '\.mpv'"):
+        write_video(plain_frames(8, 8), 24, tmp_path / "video.mpv")
+    assert not list(tmp_path.iterdir())

@@ -3,10 +3,16 @@
 import numpy as np
 
 from dreamfields.export.mesh import Mesh
+from dreamfields.export.model import Model
 from dreamfields.export.settings import Metadata
 
 VERTEX = np.dtype([("position", "<f4", 3), ("colour", "u1", 3)])
 FACE = np.dtype([("count", "u1"), ("corners", "<i4", 3)])
+
+
+def write(model: Model, name: str) -> dict[str, bytes]:
+    """Return the closed mesh with its vertex colours as one PLY file."""
+    return {f"{name}.ply": ply_bytes(model.shape, model.facts)}
 
 
 def ply_bytes(mesh: Mesh, metadata: Metadata) -> bytes:

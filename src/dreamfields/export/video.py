@@ -1,4 +1,4 @@
-"""Turntable videos: one turn around the object, as MP4 where that can be encoded and as an animated picture elsewhere.
+"""Videos: MP4 or WebM where that can be encoded, and an animated picture elsewhere or where one is asked for.
 
 A program is only ever started with a list of arguments and a time limit. It gets raw frames through its standard input
 and writes into a directory of its own, so a video is whole or not there. The same frames give the same bytes.
@@ -9,25 +9,32 @@ import io
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from types import MappingProxyType
+from typing import Final, Literal, get_args
 
 import imageio_ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from dreamfields.errors import UsageError
-from dreamfields.export.pictures import view
-from dreamfields.export.settings import ExportSettings
-from dreamfields.render import framing
-from dreamfields.scene import cameras
-from dreamfields.scene.fields.base import AbstractField
+from dreamfields.settings import unknown_name
+from dreamfields.storage import atomic_write
 
-VideoSuffix = Literal[".mp4", ".gif", ".webp"]
+VideoSuffix = Literal[".mp4", ".webm", ".gif", ".webp"]
+VIDEO_SUFFIXES: Final[tuple[VideoSuffix, ...]] = get_args(VideoSuffix)
+
+Encoded = Literal[".mp4", ".webm"]
+CODECS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        ".mp4": "-c:v libx264 -preset medium -crf 18 -movflags +faststart",
+        ".webm": "-c:v libvpx-vp9 -crf 28 -b:v 0 -deadline good -cpu-used 4 -row-mt 0",
+    }
+)
+"""How each kind is encoded, as arguments of ffmpeg."""
 
 PATIENCE: Final = 60.0
 """Seconds, and one more for each million pixels, after which an encoder is taken to hang; it needs a tenth of that."""
@@ -45,27 +52,11 @@ class Video:
     """Why it is not in the format asked for, as a sentence; empty if it is."""
 
 
-def turntable(field: AbstractField, settings: ExportSettings, occupancy: Tensor | None = None) -> list[Image.Image]:
-    """Render the frames of one turn around a field, over white, `video_size` pixels a side, the front first.
-
-    Args:
-        field: what is there.
-        settings: size and number of frames, and the samples of a ray.
-        occupancy: cells that may hold density, bool (k, k, k); None samples everywhere.
-
-    Raises:
-        DegenerateError: the field holds values that are not finite.
-    """
-    size, samples = settings.video_size, settings.still_samples
-    seen = framing.frame(field)
-    views = cameras.turntable(settings.video_frames, fov_deg=seen.fov_deg, target=seen.target)
-    return [view(field, camera, size, samples, occupancy) for camera in views]
-
-
 def encode_video(frames: Sequence[Image.Image], fps: int, suffix: VideoSuffix = ".mp4") -> Video:
-    """Encode frames of equal size; an MP4 that cannot be made becomes a GIF that says why.
+    """Encode frames of equal size; an MP4 that cannot be made becomes a GIF, and a WebM a WebP, that says why.
 
-    MP4 is H.264 in yuv420p, which everything plays; odd sizes gain a row or column, as that format must have even ones.
+    MP4 is H.264 and WebM is VP9, both in yuv420p, which everything plays; odd sizes gain a row or column, as that
+    format must have even ones.
     Animated pictures show equal neighbours as one longer frame, so they can have fewer frames but play as long.
 
     Raises:
@@ -74,9 +65,37 @@ def encode_video(frames: Sequence[Image.Image], fps: int, suffix: VideoSuffix = 
     sizes = {frame.size for frame in frames}
     if len(sizes) != 1:
         raise UsageError(f"a video needs frames of one size; got {len(frames)} frames of {len(sizes)} sizes")
-    if suffix == ".mp4":
-        return _mp4_or_gif(frames, fps)
-    return Video(suffix, animated_bytes(frames, fps, suffix))
+    match suffix:
+        case ".mp4":
+            return _encoded_or(".gif", frames, fps, suffix)
+        case ".webm":
+            return _encoded_or(".webp", frames, fps, suffix)
+        case _:
+            return Video(suffix, animated_bytes(frames, fps, suffix))
+
+
+def video_suffix(path: Path) -> VideoSuffix:
+    """Return the format that a path's ending names.
+
+    Raises:
+        UsageError: it names none.
+    """
+    for known in VIDEO_SUFFIXES:
+        if path.suffix == known:
+            return known
+    raise UsageError(unknown_name(path.suffix, list(VIDEO_SUFFIXES), "video format"))
+
+
+def write_video(frames: Sequence[Image.Image], fps: int, path: Path) -> tuple[Path, str]:
+    """Write a video; return where it is, whose ending says how it could be encoded, and why that is not as asked for.
+
+    Raises:
+        UsageError: the ending names no known format, or the frames make no video.
+    """
+    video = encode_video(frames, fps, video_suffix(path))
+    target = path.with_suffix(video.suffix)
+    atomic_write(target, video.content)
+    return target, video.note
 
 
 def encoders() -> list[str]:
@@ -88,7 +107,7 @@ def encoders() -> list[str]:
     return [program for program in dict.fromkeys(found) if program]
 
 
-def mp4_bytes(program: str, frames: Sequence[Image.Image], fps: int) -> bytes:
+def encoded_bytes(program: str, frames: Sequence[Image.Image], fps: int, suffix: Encoded) -> bytes:
     """Encode frames with one ffmpeg program.
 
     Raises:
@@ -98,7 +117,7 @@ def mp4_bytes(program: str, frames: Sequence[Image.Image], fps: int) -> bytes:
     height, width, _ = pixels[0].shape
     seconds = PATIENCE + len(pixels) * height * width / 1e6
     with tempfile.TemporaryDirectory() as directory:
-        file = Path(directory) / "video.mp4"
+        file = Path(directory) / f"video{suffix}"
         command = ffmpeg_command(program, (width, height), fps, file)
         raw = b"".join(frame.tobytes() for frame in pixels)
         try:
@@ -117,15 +136,15 @@ def mp4_bytes(program: str, frames: Sequence[Image.Image], fps: int) -> bytes:
 
 
 def ffmpeg_command(program: str, size: tuple[int, int], fps: int, file: Path) -> list[str]:
-    """Return the command that reads raw RGB frames of an even size (width, height) and writes an MP4 file."""
+    """Return the command that reads raw RGB frames of an even size (width, height) and writes a video file."""
     width, height = size
     source = f"-f rawvideo -pix_fmt rgb24 -s {width}x{height} -r {fps} -i pipe:0"
     picture = "-vf scale=out_color_matrix=bt709,format=yuv420p"
     # Without tags for the conversion players guess it from the size of the picture, and colours shift.
     tags = "-color_primaries bt709 -color_trc bt709 -colorspace bt709 -color_range tv"
-    codec = "-c:v libx264 -preset medium -crf 18 -movflags +faststart"
     # One thread and no version stamps: the same frames are the same bytes.
     exact = "-threads 1 -fflags +bitexact -flags:v +bitexact -map_metadata -1"
+    codec = CODECS[file.suffix]
     return [program, *f"-nostdin -v error {source} {picture} {tags} {codec} {exact}".split(), str(file)]
 
 
@@ -152,15 +171,17 @@ def gif_durations(count: int, fps: int) -> list[int]:
     return [max(20, end - start) for start, end in zip([0, *ends], ends, strict=False)]
 
 
-def _mp4_or_gif(frames: Sequence[Image.Image], fps: int) -> Video:
+def _encoded_or(instead: Literal[".gif", ".webp"], frames: Sequence[Image.Image], fps: int, suffix: Encoded) -> Video:
     faults = []
     for program in encoders():
         try:
-            return Video(".mp4", mp4_bytes(program, frames, fps))
+            return Video(suffix, encoded_bytes(program, frames, fps, suffix))
         except RuntimeError as error:
             faults.append(str(error))
     reason = "; ".join(faults) or "no ffmpeg was found; install it and export again"
-    return Video(".gif", animated_bytes(frames, fps, ".gif"), f"the video is a GIF, not an MP4: {reason}")
+    kind, wanted = ("GIF", "MP4") if instead == ".gif" else ("WebP", "WebM")
+    note = f"the video is a {kind}, not {'an' if wanted == 'MP4' else 'a'} {wanted}: {reason}"
+    return Video(instead, animated_bytes(frames, fps, instead), note)
 
 
 def _even(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

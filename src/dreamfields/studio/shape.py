@@ -12,9 +12,9 @@ from dreamfields import __version__
 from dreamfields.config import Config
 from dreamfields.errors import DegenerateError
 from dreamfields.export.glb import glb_bytes
-from dreamfields.export.mesh import extract_mesh
 from dreamfields.export.pictures import png_bytes, view
 from dreamfields.export.settings import Metadata
+from dreamfields.export.surface import extract_mesh
 from dreamfields.optimize.checkpoint import load_newest, manifests
 from dreamfields.optimize.run_directory import RunDirectory
 from dreamfields.optimize.state import TrainingState

@@ -12,9 +12,19 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from dreamfields.errors import DegenerateError
-from dreamfields.export import mesh as meshes
-from dreamfields.export.mesh import Floats, Integers, Mesh, extract_mesh, isosurface, signed_volumes, surface_level
+from dreamfields.export.colours import surface_colours
+from dreamfields.export.mesh import Floats, Integers, Mesh, signed_volumes, vertex_normals
 from dreamfields.export.settings import ExportSettings
+from dreamfields.export.surface import (
+    extract_mesh,
+    isosurface,
+    joins_two,
+    separated,
+    simplified,
+    smoothed,
+    surface_level,
+    without_folds,
+)
 from tests.fields import Ball, BallsField, VolumeField, sphere
 
 SMALL = ExportSettings(mesh_cells=48)
@@ -122,22 +132,6 @@ def test_every_surface_is_closed_and_encloses_what_is_dense(values: list[float])
     assert (np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1) > 0).all()
 
 
-def test_floaters_go_and_parts_stay() -> None:
-    body, part, floater = Ball(0.45, (-0.4, 0.0, 0.0)), Ball(0.25, (0.6, 0.5, 0.0)), Ball(0.12, (0.6, -0.6, 0.0))
-    mesh = extract_mesh(BallsField([body, part, floater]), SMALL)
-    assert reread(mesh).body_count == 2
-    assert reread(mesh).volume == pytest.approx(ball_volume(0.45) + ball_volume(0.25), rel=0.03)
-
-
-def test_a_closed_cavity_is_filled() -> None:
-    axis = torch.linspace(-1.0, 1.0, 49)
-    z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")
-    radius = (x * x + y * y + z * z).sqrt()
-    mesh = extract_mesh(VolumeField(60.0 * ((radius - 0.6).abs() < 0.1)), SMALL)
-    assert reread(mesh).body_count == 1
-    assert reread(mesh).volume == pytest.approx(ball_volume(0.7), rel=0.08)
-
-
 @pytest.mark.parametrize("max_faces", [200, 2000])
 def test_the_budget_of_faces_is_kept(max_faces: int) -> None:
     shape = reread(extract_mesh(sphere(0.6), ExportSettings(mesh_cells=48, max_faces=max_faces)))
@@ -148,20 +142,20 @@ def test_the_budget_of_faces_is_kept(max_faces: int) -> None:
 
 def test_a_sponge_is_simplified_without_fins_and_stays_closed() -> None:
     volume = np.random.default_rng(0).uniform(0.0, 2.0, (17, 17, 17))
-    vertices, faces = meshes.without_floaters(*isosurface(volume, 1.0))
+    vertices, faces = isosurface(volume, 1.0)
     for budget in (100, 1000, 3000):
-        simple, fewer = meshes.simplified(vertices, faces, budget)
+        simple, fewer = simplified(vertices, faces, budget)
         assert is_closed(fewer)
         assert signed_volumes(simple, fewer).sum() > 0.0
         assert set(fewer.ravel()) == set(range(len(simple)))
-        assert len(meshes.without_folds(fewer)) == len(fewer)
+        assert len(without_folds(fewer)) == len(fewer)
 
 
 def test_a_mesh_that_would_vanish_is_not_simplified() -> None:
     specks = np.zeros((17, 17, 17))
     specks[1:-1:3, 1:-1:3, 1:-1:3] = 2.0
     vertices, faces = isosurface(specks, 1.0)
-    _, fewer = meshes.simplified(vertices, faces, 100)
+    _, fewer = simplified(vertices, faces, 100)
     assert len(fewer) == len(faces)
 
 
@@ -169,7 +163,7 @@ def test_folds_cancel_and_the_rest_stays() -> None:
     tetrahedron = np.array([[0, 2, 1], [0, 1, 3], [1, 2, 3], [2, 0, 3]])
     fin = np.array([[1, 4, 2], [1, 2, 4], [2, 4, 1], [4, 2, 1]])  # two sheets of it
     assert is_closed(np.concatenate([tetrahedron, fin]))
-    left = meshes.without_folds(np.concatenate([fin[:2], tetrahedron, fin[2:]]))
+    left = without_folds(np.concatenate([fin[:2], tetrahedron, fin[2:]]))
     assert left.tolist() == tetrahedron.tolist()
 
 
@@ -205,19 +199,19 @@ def test_thin_and_faint_parts_keep_their_full_colour() -> None:
     assert mesh.colours.min() >= 254
     nowhere = torch.tensor([[0.0, 0.0, 0.95]])
     field = BallsField([Ball(0.1, colour=(1.0, 1.0, 1.0))])
-    assert meshes.surface_colours(field, nowhere, nowhere / 0.95, 0.02).min() >= 254
+    assert surface_colours(field, nowhere, nowhere / 0.95, 0.02).min() >= 254
 
 
 def test_normals_are_unit_and_outward() -> None:
     mesh = extract_mesh(sphere(0.6), SMALL)
-    normals: Floats = meshes.vertex_normals(mesh.vertices, mesh.faces)
+    normals: Floats = vertex_normals(mesh.vertices, mesh.faces)
     assert np.allclose(np.linalg.norm(normals, axis=1), 1.0)
     assert ((normals * mesh.vertices).sum(axis=1) > 0.45).all()
 
 
 def test_a_vertex_whose_faces_cancel_has_a_normal_all_the_same() -> None:
     corners = np.eye(3)
-    assert meshes.vertex_normals(corners, np.array([[0, 1, 2], [0, 2, 1]])).tolist() == [[0.0, 1.0, 0.0]] * 3
+    assert vertex_normals(corners, np.array([[0, 1, 2], [0, 2, 1]])).tolist() == [[0.0, 1.0, 0.0]] * 3
 
 
 def test_the_same_field_gives_the_same_mesh() -> None:
@@ -233,3 +227,42 @@ def test_extraction_leaves_no_gradient_behind() -> None:
     field = VolumeField(volume)
     extract_mesh(field, ExportSettings(mesh_cells=8))
     assert field.volume.grad is None
+
+
+def touching() -> tuple[Floats, Integers]:
+    """Return two boxes that touch along an edge, with vertices they share."""
+    first = trimesh.creation.box((1.0, 1.0, 1.0))
+    second = trimesh.creation.box((1.0, 1.0, 1.0)).apply_translation([1.0, 1.0, 0.0])
+    both = trimesh.util.concatenate([first, second])
+    assert isinstance(both, trimesh.Trimesh)
+    both.merge_vertices()
+    return np.asarray(both.vertices), np.asarray(both.faces)
+
+
+def test_what_touches_along_an_edge_is_pulled_apart_and_stays_closed() -> None:
+    vertices, faces = touching()
+    assert not joins_two(faces)
+    places, apart = separated(vertices, faces)
+    assert joins_two(apart)
+    assert is_closed(apart)
+    assert signed_volumes(places, apart).sum() == pytest.approx(2.0, rel=0.02)
+    assert len(np.unique(places.astype(np.float32), axis=0)) == len(places) == len(vertices) + 2
+    assert trimesh.Trimesh(places, apart, process=True).is_watertight
+
+
+def test_what_does_not_touch_stays_as_it_is() -> None:
+    ball = trimesh.creation.icosphere(2)
+    vertices, faces = separated(ball.vertices, ball.faces)
+    assert vertices is ball.vertices
+    assert faces is ball.faces
+
+
+def test_smoothing_takes_off_ripples_and_keeps_the_volume() -> None:
+    ball = trimesh.creation.icosphere(4, 0.5)
+    rng = np.random.default_rng(0)
+    rough = ball.vertices * (1.0 + rng.normal(0.0, 0.01, (len(ball.vertices), 1)))
+    smooth = smoothed(rough, ball.faces, 5)
+    spread = [np.linalg.norm(places, axis=1).std() for places in (rough, smooth)]
+    assert spread[1] < 0.5 * spread[0]
+    assert signed_volumes(smooth, ball.faces).sum() == pytest.approx(ball.volume, rel=0.01)
+    assert smoothed(rough, ball.faces, 0) is rough

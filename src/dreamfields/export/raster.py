@@ -1,0 +1,121 @@
+"""Triangles to pixels without a graphics card: which face lies in a pixel, and where in it.
+
+Notation: f faces with corners p (f, 3, 2) in pixels, x to the right and y down, pixel (row, column) having its centre
+at (column + 0.5, row + 0.5); 1/z (f, 3) the inverse distances of corners along the viewing direction; b barycentric
+coordinates of a pixel in its face. Between the corners of a face 1/z is linear in the picture, and so is b / z.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dreamfields.scene.cameras import Camera
+
+Floats = NDArray[np.floating[Any]]
+Integers = NDArray[np.integer[Any]]
+
+AT_ONCE: Final = 2_000_000
+"""Pixels of faces' boxes that are tried at a time, some 0.2 GB."""
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What lies in each of size x size pixels."""
+
+    faces: NDArray[np.int32]
+    """(size, size) index of the nearest face, -1 where there is none."""
+    weights: NDArray[np.float32]
+    """(size, size, 3) barycentric coordinates in it, as in space, not in the picture; 0 where there is none."""
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """Return (size, size), where there is a face."""
+        return self.faces >= 0
+
+    def interpolate(self, values: Floats, faces: Integers) -> Floats:
+        """Return values (v, c) at the corners of faces (f, 3) for the pixels of the mask in their order, (m, c)."""
+        mask = self.mask
+        corners: Floats = values[faces[self.faces[mask]]]
+        mixed: Floats = np.einsum("mk,mkc->mc", self.weights[mask], corners)
+        return mixed
+
+
+def cover(corners: Floats, size: int, inverse_depths: Floats | None = None) -> Coverage:
+    """Find the nearest face of each pixel whose centre it holds.
+
+    Args:
+        corners: (f, 3, 2) in pixels; either winding.
+        size: pixels a side.
+        inverse_depths: (f, 3) positive; None for a flat picture, such as an atlas.
+    """
+    nearness = np.zeros(size * size, np.float32)
+    owners = np.full(size * size, -1, np.int32)
+    weights = np.zeros((size * size, 3), np.float32)
+    for face, pixel, inside in _candidates(corners.astype(np.float64), size):
+        near = np.ones(len(face)) if inverse_depths is None else (inside * inverse_depths[face]).sum(axis=1)
+        near = near.astype(np.float32)
+        best = nearness.copy()
+        np.maximum.at(best, pixel, near)
+        wins = (near == best[pixel]) & (near > nearness[pixel])
+        face, pixel, inside = face[wins], pixel[wins], inside[wins]
+        if inverse_depths is not None:
+            inside = inside * inverse_depths[face]
+        nearness[pixel], owners[pixel] = near[wins], face
+        weights[pixel] = inside / inside.sum(axis=1, keepdims=True)
+    return Coverage(owners.reshape(size, size), weights.reshape(size, size, 3))
+
+
+def cover_view(vertices: Floats, faces: Integers, camera: Camera, size: int) -> Coverage:
+    """Find what a camera sees of a mesh; faces of which a corner is behind it are left out."""
+    seen, ahead = project(vertices, camera, size)
+    whole = (ahead[faces] > 1e-3).all(axis=1)
+    kept = np.flatnonzero(whole)
+    found = cover(seen[faces[kept]], size, 1.0 / ahead[faces[kept]])
+    named = np.where(found.faces >= 0, kept[found.faces] if len(kept) else -1, -1)
+    return Coverage(named.astype(np.int32), found.weights)
+
+
+def project(vertices: Floats, camera: Camera, size: int) -> tuple[Floats, Floats]:
+    """Return where vertices (v, 3) lie in a camera's picture, (v, 2) in pixels, and how far ahead of it, (v,)."""
+    axes = camera.axes().double().numpy()
+    right, up, ahead = ((vertices - camera.position().double().numpy()) @ axes.T).T
+    reach = np.where(np.abs(ahead) > 1e-9, ahead, 1e-9) * np.tan(np.radians(camera.fov_deg) / 2.0)
+    return np.stack([(1.0 + right / reach) * (size / 2.0), (1.0 - up / reach) * (size / 2.0)], axis=1), ahead
+
+
+def _candidates(corners: Floats, size: int) -> Iterator[tuple[Integers, Integers, Floats]]:
+    """Yield faces (m,), pixels (m,) whose centres they hold and the barycentric coordinates there (m, 3), in parts."""
+    # Pixel centres within each face's box, as half-open ranges of columns and rows.
+    low = np.clip(np.ceil(corners.min(axis=1) - 0.5), 0, size).astype(np.int64)
+    high = np.clip(np.floor(corners.max(axis=1) - 0.5) + 1, 0, size).astype(np.int64)
+    spans = np.maximum(high - low, 0)
+    counts = spans.prod(axis=1)
+    (touched,) = np.nonzero(counts)
+    parts = np.cumsum(counts[touched]) // AT_ONCE
+    for part in range(int(parts[-1]) + 1 if len(parts) else 0):
+        chosen = touched[parts == part]
+        face = np.repeat(chosen, counts[chosen])
+        within = np.arange(len(face)) - np.repeat(np.cumsum(counts[chosen]) - counts[chosen], counts[chosen])
+        row, column = np.divmod(within, spans[face, 0])
+        row, column = row + low[face, 1], column + low[face, 0]
+        barycentric = _barycentric(corners[face], np.stack([column + 0.5, row + 0.5], axis=1))
+        held = (barycentric >= 0.0).all(axis=1)
+        yield face[held], (row * size + column)[held], barycentric[held]
+
+
+def _barycentric(corners: Floats, points: Floats) -> Floats:
+    """Return the coordinates (m, 3) of points (m, 2) in triangles (m, 3, 2); negative ones for those without area."""
+    a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
+    area = _cross(b - a, c - a)
+    safe = np.where(area == 0.0, 1.0, area)
+    second, third = _cross(points - a, c - a) / safe, _cross(b - a, points - a) / safe
+    found = np.stack([1.0 - second - third, second, third], axis=1)
+    return np.where(area[:, None] == 0.0, -1.0, found)
+
+
+def _cross(first: Floats, second: Floats) -> Floats:
+    crossed: Floats = first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]
+    return crossed
