@@ -67,7 +67,7 @@ SAYS_NOTHING = "import sys; sys.stdin.buffer.read()"
 SLEEPS = "import time; time.sleep(60)"
 WORKS_FOR_EVER = """
 import resource, sys
-resource.setrlimit(resource.RLIMIT_CPU, (1, 1))
+resource.setrlimit(resource.RLIMIT_CPU, (1, 2))
 while True: pass
 """
 
@@ -79,6 +79,7 @@ while True: pass
         (WORKS_FOR_EVER, "did not end within"),
         ("import sys; sys.exit(3)", "xatlas is not installed"),
         ("import os; os.abort()", "xatlas failed with code -6"),
+        ("import os; os.kill(os.getpid(), 9)", "xatlas failed with code -9"),
         ("raise ValueError", "xatlas failed with code 1"),
         (SAYS_NOTHING, "not the mesh's"),
         (f"{SAYS_NOTHING}; sys.stdout.buffer.write(bytes(8))", "not the mesh's"),

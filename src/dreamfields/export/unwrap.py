@@ -76,7 +76,7 @@ def charts(mesh: Mesh, size: int, seconds: float) -> Atlas:
         raise RuntimeError(f"xatlas did not end within {PATIENCE * seconds:g} s") from None
     except OSError as error:
         raise RuntimeError(f"Python cannot be started for xatlas ({error.strerror or error})") from error
-    if ended.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
+    if ended.returncode == -signal.SIGXCPU:
         raise RuntimeError(f"xatlas did not end within {seconds:g} s of work")
     if ended.returncode == 3:
         raise RuntimeError("xatlas is not installed")

@@ -13,7 +13,8 @@ import sys
 def main() -> int:
     """Read counts v and f, texels a side and between charts, vertices (v, 3) and faces (f, 3); write the atlas."""
     seconds = math.ceil(float(sys.argv[1]))
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    # The lower limit sends a signal of its own; at the higher one it could not be told from a lack of memory.
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
     try:
         import numpy as np
         import xatlas
