@@ -13,7 +13,7 @@ from dreamfields.cli import main
 from dreamfields.errors import CheckpointError
 from dreamfields.optimize.checkpoint import load_newest, manifests, save_checkpoint
 from dreamfields.optimize.state import TrainingState
-from tests.reliability.forge import HOSTILE, Forger
+from tests.reliability.forge import HOSTILE, Forger, class_names
 from tests.toys import advance, fingerprint, new_state, tiny_config
 
 PAGE = 4096
@@ -77,7 +77,7 @@ def damaged_many_times(pair: tuple[Path, Path], count: int) -> None:
             path.write_bytes(kind(originals[path], draws))
         found = load_newest(newer.parent)
         assert found.counters["step"] == 2, f"damage {index} by {kind.__name__} of {path.name} was not noticed"
-        (fault,) = found.passed_over
+        (fault,) = found.passed_over.values()
         assert newer.stem in fault
         assert "\n" not in fault
         path.write_bytes(originals[path])
@@ -168,6 +168,22 @@ def test_a_damaged_checkpoint_costs_a_run_one_interval_is_said_once_and_set_asid
         assert ours.read_bytes() == theirs.read_bytes()
     assert main(["resume", str(run.path)]) == 0
     assert "is damaged:" not in capsys.readouterr().out
+
+
+def test_a_checkpoint_that_is_whole_but_does_not_fit_is_passed_over_too(
+    tmp_path: Path, trained: TrainingState, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = api.start(tiny_config(), tmp_path)
+    steps = run.steps()
+    for _ in range(6):
+        next(steps)
+    steps.close()
+    forger = Forger(run.directory.checkpoints, trained)
+    class_names(forger)
+    assert main(["resume", str(run.path)]) == 0
+    assert "does not fit the run's settings" in capsys.readouterr().out
+    assert len(list(run.directory.checkpoints.glob("*.corrupt-*"))) == 2
+    assert api.load(run.path).state.step == run.config.recipe.optimize.steps
 
 
 def test_with_nothing_whole_left_all_stays_as_it_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

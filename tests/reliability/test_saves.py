@@ -10,7 +10,7 @@ import pytest
 
 from dreamfields import storage
 from dreamfields.errors import StorageError
-from dreamfields.optimize.checkpoint import load_newest, save_checkpoint, set_aside_damaged
+from dreamfields.optimize.checkpoint import load_newest, save_checkpoint, sweep_orphans
 from dreamfields.optimize.state import TrainingState
 from tests.reliability.calls import ERRNOS, Call, Crashed, Fault, System
 from tests.toys import advance, new_state
@@ -81,7 +81,7 @@ def test_a_crash_before_or_after_any_call_leaves_old_or_new(saves: Saves, monkey
         assert step in (OLD, NEW)
         seen.append(step)
         storage.sweep(saves.folder)
-        set_aside_damaged(saves.folder)
+        sweep_orphans(saves.folder)
         assert not temporary(saves.folder)
         assert {path.suffix for path in saves.folder.iterdir()} == {".json", ".safetensors"}
         assert saves.step() == step

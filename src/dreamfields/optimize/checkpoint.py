@@ -11,8 +11,8 @@ Format 1 lacks `made_from` and `machine`; it is read, not written.
 import hashlib
 import json
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,8 +41,8 @@ class Checkpoint:
     tensors: Mapping[str, Tensor]
     machine: Mapping[str, Any] = field(default_factory=dict)
     """What the bits of the next steps depend on besides the state; see `machine_facts`."""
-    passed_over: tuple[str, ...] = ()
-    """One sentence for each newer checkpoint that could not be used."""
+    passed_over: Mapping[Path, str] = field(default_factory=dict)
+    """What is wrong with each newer checkpoint that could not be used, by its manifest."""
 
 
 def save_checkpoint(folder: Path, state: TrainingState, made_from: Mapping[str, Any] | None = None) -> Path:
@@ -81,7 +81,10 @@ def manifests(folder: Path) -> list[Path]:
 
 
 def load_newest(
-    folder: Path, made_from: Mapping[str, Any] | None = None, largest: int = _LARGEST, good: bool = False
+    folder: Path,
+    made_from: Mapping[str, Any] | None = None,
+    largest: int = _LARGEST,
+    accept: Callable[[Checkpoint], None] = lambda _: None,
 ) -> Checkpoint:
     """Return the newest checkpoint that is whole; damaged ones are passed over, and named in the answer.
 
@@ -89,22 +92,22 @@ def load_newest(
         folder: where the checkpoints of one run are.
         made_from: what the run is made from; None takes any.
         largest: bytes the tensors may have.
-        good: pass over those that were saved while updates were being skipped.
+        accept: raises CheckpointError for one that is not to be used, although it is whole.
 
     Raises:
         CheckpointError: there is none, or none is whole; says what is wrong with the newest.
     """
-    faults: list[str] = []
+    faults: dict[Path, str] = {}
     for path in manifests(folder):
         try:
             found = load_checkpoint(path, made_from, largest)
+            accept(found)
         except CheckpointError as fault:
-            faults.append(str(fault))
+            faults[path] = str(fault)
             continue
-        if not good or found.counters.get("skipped", 0) == 0:
-            return Checkpoint(found.counters, found.tensors, found.machine, tuple(faults))
+        return replace(found, passed_over=faults)
     if faults:
-        raise CheckpointError(faults[0])
+        raise CheckpointError(next(iter(faults.values())))
     raise CheckpointError(f"there is no checkpoint in {folder}; start the run again with: dreamfields generate")
 
 
@@ -139,22 +142,16 @@ def load_checkpoint(
     return Checkpoint(manifest["counters"], tensors, manifest.get("machine", {}))
 
 
-def set_aside_damaged(folder: Path) -> None:
-    """Rename the checkpoints that are newer than the newest whole one; if none is whole, all stay as they are.
-
-    Also deletes tensors whose manifest was never written. To be called by who has the folder to itself.
-    """
-    found = manifests(folder)
+def set_aside(damaged: Iterable[Path]) -> None:
+    """Rename checkpoints that cannot be used, named by their manifests; by who has the folder to itself."""
     stamp = time.strftime("corrupt-%Y%m%d-%H%M%S")
-    for index, path in enumerate(found):
-        try:
-            load_checkpoint(path)
-        except CheckpointError:
-            continue
-        for damaged in found[:index]:
-            for part in (damaged, damaged.with_suffix(".safetensors")):
-                move_aside(part, f"{part.name}.{stamp}")
-        break
+    for manifest in damaged:
+        for part in (manifest, manifest.with_suffix(".safetensors")):
+            move_aside(part, f"{part.name}.{stamp}")
+
+
+def sweep_orphans(folder: Path) -> None:
+    """Delete tensors whose manifest was never written; by who has the folder to itself."""
     for data in folder.glob("attempt-*-step-*.safetensors"):
         if not data.with_suffix(".json").exists():
             remove(data)

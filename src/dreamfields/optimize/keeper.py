@@ -6,6 +6,7 @@ and tries again at the next occasion. Only the last checkpoint must be written.
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, final
 
 from dreamfields.errors import CheckpointError, DegenerateError, StorageError
@@ -16,7 +17,8 @@ from dreamfields.optimize.checkpoint import (
     machine_facts,
     manifests,
     save_checkpoint,
-    set_aside_damaged,
+    set_aside,
+    sweep_orphans,
 )
 from dreamfields.optimize.loop import ROLLBACKS, Step
 from dreamfields.optimize.run_directory import RunDirectory
@@ -38,6 +40,7 @@ class Keeper:
         self.directory = directory
         self.made_from = made_from
         self.remark = remark
+        self._damaged: tuple[Path, ...] = ()
 
     def restore(self, state: TrainingState) -> None:
         """Bring a fresh state to where the newest whole checkpoint left it, if there is any.
@@ -47,10 +50,16 @@ class Keeper:
         """
         folder = self.directory.checkpoints
         if not manifests(folder):
+            if self.directory.metrics.exists():
+                self.remark(f"{self.directory.path} has no checkpoint, so it starts from its first step")
             return
-        saved = load_newest(folder, self.made_from, state.most_bytes())
-        state.restore(saved.tensors, saved.counters)
-        for fault in saved.passed_over:
+
+        def take_over(saved: Checkpoint) -> None:
+            state.restore(saved.tensors, saved.counters)
+
+        saved = load_newest(folder, self.made_from, state.most_bytes(), take_over)
+        self._damaged = tuple(saved.passed_over)
+        for fault in saved.passed_over.values():
             self.remark(f"{fault}; the one before it, of step {state.step}, is used instead")
         now = machine_facts(state.device)
         for name, then in saved.machine.items():
@@ -62,13 +71,15 @@ class Keeper:
     def tidy(self, state: TrainingState) -> None:
         """Clear away what killed or damaged writers left; to be called under the lock."""
         self.directory.sweep()
-        set_aside_damaged(self.directory.checkpoints)
+        set_aside(self._damaged)
+        self._damaged = ()
+        sweep_orphans(self.directory.checkpoints)
         self.directory.trim_metrics(state.attempt, state.step)
 
     def recall(self, state: TrainingState) -> Checkpoint | None:
         """Return the newest checkpoint from before updates were skipped; None if there is none that can be used."""
         with suppress(CheckpointError):
-            return load_newest(self.directory.checkpoints, self.made_from, state.most_bytes(), good=True)
+            return load_newest(self.directory.checkpoints, self.made_from, state.most_bytes(), _refuse_skipping)
         return None
 
     def log(self, step: Step) -> None:
@@ -116,3 +127,8 @@ class Keeper:
         with suppress(StorageError):
             self.directory.trim_metrics(state.attempt, state.step)
         self.remark(f"the run was not finite any more; went back to step {state.step} with half the learning rate")
+
+
+def _refuse_skipping(saved: Checkpoint) -> None:
+    if saved.counters.get("skipped", 0):
+        raise CheckpointError("it was saved while updates were being skipped")
