@@ -1,11 +1,10 @@
 """How pictures are shown to the towers while adapters are trained.
 
-Each picture is shown twice: *plain*, its middle square; and *varied*, a random part of it, mirrored or not, smaller,
-and, where its backdrop is one even colour, in front of the backgrounds that generation uses. An adapter that has seen
-an object on white only takes the white for a part of it.
+A *photograph* is shown as it is, its middle square, and a second time as a random part of it, mirrored or not. A
+*cut-out*, a picture whose backdrop is one even colour, is never shown on it: each time its object stands in front of
+one of the backgrounds that generation uses, a little larger or smaller and shifted. An adapter that has seen objects on
+white only takes the white for a part of them.
 """
-
-from typing import Literal
 
 import numpy as np
 import torch
@@ -17,30 +16,36 @@ from torch.nn import functional
 from dreamfields.render.backgrounds import draw_background
 from dreamfields.render.settings import BackgroundSettings
 
-View = Literal["plain", "varied"]
-VIEWS: tuple[View, ...] = ("plain", "varied")
-SIZES: dict[View, int] = {"plain": 224, "varied": 160}
+VIEWS = 2
+"""Times each picture is shown."""
+PLAIN_SIZE, VARIED_SIZE = 224, 160
 """Pixels a side: what the towers were trained at, and less, for the pictures of a run are small."""
 _CROP = (0.6, 1.0)
 _STRETCH = (0.8, 1.25)
 _OBJECT = (0.7, 1.1)
+_SHIFT = 0.1
 _EVEN_SHARE = 0.95
 _TOLERANCE = 0.06
 _BACKGROUNDS = BackgroundSettings()
 
 
-def show(picture: Image.Image, view: View, generator: torch.Generator) -> Tensor:
-    """Return a picture as a tower sees it in one view: (3, s, s) in [0, 1], with s = SIZES[view].
+def show(picture: Image.Image, view: int, generator: torch.Generator) -> Tensor:
+    """Return a picture as a tower sees it: (3, s, s) in [0, 1], with s one of the two sizes.
 
     Args:
         picture: RGB, of any size.
-        view: which of the two.
-        generator: what the varied view draws from; the plain one draws nothing.
+        view: the how-many-th time it is shown, from 0.
+        generator: what a varied view draws from.
     """
     pixels = torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1) / 255.0
-    if view == "plain":
-        return resized(middle_square(pixels), SIZES[view])
-    return _varied(pixels, SIZES[view], generator)
+    behind = backdrop(pixels)
+    if behind is None and view == 0:
+        return resized(middle_square(pixels), PLAIN_SIZE)
+    if _draw(generator, 0.0, 1.0) < 0.5:
+        pixels, behind = pixels.flip(2), None if behind is None else behind.flip(1)
+    if behind is None:
+        return resized(_random_part(pixels, generator), VARIED_SIZE)
+    return _recomposed(pixels, behind, VARIED_SIZE, generator)
 
 
 def middle_square(pixels: Tensor) -> Tensor:
@@ -74,15 +79,6 @@ def backdrop(pixels: Tensor) -> Tensor | None:
     return mask if mask.mean() < 0.98 else None
 
 
-def _varied(pixels: Tensor, size: int, generator: torch.Generator) -> Tensor:
-    behind = backdrop(pixels)
-    if _draw(generator, 0.0, 1.0) < 0.5:
-        pixels, behind = pixels.flip(2), None if behind is None else behind.flip(1)
-    if behind is None:
-        return resized(_random_part(pixels, generator), size)
-    return _recomposed(pixels, behind, size, generator)
-
-
 def _random_part(pixels: Tensor, generator: torch.Generator) -> Tensor:
     """Return a random rectangle (3, h', w') of a picture, most of its middle square."""
     side = min(pixels.shape[1:]) * _draw(generator, *_CROP)
@@ -106,9 +102,7 @@ def _recomposed(pixels: Tensor, behind: Tensor, size: int, generator: torch.Gene
     shape = [max(1, round(extent * scale)) for extent in layer.shape[1:]]
     layer = functional.interpolate(layer[None], shape, mode="bilinear", antialias=True)[0].clamp(0.0, 1.0)
     canvas = torch.zeros(4, 2 * size, 2 * size)
-    top, left = (
-        round(size - extent / 2 + _draw(generator, -0.1, 0.1) * size) for extent in shape
-    )
+    top, left = (round(size - extent / 2 + _draw(generator, -_SHIFT, _SHIFT) * size) for extent in shape)
     canvas[:, top : top + shape[0], left : left + shape[1]] = layer
     canvas = canvas[:, size // 2 : size // 2 + size, size // 2 : size // 2 + size]
     opacity = canvas[3:]
