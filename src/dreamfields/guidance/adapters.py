@@ -5,13 +5,15 @@ a picture and a sentence, times a learned scale, is a logit: how much likelier t
 
 A file of adapters is safetensors, half precision, with the tower's name in its metadata.
 
-Notation: f features of a picture, e numbers of a sentence embedding, d dimensions of the joint space, k hidden units.
+Notation: f numbers that a tower gives for a picture (its features, then its levels), e numbers of a sentence embedding,
+d dimensions of the joint space, k hidden units.
 """
 
 import hashlib
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
@@ -72,7 +74,7 @@ class Adapters(nn.Module):
 
         Args:
             tower: name of the image tower they belong to.
-            image: for its features.
+            image: for what the tower makes of a picture.
             text: for sentence embeddings.
             scale: logits per unit of cosine, to begin with.
         """
@@ -120,22 +122,31 @@ def read_adapters(path: Path) -> Adapters:
     return adapters.requires_grad_(False).eval()
 
 
-def packaged_adapters(source: AdapterSource) -> Adapters:
-    """Return the adapters that the package ships for a tower; `AdapterSource.path` has checked their digest.
+@dataclass(frozen=True)
+class TrainedAdapters:
+    """Adapters, and what tells their file from all others."""
+
+    adapters: Adapters
+    identity: str = ""
+    """The file's sha256; empty where the package pins it."""
+
+
+def packaged_adapters(source: AdapterSource) -> TrainedAdapters:
+    """Return the adapters that the package ships for a tower.
 
     Raises:
         MissingPackageError: the file is missing or not the recorded one.
     """
-    return read_adapters(source.path())
+    return TrainedAdapters(read_adapters(source.path()))
 
 
-def file_identity(path: Path) -> str:
-    """Return the sha256 of a file of adapters: what tells it from all others.
+def file_adapters(path: Path) -> TrainedAdapters:
+    """Return the adapters in a file of one's own.
 
     Raises:
-        MissingPackageError: there is no such file.
+        MissingPackageError: the file is missing, cut short, or holds no adapters.
     """
-    return hashlib.sha256(_content(path)).hexdigest()
+    return TrainedAdapters(read_adapters(path), hashlib.sha256(_content(path)).hexdigest())
 
 
 def _content(path: Path) -> bytes:

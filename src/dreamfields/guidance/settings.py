@@ -8,6 +8,7 @@ from dreamfields.guidance.spec import parse_members
 from dreamfields.settings import Range, Rising, Settings
 
 Bridge = Literal["classes", "features", "both"]
+Mode = Literal["closed-form", "adapters", "both"]
 Precision = Literal["fp32", "bf16"]
 
 
@@ -21,6 +22,10 @@ class GuidanceSettings(Settings):
     the share of the steps from which it is asked: `lit:2+clip:/models/b16:1@0.3`."""
     bridge: Bridge = "classes"
     """How `lit` ties text to pictures: `classes` (as ConSE), `features` (as DeViSE), or the mean of both scores."""
+    mode: Mode = "closed-form"
+    """What `lit` scores by: the bridge above, adapters trained on captions, or the mean of both scores."""
+    adapters: tuple[str, ...] = ()
+    """Files of `dreamfields lit train` in place of the shipped ones; the towers that guide are those they belong to."""
     precision: Precision = "fp32"
     """Numbers that `clip` models compute with; `bf16` is about twice as fast where the processor has it."""
     image_size: Annotated[int, Range(32, 512)] = 176

@@ -136,3 +136,22 @@ def check_weights(settings: GuidanceSettings) -> None:
         elif member.model == "lit":
             for wanted in (*(tower.weights for tower in GUIDING_TOWERS), MINILM):
                 package_file(wanted)
+            check_adapters(settings)
+
+
+def check_adapters(settings: GuidanceSettings) -> None:
+    """Make sure that the adapters the settings need are there; in closed form none are.
+
+    Raises:
+        MissingPackageError: a file is missing or, of the shipped ones, not the recorded one.
+    """
+    if settings.mode == "closed-form":
+        return
+    if not settings.adapters:
+        for source in GUIDING_ADAPTERS:
+            source.path()
+    for place in settings.adapters:
+        if not Path(place).is_file():
+            raise MissingPackageError(
+                f"there are no adapters {place}; make them with: dreamfields lit train DATA --out {place}"
+            )

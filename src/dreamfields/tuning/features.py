@@ -67,17 +67,17 @@ def picture_features(
 
 @torch.no_grad()
 def look(shown: Sequence[Tensor], tower: Tower, precision: Precision) -> Tensor:
-    """Return features (n, f) of n pictures (3, s, s), not all of one size."""
-    kind = torch.bfloat16 if precision == "bf16" else torch.float32
-    features = torch.empty(len(shown), tower.class_weight.shape[1])
+    """Return features and levels, side by side (n, f), of n pictures (3, s, s), not all of one size."""
+    found: dict[int, Tensor] = {}
     for size in sorted({picture.shape[-1] for picture in shown}):
         of_size = [index for index, picture in enumerate(shown) if picture.shape[-1] == size]
         for begin in range(0, len(of_size), _BATCH):
             batch = of_size[begin : begin + _BATCH]
             images = torch.stack([shown[index] for index in batch])
-            with torch.autocast(images.device.type, kind, enabled=precision == "bf16"):
-                features[batch] = tower.features(images).float()
-    return features
+            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+                seen = torch.cat(tower.levels(images), dim=-1)
+            found |= dict(zip(batch, seen, strict=True))
+    return torch.stack([found[index] for index in range(len(shown))])
 
 
 def sentence_embeddings(sentences: Sequence[str], encoder: SentenceEncoder, cache: Path) -> Iterator[Chunk]:

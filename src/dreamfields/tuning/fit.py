@@ -6,8 +6,8 @@ captions say: colours, materials, relations (CLIP, Radford et al., 2021; as a lo
 own classifier rates it, so that what the tower knows by name is not lost to the few thousand captions (distillation,
 Hinton et al., 2015).
 
-Notation: n pictures with v views each, b pairs a step, f features, e numbers of a sentence embedding, c classes with
-m sentences each.
+Notation: n pictures with v views each, b pairs a step, f numbers that a tower gives for a picture (its features, then
+its levels), e numbers of a sentence embedding, c classes with m sentences each.
 """
 
 import math
@@ -32,7 +32,7 @@ class Material:
     """All that training reads."""
 
     views: Tensor
-    """(v, n, f): features of every picture in every view."""
+    """(v, n, f): what the tower makes of every picture in every view."""
     sentences: Tensor
     """(s, e): embeddings of all different sentences."""
     said: Tensor
@@ -42,7 +42,7 @@ class Material:
     classes: Tensor
     """(c, m, e): sentences about each class of the tower."""
     class_weight: Tensor
-    """(c, f): the tower's classifier."""
+    """(c, g), g < f: the tower's classifier, of features alone."""
     class_bias: Tensor
     """(c,): its bias."""
 
@@ -147,7 +147,7 @@ def batch_loss(
         return pairs
     kind = torch.randint(material.classes.shape[1], (len(material.classes),), generator=draws)
     about = material.classes[torch.arange(len(material.classes)), kind]
-    known = features @ material.class_weight.T + material.class_bias
+    known = features[:, : material.class_weight.shape[1]] @ material.class_weight.T + material.class_bias
     return pairs + settings.classes * class_loss(adapters.scale * images @ adapters.text(about).T, known)
 
 

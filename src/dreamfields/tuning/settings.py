@@ -21,19 +21,19 @@ class TuningSettings(Settings):
     loss: Loss = "contrastive"
     """`contrastive`: each picture among all sentences of a batch and the other way round (InfoNCE, as CLIP);
     `sigmoid`: each pair by itself (as SigLIP)."""
-    epochs: Annotated[int, Range(1, 1000)] = 24
+    epochs: Annotated[int, Range(1, 1000)] = 16
     """Times each picture is seen, at most: training stops when the validation pictures are found no better."""
-    patience: Annotated[int, Range(1, 1000)] = 6
+    patience: Annotated[int, Range(1, 1000)] = 5
     """Epochs without a better validation before it stops."""
-    batch: Annotated[int, Range(2, 65536)] = 1024
+    batch: Annotated[int, Range(2, 65536)] = 512
     """Pairs a step."""
     learning_rate: Annotated[float, Range(0.0, 1.0)] = 1e-3
     """Peak step of AdamW; it rises over the first tenth of the steps and falls as a cosine."""
     weight_decay: Annotated[float, Range(0.0, 10.0)] = 0.1
     """Decay of AdamW."""
-    hidden: Annotated[int, Range(1, 8192)] = 512
+    hidden: Annotated[int, Range(1, 8192)] = 480
     """Units of each hidden layer."""
-    space: Annotated[int, Range(2, 4096)] = 384
+    space: Annotated[int, Range(2, 4096)] = 320
     """Dimensions of the space where pictures and sentences meet."""
     dropout: Annotated[tuple[float, float], Range(0.0, 0.99)] = (0.3, 0.6)
     """Shares of the inputs and of the hidden units that are left out while training."""
