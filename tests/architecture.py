@@ -30,6 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "render": BASE | {"scene"},
     "guidance": BASE,
     "optimize": BASE | {"scene", "render", "guidance"},
+    "tuning": PIPELINE,
     "devices": {"errors"},
     "config": {"errors", "settings", "devices", "guidance.prompts"} | EVERY_SETTING,
     "presets": {"errors", "settings", "config"} | EVERY_SETTING,
@@ -42,7 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "progress": {"errors", "optimize.loop"},
     "models": {"errors", "guidance.hub"},
     "doctor": {"errors", "devices", "guidance.weights", "models", "export.video", "__version__"},
-    "cli": AROUND | {"studio", "batch", "api", "signals", "progress", "doctor", "models", "__version__"},
+    "cli": AROUND | {"tuning", "studio", "batch", "api", "signals", "progress", "doctor", "models", "__version__"},
     "__main__": {"cli"},
     "": AROUND | {"api"},
 }

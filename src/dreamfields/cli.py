@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import tyro
 from rich.console import Console
@@ -26,8 +26,10 @@ from dreamfields.guidance.weights import check_weights
 from dreamfields.optimize.run_directory import RunDirectory, new_run_directory
 from dreamfields.optimize.settings import Recipe
 from dreamfields.settings import unknown_name
+from dreamfields.tuning.settings import TuningSettings
 
 Prompt = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PROMPT")]
+LitAction = Literal["train", "evaluate"]
 RunPath = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 
 
@@ -118,7 +120,29 @@ class Models:
     """Branch, tag or commit to download."""
 
 
-HeavyCommand = Generate | Resume | Render | Export | Evaluate | Doctor
+@dataclass(frozen=True)
+class Lit:
+    """Train adapters of your own for lit guidance, or measure some: lit train DATA... --out FILE | lit evaluate DATA."""
+
+    action: Annotated[LitAction, tyro.conf.Positional]
+    """What to do."""
+    data: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="DATA")] = ()
+    """Folders with pairs.jsonl and images.zip, or COCO captions as CAPTIONS.json:FOLDER; @N takes the first N pictures."""
+    out: Path | None = None
+    """Where `train` writes the adapters."""
+    cache: Path = Path("lit-cache")
+    """Folder for what the towers see, which takes most of the time; a stopped training goes on from it."""
+    descriptions: Path | None = None
+    """JSON with sentences about each ImageNet class, such as CuPL's; the class names alone if not given."""
+    adapters: tuple[Path, ...] = ()
+    """What `evaluate` measures; the shipped ones if not given."""
+    count: int = 1000
+    """Held-out pictures that `evaluate` takes."""
+    settings: Annotated[TuningSettings, tyro.conf.arg(name="")] = field(default_factory=TuningSettings)
+    """How `train` does it."""
+
+
+HeavyCommand = Generate | Resume | Render | Export | Evaluate | Doctor | Lit
 Command = HeavyCommand | Models
 
 
@@ -184,10 +208,28 @@ def preflight(command: Command) -> None:
             RunDirectory(command.run).read_record()
         case Doctor():
             pass
+        case Lit():
+            check_lit(command)
         case Models(action="download", model=""):
             raise UsageError(f"name a model, for example: dreamfields models download {next(iter(KNOWN))}")
         case Models():
             pass
+
+
+def check_lit(command: Lit) -> None:
+    """Refuse what `lit` cannot do.
+
+    Raises:
+        UsageError: data or the place of the result are missing, or something is there already.
+    """
+    if not command.data:
+        raise UsageError(f"say on what data, for example: dreamfields lit {command.action} FOLDER")
+    if command.action == "train" and command.out is None:
+        raise UsageError("say where to write the adapters, for example: --out adapters.safetensors")
+    if command.action == "train" and command.out is not None and command.out.exists():
+        raise UsageError(f"{command.out} is there already; move it away or choose another --out")
+    if command.action == "evaluate" and (len(command.data) > 1 or command.count < 1):
+        raise UsageError("evaluate takes one folder, and a --count of at least 1")
 
 
 def configuration(command: Generate) -> Config:
@@ -250,7 +292,7 @@ def _option_names(kind: type[Any], prefix: str = "") -> list[str]:
     for entry in dataclasses.fields(kind):
         hint = hints[entry.name]
         if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-            inner = prefix if entry.name == "recipe" else f"{prefix}{entry.name}."
+            inner = prefix if entry.name in ("recipe", "settings") else f"{prefix}{entry.name}."
             names += _option_names(hint, inner)
         else:
             names.append(f"--{prefix}{entry.name}".replace("_", "-"))
@@ -266,5 +308,6 @@ COMMANDS: Final[Mapping[str, type[Any]]] = MappingProxyType(
         "evaluate": Evaluate,
         "doctor": Doctor,
         "models": Models,
+        "lit": Lit,
     }
 )

@@ -11,11 +11,14 @@ from dreamfields import api, cli, doctor
 from dreamfields.evaluate.judge import Judgement
 from dreamfields.evaluate.report import judgement_json
 from dreamfields.export.pictures import png_bytes, to_image
+from dreamfields.guidance.folders import file_sha256
 from dreamfields.guidance.spec import label
 from dreamfields.progress import StepProgress
 from dreamfields.scene.cameras import Camera
 from dreamfields.signals import StopRequest
 from dreamfields.storage import atomic_write
+from dreamfields.tuning import commands as tuning_commands
+from dreamfields.tuning.commands import Places
 
 
 def run(command: "cli.HeavyCommand", console: Console) -> int:
@@ -32,6 +35,8 @@ def run(command: "cli.HeavyCommand", console: Console) -> int:
             console.print(f"wrote {run_.export(command.out or run_.path / 'object.glb')}", soft_wrap=True)
         case cli.Evaluate():
             evaluate(command, console)
+        case cli.Lit():
+            lit(command, console)
         case cli.Doctor():
             return doctor.examine(console)
         case _:
@@ -89,6 +94,17 @@ def evaluate(command: "cli.Evaluate", console: Console) -> None:
     atomic_write(path, json.dumps(judgement_json(judgement), indent=2).encode())
     console.print(judgement_table(judgement))
     console.print(f"wrote {path}", soft_wrap=True)
+
+
+def lit(command: "cli.Lit", console: Console) -> None:
+    """Train adapters, or measure some."""
+    places = Places(command.data, command.cache, command.descriptions)
+    if command.action == "evaluate":
+        tuning_commands.measure(places, command.adapters, command.count, console)
+        return
+    assert command.out is not None  # The preflight has made sure.
+    tuning_commands.fit_and_write(places, command.settings, command.out, console)
+    console.print(f"wrote {command.out}, sha256 {file_sha256(command.out)}", soft_wrap=True)
 
 
 def judgement_table(judgement: Judgement) -> Table:

@@ -33,12 +33,12 @@ _SENTENCES = 2048
 
 @dataclass(frozen=True)
 class Chunk:
-    """Features of some pictures in one view, once they are known."""
+    """What a tower made of some pictures or sentences."""
 
-    done: int
-    """Pictures so far, of all asked for."""
-    features: Tensor
+    values: Tensor
     """(n, f), float32."""
+    kept: bool
+    """Whether it was known from before."""
 
 
 def picture_features(
@@ -55,14 +55,16 @@ def picture_features(
         facts = [VERSION, pictures.name, _state(pictures), [pair.image for pair in part], view]
         path = cache / f"{pictures.name}-{tower.source.name}-{view}-{_digest(facts, tower.source.sha256, precision)}"
         features = _read(path, "features")
-        if features is None or len(features) != len(part):
+        kept = features is not None and len(features) == len(part)
+        if not kept:
             shown = [
                 show(picture, view, generator(0, f"{pictures.name}/{pair.image}", view))
                 for pair, picture in zip(part, pictures.pictures(part), strict=True)
             ]
             features = look(shown, tower, precision).half()
             atomic_write(path, safetensors.torch.save({"features": features}))
-        yield Chunk(begin + len(part), features.float())
+        assert features is not None
+        yield Chunk(features.float(), kept)
 
 
 @torch.no_grad()
@@ -86,13 +88,15 @@ def sentence_embeddings(sentences: Sequence[str], encoder: SentenceEncoder, cach
         part = sentences[begin : begin + _SENTENCES]
         path = cache / f"text-{_digest(VERSION, list(part))}"
         embeddings = _read(path, "embeddings")
-        if embeddings is None or len(embeddings) != len(part):
+        kept = embeddings is not None and len(embeddings) == len(part)
+        if not kept:
             # Sentences of one length together: what pads the short ones up to the longest costs as much as they do.
             order = sorted(range(len(part)), key=lambda index: len(part[index]))
             embeddings = torch.empty(len(part), encoder.model.config.hidden_size)
             embeddings[order] = encoder.encode([part[index] for index in order])
             atomic_write(path, safetensors.torch.save({"embeddings": embeddings}))
-        yield Chunk(begin + len(part), embeddings)
+        assert embeddings is not None
+        yield Chunk(embeddings, kept)
 
 
 def _read(path: Path, name: str) -> Tensor | None:

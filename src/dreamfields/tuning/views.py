@@ -18,6 +18,8 @@ from dreamfields.render.settings import BackgroundSettings
 
 VIEWS = 2
 """Times each picture is shown."""
+PLAIN = -1
+"""A view that shows a picture as it is, cut-out or not: for measuring."""
 PLAIN_SIZE, VARIED_SIZE = 224, 160
 """Pixels a side: what the towers were trained at, and less, for the pictures of a run are small."""
 _CROP = (0.6, 1.0)
@@ -34,12 +36,12 @@ def show(picture: Image.Image, view: int, generator: torch.Generator) -> Tensor:
 
     Args:
         picture: RGB, of any size.
-        view: the how-many-th time it is shown, from 0.
+        view: the how-many-th time it is shown, from 0; or PLAIN.
         generator: what a varied view draws from.
     """
     pixels = torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1) / 255.0
-    behind = backdrop(pixels)
-    if behind is None and view == 0:
+    behind = None if view == PLAIN else backdrop(pixels)
+    if behind is None and view <= 0:
         return resized(middle_square(pixels), PLAIN_SIZE)
     if _draw(generator, 0.0, 1.0) < 0.5:
         pixels, behind = pixels.flip(2), None if behind is None else behind.flip(1)
