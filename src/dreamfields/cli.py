@@ -122,12 +122,12 @@ class Models:
 
 @dataclass(frozen=True)
 class Lit:
-    """Train adapters of your own for lit guidance, or measure some: lit train DATA... --out FILE | lit evaluate DATA."""
+    """Train adapters for lit guidance, or measure some: lit train DATA... --out FILE | lit evaluate DATA."""
 
     action: Annotated[LitAction, tyro.conf.Positional]
     """What to do."""
     data: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="DATA")] = ()
-    """Folders with pairs.jsonl and images.zip, or COCO captions as CAPTIONS.json:FOLDER; @N takes the first N pictures."""
+    """Folders with pairs.jsonl and images.zip, or COCO captions as CAPTIONS.json:FOLDER; @N takes the first N only."""
     out: Path | None = None
     """Where `train` writes the adapters."""
     cache: Path = Path("lit-cache")

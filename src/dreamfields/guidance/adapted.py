@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dreamfields.errors import MissingPackageError
 from dreamfields.guidance.adapters import Adapters
 from dreamfields.guidance.base import AbstractGuidance
 from dreamfields.guidance.lit import LOGIT_SHARE, LitGuidance
@@ -29,8 +30,17 @@ class AdaptedGuidance(AbstractGuidance):
             adapters: trained for that tower.
             both: whether the closed form has half a say.
             identity: tells the adapters from all others; empty where the package pins them.
+
+        Raises:
+            MissingPackageError: the adapters are of another width than the tower or the encoder.
         """
         super().__init__()
+        wanted, found = closed_form.tower.width, adapters.image.linear.in_features
+        if wanted != found:
+            raise MissingPackageError(
+                f"the adapters for {adapters.tower} take {found} numbers a picture, but the tower gives {wanted}; "
+                "train them afresh with: dreamfields lit train DATA --out FILE"
+            )
         self.closed_form = closed_form
         self.adapters = adapters
         self.both = both
@@ -46,13 +56,13 @@ class AdaptedGuidance(AbstractGuidance):
 
     def encode_text(self, sentences: Sequence[str]) -> Tensor:
         """Return unit embeddings (n, d) of n sentences: the adapters' and, for both, the closed form's beside them."""
-        adapted = self.adapters.text(self.closed_form.sentences.encode(sentences))
+        adapted = self.adapters.embed_texts(self.closed_form.sentences.encode(sentences))
         return self._join(adapted, self.closed_form.encode_text(sentences)) if self.both else adapted
 
     def encode_image(self, images: Tensor) -> Tensor:
         """Return unit embeddings (b, d) of pictures (b, 3, h, w) in [0, 1], differentiably."""
         features, levels = self.closed_form.tower.levels(images)
-        adapted = self.adapters.image(torch.cat([features, levels], dim=-1))
+        adapted = self.adapters.embed_images(features, levels)
         return self._join(adapted, self.closed_form.embed_features(features)) if self.both else adapted
 
     def unread_words(self, sentence: str) -> tuple[str, ...]:
@@ -62,7 +72,7 @@ class AdaptedGuidance(AbstractGuidance):
     def score(self, images: Tensor, text_embedding: Tensor, sharpness: float = 0.0) -> Tensor:
         """Return (b,): a tenth of the adapters' logit, or its mean with the closed form's score."""
         features, levels = self.closed_form.tower.levels(images)
-        adapted = self.adapters.image(torch.cat([features, levels], dim=-1))
+        adapted = self.adapters.embed_images(features, levels)
         scale = LOGIT_SHARE * self.adapters.scale
         if not self.both:
             return scale * (adapted @ text_embedding)

@@ -86,6 +86,16 @@ class Adapters(nn.Module):
         # Of the sigmoid loss alone; it is the same for all pairs, so no order changes by it.
         self.bias = nn.Parameter(torch.tensor(-math.log(1024.0)))
 
+    def embed_images(self, features: Tensor, levels: Tensor) -> Tensor:
+        """Return unit vectors (n, d) of what the tower makes of n pictures."""
+        embedded: Tensor = self.image(torch.cat([features, levels], dim=-1))
+        return embedded
+
+    def embed_texts(self, embeddings: Tensor) -> Tensor:
+        """Return unit vectors (n, d) of sentence embeddings (n, e)."""
+        embedded: Tensor = self.text(embeddings)
+        return embedded
+
     @property
     def scale(self) -> Tensor:
         """Return the logits per unit of cosine, ()."""
@@ -112,8 +122,7 @@ def read_adapters(path: Path) -> Adapters:
         state = {name: value.float() for name, value in safetensors.torch.load(content).items()}
         if not all(bool(value.isfinite().all()) for value in state.values()):
             raise ValueError("numbers that are not finite")
-        projections = [_projection(state, side) for side in ("image", "text")]
-        adapters = Adapters(metadata["tower"], *projections)
+        adapters = Adapters(metadata["tower"], _projection(state, "image"), _projection(state, "text"))
         adapters.load_state_dict(state)
     except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError, RecursionError) as error:
         raise MissingPackageError(

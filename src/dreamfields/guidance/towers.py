@@ -49,6 +49,11 @@ class Tower(nn.Module):
         # share of the native area, features mean the same at every size (measured on photographs at 128 to 224).
         return activations.mean(dim=(2, 3)) * (images.shape[-2] * images.shape[-1] / self.source.native_size**2)
 
+    @property
+    def width(self) -> int:
+        """Return how many numbers `levels` gives for a picture: f + l."""
+        return sum(len(part.stages[-1].convolutions[-1].weight) for part in self.network.parts())
+
     def levels(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return features (b, f) and levels (b, l) of pictures (b, 3, h, w) in [0, 1].
 

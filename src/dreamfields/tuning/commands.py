@@ -47,7 +47,8 @@ def fit_and_write(places: Places, settings: TuningSettings, out: Path, console: 
     progress = restored(material, settings, kept)
     with Countdown(console, heading, settings.epochs) as countdown:
         countdown.advance(progress.epoch, kept=True)
-        for epoch, progress in train(progress, material, settings, kept):
+        for epoch, stand in train(progress, material, settings, kept):
+            progress = stand
             best = " (best)" if epoch.best else ""
             countdown.advance(1, note=f"loss {epoch.loss:.3f}, found {epoch.found:.3f}{best}")
     adapters = progress.adapters

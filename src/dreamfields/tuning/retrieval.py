@@ -59,7 +59,8 @@ def logits(adapters: Adapters, pictures: PairSet, pairs: Sequence[Pair], cache: 
             countdown.advance(len(chunk.values), chunk.kept)
     texts = [text for pair in pairs for text in pair.texts]
     read = torch.cat([chunk.values for chunk in sentence_embeddings(texts, SentenceEncoder(), cache)])
-    return adapters.scale * adapters.text(read) @ adapters.image(torch.cat(seen)).T
+    scores: Tensor = adapters.scale * adapters.text(read) @ adapters.image(torch.cat(seen)).T
+    return scores
 
 
 def recall(scores: Tensor) -> Recall:
