@@ -92,8 +92,9 @@ def sentence_embeddings(sentences: Sequence[str], encoder: SentenceEncoder, cach
         if not kept:
             # Sentences of one length together: what pads the short ones up to the longest costs as much as they do.
             order = sorted(range(len(part)), key=lambda index: len(part[index]))
-            embeddings = torch.empty(len(part), encoder.model.config.hidden_size)
-            embeddings[order] = encoder.encode([part[index] for index in order])
+            encoded = encoder.encode([part[index] for index in order])
+            embeddings = torch.empty_like(encoded)
+            embeddings[order] = encoded
             atomic_write(path, safetensors.torch.save({"embeddings": embeddings}))
         assert embeddings is not None
         yield Chunk(embeddings, kept)
