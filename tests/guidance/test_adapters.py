@@ -12,7 +12,14 @@ from torch.nn import functional
 from dreamfields.errors import MissingPackageError, UsageError
 from dreamfields.guidance import load, weights
 from dreamfields.guidance.adapted import AdaptedGuidance
-from dreamfields.guidance.adapters import Adapters, Projection, adapters_bytes, file_adapters, read_adapters
+from dreamfields.guidance.adapters import (
+    Adapters,
+    Projection,
+    adapters_bytes,
+    file_adapters,
+    packaged_adapters,
+    read_adapters,
+)
 from dreamfields.guidance.load import load_guides
 from dreamfields.guidance.locked import plain_activations
 from dreamfields.guidance.settings import GuidanceSettings
@@ -204,8 +211,9 @@ def test_the_score_is_a_tenth_of_the_logit_and_both_the_mean_with_the_closed_for
 
 
 @pytest.mark.parametrize("mode", ["adapters", "both"])
-def test_following_the_gradient_raises_the_score(mode: str, guides: dict[str, AdaptedGuidance]) -> None:
-    guide = guides[mode]
+def test_following_the_gradient_raises_the_score_of_the_shipped_adapters(mode: str, lit: Lit) -> None:
+    trained = packaged_adapters(weights.GUIDING_ADAPTERS[0]).adapters
+    guide = AdaptedGuidance(lit.guides[0], trained, mode == "both")
     wanted = guide.encode_text(["a teapot"])[0]
     picture = torch.full((1, 3, SIZE, SIZE), 0.5, requires_grad=True)
     score = guide.score(picture, wanted).sum()
