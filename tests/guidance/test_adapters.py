@@ -27,6 +27,7 @@ from dreamfields.guidance.weights import LITE0, AdapterSource, check_weights
 from tests.guidance.conftest import SIZE, Lit
 
 CPU = torch.device("cpu")
+ABOUT = {"adapters": '{"format": "1", "tower": "lite0"}'}
 
 
 def untrained(tower: str, inputs: int) -> Adapters:
@@ -102,14 +103,12 @@ def test_every_truncation_of_a_file_is_refused_in_one_sentence(tmp_path: Path) -
     [
         b"PK\x03\x04 not safetensors",
         safetensors.torch.save({"x": torch.zeros(1)}),
-        safetensors.torch.save({"x": torch.zeros(1)}, {"format": "1", "tower": "lite0"}),
-        safetensors.torch.save(untrained("lite0", 9).state_dict(), {"format": "99", "tower": "lite0"}),
-        safetensors.torch.save(
-            {n: v * torch.nan for n, v in untrained("lite0", 9).state_dict().items()}, {"format": "1", "tower": "lite0"}
-        ),
+        safetensors.torch.save({"x": torch.zeros(1)}, ABOUT),
+        safetensors.torch.save(untrained("lite0", 9).state_dict(), {"adapters": '{"format": "99", "tower": "lite0"}'}),
+        safetensors.torch.save({n: v * torch.nan for n, v in untrained("lite0", 9).state_dict().items()}, ABOUT),
         safetensors.torch.save(
             {**untrained("lite0", 9).state_dict(), "text.leave.weight": torch.zeros(3, 3)},
-            {"format": "1", "tower": "lite0"},
+            ABOUT,
         ),
     ],
 )

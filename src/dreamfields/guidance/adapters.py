@@ -29,6 +29,7 @@ from dreamfields.guidance.weights import AdapterSource
 FORMAT = "1"
 _LARGEST_FILE = 64_000_000
 _STEEPEST = 100.0
+_ABOUT = "adapters"
 
 
 @final
@@ -105,7 +106,9 @@ class Adapters(nn.Module):
 def adapters_bytes(adapters: Adapters, facts: Mapping[str, str]) -> bytes:
     """Return a file of adapters; `facts` go into its metadata."""
     state = {name: value.detach().to(torch.float16).contiguous() for name, value in adapters.state_dict().items()}
-    return safetensors.torch.save(state, {**facts, "format": FORMAT, "tower": adapters.tower})
+    # One entry, for several would be written in another order each time.
+    about = json.dumps({**facts, "format": FORMAT, "tower": adapters.tower}, sort_keys=True)
+    return safetensors.torch.save(state, {_ABOUT: about})
 
 
 def read_adapters(path: Path) -> Adapters:
@@ -116,15 +119,15 @@ def read_adapters(path: Path) -> Adapters:
     """
     content = _content(path)
     try:
-        metadata = _metadata(content)
-        if metadata.get("format") != FORMAT:
-            raise ValueError(f"format {metadata.get('format')!r} in place of {FORMAT!r}")
+        facts = _facts(content)
+        if facts["format"] != FORMAT:
+            raise ValueError(f"format {facts['format']!r} in place of {FORMAT!r}")
         state = {name: value.float() for name, value in safetensors.torch.load(content).items()}
         if not all(bool(value.isfinite().all()) for value in state.values()):
             raise ValueError("numbers that are not finite")
-        adapters = Adapters(metadata["tower"], _projection(state, "image"), _projection(state, "text"))
+        adapters = Adapters(facts["tower"], _projection(state, "image"), _projection(state, "text"))
         adapters.load_state_dict(state)
-    except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError, RecursionError) as error:
+    except (SafetensorError, KeyError, ValueError, TypeError, AttributeError, RuntimeError, RecursionError) as error:
         raise MissingPackageError(
             f"{path} is cut short or holds no adapters ({error}); make them with: dreamfields lit train DATA --out FILE"
         ) from error
@@ -170,12 +173,12 @@ def _content(path: Path) -> bytes:
         ) from error
 
 
-def _metadata(content: bytes) -> dict[str, str]:
-    """Return the metadata in a safetensors file: 8 bytes with the header's length, then the header as JSON."""
+def _facts(content: bytes) -> dict[str, str]:
+    """Return what a file says of itself; safetensors are 8 bytes with the header's length, the header as JSON, data."""
     length = int.from_bytes(content[:8], "little")
     header: Any = json.loads(content[8 : 8 + length])
-    metadata = header.get("__metadata__", {}) if isinstance(header, dict) else {}
-    return metadata if isinstance(metadata, dict) else {}
+    facts: Any = json.loads(header["__metadata__"][_ABOUT])
+    return {str(name): str(value) for name, value in facts.items()}
 
 
 def _projection(state: Mapping[str, Tensor], side: str) -> Projection:

@@ -24,7 +24,7 @@ class TuningSettings(Settings):
     loss: Loss = "contrastive"
     """`contrastive`: each picture among all sentences of a batch and the other way round (InfoNCE, as CLIP);
     `sigmoid`: each pair by itself (as SigLIP)."""
-    epochs: Annotated[int, Range(1, 1000)] = 16
+    epochs: Annotated[int, Range(1, 1000)] = 20
     """Times each picture is seen, at most: training stops when the validation pictures are found no better."""
     patience: Annotated[int, Range(1, 1000)] = 5
     """Epochs without a better validation before it stops."""
