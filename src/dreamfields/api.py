@@ -20,7 +20,7 @@ from dreamfields.export.pictures import contact_sheet, png_bytes
 from dreamfields.export.video import encode_video, turntable
 from dreamfields.guidance.base import Guide
 from dreamfields.guidance.load import load_guides
-from dreamfields.guidance.prompts import fill_template
+from dreamfields.guidance.prompts import fill_wordings
 from dreamfields.guidance.spec import label
 from dreamfields.guidance.weights import check_weights
 from dreamfields.optimize.checkpoint import load_newest, save_checkpoint
@@ -310,7 +310,7 @@ class Run:
                 raise MissingPackageError(
                     f"the files of {name} are not those that {self.path} began with; put those back, or start a new run"
                 )
-        sentence = fill_template(self.config.recipe.guidance.template, self.config.prompt)
+        sentence = max(fill_wordings(self.config.recipe.guidance.template, self.config.prompt), key=len)
         unread = {guide.guidance.name: guide.guidance.unread_words(sentence) for guide in guides}
         notes = [f'{name} cannot read the whole prompt; dropped: "{" ".join(w)}"' for name, w in unread.items() if w]
         self.record = {**self.record, "guidance": names, "weights": weights, "notes": notes}

@@ -8,6 +8,7 @@ import torch
 
 from dreamfields.errors import UsageError
 from dreamfields.guidance.base import AbstractGuidance, Guide
+from dreamfields.guidance.prompts import wordings
 from dreamfields.guidance.settings import GuidanceSettings, Mode
 from dreamfields.guidance.spec import Member, parse_members
 from dreamfields.guidance.weights import GUIDING_ADAPTERS, GUIDING_TOWERS, JUDGE_TOWER
@@ -54,7 +55,7 @@ def _load_lit(settings: GuidanceSettings, device: torch.device) -> list[Guide]:
 
     trained = _load_adapters(settings)
     sentences = SentenceEncoder()
-    classes = embed_class_names(sentences, settings.template)
+    classes = embed_class_names(sentences, wordings(settings.template)[0])
     towers = [source for source in GUIDING_TOWERS if trained is None or source.name in trained]
     guides: list[AbstractGuidance] = []
     for source in towers:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from dreamfields.errors import UsageError
+from dreamfields.guidance.prompts import wordings
 from dreamfields.guidance.spec import parse_members
 from dreamfields.settings import Range, Rising, Settings
 
@@ -39,13 +40,14 @@ class GuidanceSettings(Settings):
     """Shares of the steps between which the lead of `lit` turns from one over the mean of all classes to one over the
     strongest rivals; the same share twice jumps, and (1, 1) never turns."""
     template: str = "a photo of {}"
-    """The sentence put to the text tower; {} stands for the prompt."""
+    """The sentence put to the text tower; {} stands for the prompt. Several wordings, parted by |, count as their
+    mean: `a photo of {}|a 3D render of {}`."""
 
     def faults(self) -> list[str]:
-        """Return one sentence for each fault; the template must have a place for the prompt, the name be readable."""
+        """Return one sentence for each fault; templates must have a place for the prompt, the name be readable."""
         found = super().faults()
-        if not found and "{}" not in self.template:
-            found.append(f"template is {self.template!r}; it must contain {{}} where the prompt goes")
+        if not found and not all("{}" in wording for wording in wordings(self.template)):
+            found.append(f"template is {self.template!r}; it must contain {{}} where the prompt goes, in each wording")
         if isinstance(self.name, str):
             try:
                 parse_members(self.name)
