@@ -46,11 +46,12 @@ class Countdown:
         now = time.perf_counter()
         if not self.console.is_terminal and (now - self.said > _SECONDS or self.done == self.total or note):
             self.said = now
-            self.console.print(
-                f"{self.what} {self.done}/{self.total}  {note}  {self.left():.0f} s left", soft_wrap=True
-            )
+            parts = (f"{self.what} {self.done}/{self.total}", note, self.left())
+            self.console.print("  ".join(part for part in parts if part), soft_wrap=True)
 
-    def left(self) -> float:
-        """Return the seconds that the rest will take at the pace so far."""
-        pace = (time.perf_counter() - self.began) / max(1, self.done - self.quick)
-        return pace * (self.total - self.done)
+    def left(self) -> str:
+        """Return in words how long the rest will take at the pace so far; nothing before there is a pace."""
+        if self.done == self.quick:
+            return ""
+        pace = (time.perf_counter() - self.began) / (self.done - self.quick)
+        return f"{pace * (self.total - self.done):.0f} s left"
