@@ -11,7 +11,7 @@ from dreamfields.guidance.base import AbstractGuidance, Guide
 from dreamfields.guidance.prompts import wordings
 from dreamfields.guidance.settings import GuidanceSettings, Mode
 from dreamfields.guidance.spec import Member, parse_members
-from dreamfields.guidance.weights import GUIDING_ADAPTERS, GUIDING_TOWERS, JUDGE_TOWER
+from dreamfields.guidance.weights import GUIDING_ADAPTERS, GUIDING_TOWERS, JUDGE_ADAPTERS, JUDGE_TOWER
 
 if TYPE_CHECKING:
     from dreamfields.guidance.adapters import TrainedAdapters
@@ -30,6 +30,25 @@ def load_guides(settings: GuidanceSettings, device: torch.device) -> list[Guide]
         loaded = _load_member(member, settings, device)
         guides += [replace(guide, weight=member.weight * guide.weight, start=member.start) for guide in loaded]
     return guides
+
+
+def load_judge(device: torch.device) -> AbstractGuidance:
+    """Load the adapters of the tower that only judges, which rates how well pictures match any sentence.
+
+    Raises:
+        MissingPackageError: weights are not on this machine, or are not the recorded ones.
+    """
+    from dreamfields.guidance.adapted import AdaptedGuidance
+    from dreamfields.guidance.adapters import packaged_adapters
+    from dreamfields.guidance.lit import LitGuidance, embed_class_names
+    from dreamfields.guidance.text import SentenceEncoder
+    from dreamfields.guidance.towers import Tower
+
+    trained = packaged_adapters(JUDGE_ADAPTERS).adapters
+    sentences = SentenceEncoder()
+    classes = embed_class_names(sentences, "a photo of {}")
+    tower = LitGuidance(Tower(JUDGE_TOWER), sentences, classes, "classes", JUDGE_TOWER.native_size)
+    return AdaptedGuidance(tower, trained, both=False).to(device)
 
 
 def _load_member(member: Member, settings: GuidanceSettings, device: torch.device) -> list[Guide]:
