@@ -1,17 +1,17 @@
 """The countdown: it extrapolates what was new, and says nothing while all was known."""
 
 import io
+import time
 
 import pytest
 from rich.console import Console
 
-from dreamfields.tuning import countdown
 from dreamfields.tuning.countdown import Countdown
 
 
 def test_time_left_is_extrapolated_from_the_pieces_that_took_time(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
-    monkeypatch.setattr(countdown.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
     output = io.StringIO()
     with Countdown(Console(file=output), "pictures:", 100) as counted:
         counted.advance(40, kept=True)

@@ -20,7 +20,7 @@ from dreamfields.tuning.fit import (
     schedule,
     sigmoid_loss,
 )
-from dreamfields.tuning.settings import TuningSettings
+from dreamfields.tuning.settings import Loss, TuningSettings
 from dreamfields.tuning.train import restored, train
 
 SETTINGS = TuningSettings(
@@ -95,7 +95,7 @@ def test_the_step_rises_then_falls_to_nothing() -> None:
 
 
 @pytest.mark.parametrize("loss", ["contrastive", "sigmoid"])
-def test_adapters_learn_to_find_pictures_they_were_not_trained_on(tmp_path: Path, loss: str) -> None:
+def test_adapters_learn_to_find_pictures_they_were_not_trained_on(tmp_path: Path, loss: Loss) -> None:
     settings = replace(SETTINGS, loss=loss)
     before = found(new_adapters(material(), settings), material())
     epochs, progress = run(settings, tmp_path / "kept")
