@@ -20,11 +20,12 @@ from dreamfields.guidance.adapters import (
     packaged_adapters,
     read_adapters,
 )
-from dreamfields.guidance.load import load_guides
+from dreamfields.guidance.load import load_guides, load_judge
 from dreamfields.guidance.locked import plain_activations
-from dreamfields.guidance.settings import GuidanceSettings
+from dreamfields.guidance.settings import GuidanceSettings, Mode
 from dreamfields.guidance.weights import LITE0, AdapterSource, check_weights
 from tests.guidance.conftest import SIZE, Lit
+from tests.guidance.test_lit import PHOTOGRAPHS, photograph
 
 CPU = torch.device("cpu")
 ABOUT = {"adapters": '{"format": "1", "tower": "lite0"}'}
@@ -256,3 +257,30 @@ def test_the_sources_name_the_towers_they_belong_to() -> None:
     assert [source.tower for source in weights.GUIDING_ADAPTERS] == list(weights.GUIDING_TOWERS)
     assert weights.JUDGE_ADAPTERS.tower == weights.JUDGE_TOWER
     assert LITE0 in weights.GUIDING_TOWERS
+
+
+@pytest.mark.parametrize("mode", ["adapters", "both"])
+def test_photographs_match_what_they_show_in_every_mode(mode: Mode) -> None:
+    size = GuidanceSettings().image_size
+    pictures = torch.cat([photograph(name, size) for name in PHOTOGRAPHS])
+    totals = torch.zeros(len(pictures), len(PHOTOGRAPHS))
+    with torch.no_grad():
+        for member in load_guides(GuidanceSettings(mode=mode, image_size=size), CPU):
+            texts = member.guidance.encode_text([f"a photo of {shown}" for shown in PHOTOGRAPHS.values()])
+            totals += torch.stack([member.guidance.score(pictures, text) for text in texts], dim=-1)
+    right = list(range(len(pictures)))
+    assert totals.argmax(dim=0).tolist() == right, totals  # Each sentence's best picture.
+
+
+def test_the_judge_reads_sentences_and_is_not_among_the_guides() -> None:
+    judge = load_judge(CPU)
+    assert judge.name == "lit-lite1"
+    pictures = torch.cat([photograph(name, 240) for name in PHOTOGRAPHS])
+    with torch.no_grad():
+        scores = (
+            judge.encode_text([f"a photo of {shown}" for shown in PHOTOGRAPHS.values()])
+            @ judge.encode_image(pictures).T
+        )
+    assert scores.argmax(dim=1).tolist() == list(range(len(pictures))), scores
+    guiding = load_guides(GuidanceSettings(mode="adapters", image_size=SIZE), CPU)
+    assert judge.name not in [guide.guidance.name for guide in guiding]

@@ -101,10 +101,12 @@ class AdapterSource:
 
 
 GUIDING_ADAPTERS = (
-    AdapterSource(LITE0, "lit-lite0.safetensors", ""),
-    AdapterSource(LITE2, "lit-lite2.safetensors", ""),
+    AdapterSource(LITE0, "lit-lite0.safetensors", "ca9ae653bd832e5d441b0b14d7d93b0b8211ec2a3c41b1455d4b103d94362833"),
+    AdapterSource(LITE2, "lit-lite2.safetensors", "dc8345d800f265179f349d6f934ca60fdbe98400f171493f0a448a905248684a"),
 )
-JUDGE_ADAPTERS = AdapterSource(LITE1, "lit-lite1.safetensors", "")
+JUDGE_ADAPTERS = AdapterSource(
+    LITE1, "lit-lite1.safetensors", "c6d4240e14bfbfde00b311f8e6dbf4ef499313935e69a615761c523f4abbc9b5"
+)
 """Reserved for judging, as their tower is."""
 
 
