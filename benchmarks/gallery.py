@@ -83,7 +83,7 @@ def entry(path: Path, out: Path) -> str:
     summary, prompt = run.record["mesh"], run.config.prompt
     return (
         f"## {prompt}\n\n![{prompt}]({path.name}.png)\n\n"
-        f"`dreamfields generate \"{prompt}\" --seed {run.config.seed}`: {cost['seconds']:.0f} s on "
+        f'`dreamfields generate "{prompt}" --seed {run.config.seed}`: {cost["seconds"]:.0f} s on '
         f"{threads} {'thread' if threads == 1 else 'threads'}, {summary['faces']:,} faces.\n"
     )
 

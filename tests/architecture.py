@@ -30,6 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "render": BASE | {"scene"},
     "guidance": BASE,
     "optimize": BASE | {"scene", "render", "guidance"},
+    "tuning": PIPELINE,
     "devices": {"errors"},
     "config": {"errors", "settings", "devices", "guidance.prompts"} | EVERY_SETTING,
     "records": {"errors", "config", "optimize.run_directory"},
@@ -47,7 +48,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models": {"errors", "guidance.hub"},
     "doctor": {"errors", "devices", "guidance.weights", "models", "export.video", "__version__"},
     "cli": AROUND
-    | {"studio", "batch", "api", "signals", "terminal", "arguments", "progress", "doctor", "models", "__version__"},
+    | {"tuning", "studio", "batch", "api", "signals", "terminal", "arguments", "progress", "doctor", "models"}
+    | {"verbs", "__version__"},
+    "verbs": {"models", "presets", "tuning.settings"} | EVERY_SETTING,
     "__main__": {"cli"},
     "": AROUND | {"api"},
 }

@@ -31,6 +31,7 @@ from dreamfields.optimize.checkpoint import load_newest, manifests
 from dreamfields.optimize.run_directory import RunDirectory
 from dreamfields.presets import PRESETS
 from dreamfields.terminal import console_on
+from dreamfields.verbs import Generate
 from tests.architecture import HEAVY_PACKAGES
 from tests.toys import PROMPT, sha256_of, tiny_config
 
@@ -211,7 +212,7 @@ def test_all_mistakes_are_said_at_once(capsys: pytest.CaptureFixture[str]) -> No
 def configured(*arguments: str) -> dict[str, Any]:
     """Return the settings that `generate` would work with, by dotted name."""
     command = cli.parse(["generate", PROMPT, *arguments], Console())
-    assert isinstance(command, cli.Generate)
+    assert isinstance(command, Generate)
     return dict(flat(cli.configuration(command).to_json()))
 
 

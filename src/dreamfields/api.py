@@ -19,7 +19,7 @@ from dreamfields.evaluate.judge import Judge, Judgement, nearest_class
 from dreamfields.export.viewer import SUFFIX as VIEWER_SUFFIX
 from dreamfields.guidance.base import Guide
 from dreamfields.guidance.load import load_guides
-from dreamfields.guidance.prompts import fill_template
+from dreamfields.guidance.prompts import fill_wordings
 from dreamfields.guidance.weights import check_weights
 from dreamfields.optimize.footprint import check_space, run_bytes
 from dreamfields.optimize.keeper import Keeper
@@ -258,7 +258,7 @@ class Run(Outputs):
                 raise MissingPackageError(
                     f"the files of {name} are not those that {self.path} began with; put those back, or start a new run"
                 )
-        sentence = fill_template(self.config.recipe.guidance.template, self.config.prompt)
+        sentence = max(fill_wordings(self.config.recipe.guidance.template, self.config.prompt), key=len)
         unread = {guide.guidance.name: guide.guidance.unread_words(sentence) for guide in guides}
         notes = [f'{name} cannot read the whole prompt; dropped: "{" ".join(w)}"' for name, w in unread.items() if w]
         self.record = {**self.record, "guidance": names, "weights": weights, "notes": notes + self._remarks}

@@ -8,12 +8,11 @@ import sys
 import typing
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-import tyro
 from rich.console import Console
 
 from dreamfields import __version__, models, presets
@@ -22,154 +21,15 @@ from dreamfields.config import Config
 from dreamfields.devices import Device, check_device
 from dreamfields.errors import UsageError
 from dreamfields.export.paths import CameraPath, Keyframe, Orbit, read_path
-from dreamfields.export.settings import ExportSettings, Pass
+from dreamfields.export.settings import ExportSettings
 from dreamfields.guidance.hub import KNOWN
 from dreamfields.guidance.weights import check_weights
 from dreamfields.optimize.footprint import check_space, run_bytes
 from dreamfields.optimize.run_directory import RunDirectory, run_path
-from dreamfields.optimize.settings import Recipe
 from dreamfields.records import read_record
 from dreamfields.settings import Range, collected_faults, unknown_name
 from dreamfields.terminal import console_on, guarded
-
-Prompt = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PROMPT")]
-RunPath = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-
-
-@dataclass(frozen=True)
-class Generate:
-    """Make a 3D object of a sentence: a folder with mesh, video, pictures and all that is needed to resume."""
-
-    prompt: Prompt = ""
-    """What to make, in quotes."""
-    preset: str = presets.DEFAULT
-    """draft (~35 s), quick (~150 s) or standard (~10 minutes), on two CPU cores."""
-    seed: int = 0
-    """Same seed, same machine, same object."""
-    steps: int | None = None
-    """Steps of the optimiser; the preset's if not given."""
-    out: Path = Path("runs")
-    """Folder in which the run gets its own."""
-    device: str = "auto"
-    """Where to compute: auto, cpu, cuda or mps."""
-    threads: int = 0
-    """CPU threads; 0 takes all cores."""
-    recipe: Annotated[Recipe, tyro.conf.arg(name="")] = field(default_factory=Recipe)
-    """How it is made."""
-    export: ExportSettings = field(default_factory=ExportSettings)
-    """What is kept."""
-
-
-@dataclass(frozen=True)
-class Resume:
-    """Go on with a run that was stopped, exactly where it stopped."""
-
-    run: RunPath
-    """The run's folder."""
-
-
-@dataclass(frozen=True)
-class Render:
-    """Render a run's object from any side to a PNG."""
-
-    run: RunPath
-    """The run's folder."""
-    out: Path | None = None
-    """The picture; RUN/render.png if not given."""
-    azimuth_deg: float = 30.0
-    """Degrees around the object; 0 is the front."""
-    elevation_deg: float = 20.0
-    """Degrees above the horizon."""
-    size: int = 512
-    """Pixels a side."""
-    zoom: float = 1.0
-    """How much larger than framed to fill the picture."""
-    show: Pass = "colour"
-    """What the picture shows: colour, opacity, depth, normal, or the shape alone, textureless."""
-    transparent: bool = False
-    """Leave the background out instead of painting it."""
-
-
-@dataclass(frozen=True)
-class Video:
-    """Film a run's object along a camera's path."""
-
-    run: RunPath
-    """The run's folder."""
-    out: Path | None = None
-    """The video; its ending is the format: .mp4, .webm, .gif or .webp. RUN/video.mp4 if not given."""
-    path: Path | None = None
-    """A JSON file with the camera's path: orbit, dolly-zoom, spiral or keyframes; one turn if not given."""
-    show: Pass = "colour"
-    """What it shows: colour, opacity, depth, normal, or the shape alone, textureless."""
-    size: int = 384
-    """Pixels a side."""
-    fps: int = 24
-    """Frames a second."""
-
-
-@dataclass(frozen=True)
-class Export:
-    """Write a run's object as a mesh, or its raw field."""
-
-    run: RunPath
-    """The run's folder."""
-    out: Path | None = None
-    """The file; its ending is the format: .glb, .obj, .ply, .stl, .3mf, .usdz, .npz, or .html for a page that shows it.
-    RUN/object.glb if not given."""
-    size_mm: float = 100.0
-    """Largest extent in millimetres, for .stl, .3mf and .usdz."""
-    mesh_cells: int | None = None
-    """Cells a side of the lattice the surface is found on; the run's if not given, as with all below."""
-    max_faces: int | None = None
-    """Triangles the mesh is simplified to."""
-    level: float | None = None
-    """Density at which the surface lies, in inverse scene units."""
-    smoothing: int | None = None
-    """Rounds of smoothing."""
-    texture_size: int | None = None
-    """Texels a side of the texture; 0 for vertex colours alone."""
-
-
-@dataclass(frozen=True)
-class View:
-    """Show a run on a local page, live while it is made: latest render, score curve, the mesh to turn."""
-
-    run: RunPath
-    """The run's folder."""
-    port: int = 8350
-    """Port on 127.0.0.1; 0 takes a free one."""
-
-
-@dataclass(frozen=True)
-class Evaluate:
-    """Let a model that never guides judge views of a run that were never trained on."""
-
-    run: RunPath
-    """The run's folder."""
-    classes: tuple[str, ...] = ()
-    """ImageNet class names that count as right; the one nearest to the prompt if not given."""
-
-
-@dataclass(frozen=True)
-class Doctor:
-    """Tell what this machine has and what is missing."""
-
-
-@dataclass(frozen=True)
-class Models:
-    """List, download or verify models for clip guidance: models list | download ID | verify [ID]."""
-
-    action: Annotated[models.Action, tyro.conf.Positional]
-    """What to do."""
-    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ID")] = ""
-    """The model's id on the hub, such as openai/clip-vit-base-patch16."""
-    revision: str = "main"
-    """Branch, tag or commit to download."""
-
-
-HeavyCommand = Generate | Resume | Render | Video | Export | Evaluate | Doctor
-Command = HeavyCommand | View | Models
+from dreamfields.verbs import Command, Doctor, Evaluate, Export, Generate, Lit, Models, Render, Resume, Video, View
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -242,6 +102,9 @@ def preflight(command: Command, held: ExitStack) -> RunDirectory:
             refuse_odd(command)
             read_record(RunDirectory(command.run))
             return RunDirectory(command.run)
+        case Lit():
+            check_lit(command)
+            return RunDirectory(Path())
         case Models(action="download", model=""):
             raise UsageError(f"name a model, for example: dreamfields models download {next(iter(KNOWN))}")
         case Doctor() | Models():
@@ -278,6 +141,22 @@ def refuse_unworkable(config: Config, directory: RunDirectory) -> None:
     check_device(config.device)
     check_weights(config.recipe.guidance)
     check_space(directory.path, run_bytes(config.recipe, config.export.most_bytes()))
+
+
+def check_lit(command: Lit) -> None:
+    """Refuse what `lit` cannot do.
+
+    Raises:
+        UsageError: data or the place of the result are missing, or something is there already.
+    """
+    if not command.data:
+        raise UsageError(f"say on what data, for example: dreamfields lit {command.action} FOLDER")
+    if command.action == "train" and command.out is None:
+        raise UsageError("say where to write the adapters, for example: --out adapters.safetensors")
+    if command.action == "train" and command.out is not None and command.out.exists():
+        raise UsageError(f"{command.out} is there already; move it away or choose another --out")
+    if command.action == "evaluate" and (len(command.data) > 1 or command.count < 1):
+        raise UsageError("evaluate takes one folder, and a --count of at least 1")
 
 
 def configuration(command: Generate) -> Config:
@@ -362,5 +241,6 @@ COMMANDS: Final[Mapping[str, type[Any]]] = MappingProxyType(
         "evaluate": Evaluate,
         "doctor": Doctor,
         "models": Models,
+        "lit": Lit,
     }
 )

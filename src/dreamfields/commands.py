@@ -10,12 +10,13 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from dreamfields import api, cli, doctor
+from dreamfields import api, cli, doctor, verbs
 from dreamfields.evaluate.judge import Judgement
 from dreamfields.evaluate.report import judgement_json
 from dreamfields.export.film import camera_at
 from dreamfields.export.passes import Shot
 from dreamfields.export.paths import Keyframe
+from dreamfields.guidance.folders import file_sha256
 from dreamfields.guidance.spec import label
 from dreamfields.optimize.run_directory import RunDirectory
 from dreamfields.progress import StepProgress
@@ -23,24 +24,28 @@ from dreamfields.render.framing import frame
 from dreamfields.signals import StopRequest
 from dreamfields.storage import atomic_write
 from dreamfields.terminal import one_line
+from dreamfields.tuning import commands as tuning_commands
+from dreamfields.tuning.commands import Places
 
 
-def run(command: "cli.HeavyCommand", directory: RunDirectory, console: Console) -> int:
+def run(command: "verbs.HeavyCommand", directory: RunDirectory, console: Console) -> int:
     """Carry out one command in the folder that `cli.preflight` found for it, and return the exit code."""
     match command:
-        case cli.Generate():
+        case verbs.Generate():
             return work(api.begin(cli.configuration(command), directory), console)
-        case cli.Resume():
+        case verbs.Resume():
             return work(api.reopen(directory), console)
-        case cli.Render():
+        case verbs.Render():
             render(command, console)
-        case cli.Video():
+        case verbs.Video():
             video(command, console)
-        case cli.Export():
+        case verbs.Export():
             export(command, console)
-        case cli.Evaluate():
+        case verbs.Evaluate():
             evaluate(command, console)
-        case cli.Doctor():
+        case verbs.Lit():
+            lit(command, console)
+        case verbs.Doctor():
             return doctor.examine(console)
         case _:
             assert_never(command)
@@ -100,7 +105,7 @@ def opened(path: Path, console: Console) -> "api.Run":
     return run_
 
 
-def render(command: "cli.Render", console: Console) -> None:
+def render(command: "verbs.Render", console: Console) -> None:
     """Write one picture."""
     run_ = opened(command.run, console)
     place = Keyframe(command.azimuth_deg, command.elevation_deg, zoom=command.zoom)
@@ -110,7 +115,7 @@ def render(command: "cli.Render", console: Console) -> None:
     console.print(f"wrote {path}", soft_wrap=True)
 
 
-def video(command: "cli.Video", console: Console) -> None:
+def video(command: "verbs.Video", console: Console) -> None:
     """Write a video, and say where it is not what was asked for."""
     run_ = opened(command.run, console)
     shot = Shot(command.size, run_.config.export.still_samples, command.show)
@@ -119,7 +124,7 @@ def video(command: "cli.Video", console: Console) -> None:
     say_notes(run_, console)
 
 
-def export(command: "cli.Export", console: Console) -> None:
+def export(command: "verbs.Export", console: Console) -> None:
     """Write a mesh, and say what it lacks."""
     run_ = opened(command.run, console)
     settings = replace(run_.config.export, **cli.changed(command))
@@ -134,7 +139,7 @@ def say_notes(run_: "api.Run", console: Console) -> None:
         console.print(f"note: {note}", soft_wrap=True, markup=False)
 
 
-def evaluate(command: "cli.Evaluate", console: Console) -> None:
+def evaluate(command: "verbs.Evaluate", console: Console) -> None:
     """Judge a run, print the table and keep it beside the run."""
     run_ = opened(command.run, console)
     judgement = run_.evaluate(list(command.classes) or None)
@@ -142,6 +147,17 @@ def evaluate(command: "cli.Evaluate", console: Console) -> None:
     atomic_write(path, json.dumps(judgement_json(judgement), indent=2).encode())
     console.print(judgement_table(judgement))
     console.print(f"wrote {path}", soft_wrap=True)
+
+
+def lit(command: "verbs.Lit", console: Console) -> None:
+    """Train adapters, or measure some."""
+    places = Places(command.data, command.cache, command.descriptions)
+    if command.action == "evaluate":
+        tuning_commands.measure(places, command.adapters, command.count, console)
+        return
+    assert command.out is not None  # The preflight has made sure.
+    tuning_commands.fit_and_write(places, command.settings, command.out, console)
+    console.print(f"wrote {command.out}, sha256 {file_sha256(command.out)}", soft_wrap=True)
 
 
 def judgement_table(judgement: Judgement) -> Table:

@@ -15,7 +15,14 @@ from dreamfields import __version__, models
 from dreamfields.devices import resolve_device, thread_count
 from dreamfields.errors import MissingPackageError
 from dreamfields.export.video import encoders
-from dreamfields.guidance.weights import GUIDING_TOWERS, JUDGE_TOWER, MINILM, package_file
+from dreamfields.guidance.weights import (
+    GUIDING_ADAPTERS,
+    GUIDING_TOWERS,
+    JUDGE_ADAPTERS,
+    JUDGE_TOWER,
+    MINILM,
+    package_file,
+)
 
 _NEEDED_DISK = 200_000_000
 """Bytes a run of the default preset may take, with room to spare."""
@@ -32,7 +39,7 @@ class Finding:
 
 def examine(console: Console) -> int:
     """Print what was found and return the exit code: 0, or 3 if something a default run needs is missing."""
-    findings = [*machine(), *weights(), clip_models(), video(), disk(Path.cwd())]
+    findings = [*machine(), *weights(), *adapters(), clip_models(), video(), disk(Path.cwd())]
     table = Table(title="dreamfields doctor")
     for heading in ("what", "found", "well"):
         table.add_column(heading)
@@ -62,6 +69,17 @@ def weights() -> list[Finding]:
             found.append(Finding(wanted.package, f"{size / 1e6:.0f} MB", True))
         except MissingPackageError as error:
             found.append(Finding(wanted.package, str(error), False))
+    return found
+
+
+def adapters() -> list[Finding]:
+    """Look at the trained adapters; closed-form guidance does without them."""
+    found = []
+    for source in (*GUIDING_ADAPTERS, JUDGE_ADAPTERS):
+        try:
+            found.append(Finding(source.file, f"{source.path().stat().st_size / 1e6:.1f} MB", True))
+        except MissingPackageError as error:
+            found.append(Finding(source.file, str(error), False))
     return found
 
 

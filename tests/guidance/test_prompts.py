@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dreamfields.errors import UsageError
-from dreamfields.guidance.prompts import LONGEST, clean_prompt, fill_template
+from dreamfields.guidance.prompts import LONGEST, clean_prompt, fill_template, fill_wordings, wordings
 
 ANYTHING = st.text(alphabet=st.characters(), max_size=60)
 """Any code points at all, lone surrogates and control characters included."""
@@ -68,3 +68,9 @@ def test_a_template_holds_the_prompt_where_it_says_and_without_a_final_dot() -> 
     assert fill_template("a photo of {}", "a teapot.") == "a photo of a teapot"
     assert fill_template("{}, seen from {}", "x") == "x, seen from x"
     assert fill_template("{} on a table", "a {} {0} %s teapot") == "a {} {0} %s teapot on a table"
+
+
+def test_wordings_are_parted_by_bars_in_the_template_only() -> None:
+    assert wordings("a photo of {}") == ("a photo of {}",)
+    assert wordings("a photo of {} | a render of {}") == ("a photo of {}", "a render of {}")
+    assert fill_wordings("a photo of {}|{}, seen closely", "a | b.") == ("a photo of a | b", "a | b, seen closely")

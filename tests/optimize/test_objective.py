@@ -77,7 +77,7 @@ def test_opacity_decides_between_object_and_background() -> None:
 def test_the_prompt_is_put_into_the_template_once_for_every_guide() -> None:
     guides = [RecordingGuidance(), RecordingGuidance()]
     targets = make_targets([Guide(guides[0], 0.25), Guide(guides[1], 0.75)], "a photo of {}", "a teapot")
-    assert [guide.sentences for guide in guides] == [["a photo of a teapot"]] * 2
+    assert [list(guide.sentences) for guide in guides] == [["a photo of a teapot"]] * 2
     assert [(target.guidance, target.weight) for target in targets] == [(guides[0], 0.25), (guides[1], 0.75)]
     assert all(target.embedding.tolist() == [1.0] for target in targets)
 

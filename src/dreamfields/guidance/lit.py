@@ -36,7 +36,7 @@ from dreamfields.guidance.towers import Tower
 _TEMPERATURE = 0.05
 _RIDGE = 1.0
 _CLASS_SHARE: dict[Bridge, float] = {"classes": 1.0, "features": 0.0, "both": 0.5}
-_LEAD_SCALE = 0.1
+LOGIT_SHARE = 0.1
 """Brings the lead of a recognised class, about ten logits, to the size of a cosine."""
 
 
@@ -88,18 +88,29 @@ class LitGuidance(AbstractGuidance):
 
     def encode_image(self, images: Tensor) -> Tensor:
         """Return unit embeddings (b, d) of pictures (b, 3, h, w) in [0, 1], differentiably."""
-        logits, features = self._look(images)
+        return self.embed_features(self.tower.features(images))
+
+    def embed_features(self, seen: Tensor) -> Tensor:
+        """Return unit embeddings (b, d) of pictures whose features (b, f) the tower has found already."""
+        logits, features = self._centred(seen)
         return self._join(functional.normalize(logits, dim=-1), functional.normalize(features, dim=-1))
+
+    def unread_words(self, sentence: str) -> tuple[str, ...]:
+        """Return the words at the end of a sentence that the text tower does not take in."""
+        return self.sentences.unread_words(sentence)
 
     def score(self, images: Tensor, text_embedding: Tensor, sharpness: float = 0.0) -> Tensor:
         """Return (b,): a tenth of the wanted classes' lead in logits, the features' cosine, or the mean of both."""
-        logits, features = self._look(images)
-        wanted = self._join(_LEAD_SCALE * logits, functional.normalize(features, dim=-1)) @ text_embedding
-        return wanted - _CLASS_SHARE[self.bridge] * _LEAD_SCALE * rivals(logits, sharpness)
+        return self.score_features(self.tower.features(images), text_embedding, sharpness)
 
-    def _look(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return centred logits (b, 1000) and centred features (b, f) of pictures."""
-        features = self.tower.features(images)
+    def score_features(self, seen: Tensor, text_embedding: Tensor, sharpness: float = 0.0) -> Tensor:
+        """Return the score (b,) of pictures whose features (b, f) the tower has found already."""
+        logits, features = self._centred(seen)
+        wanted = self._join(LOGIT_SHARE * logits, functional.normalize(features, dim=-1)) @ text_embedding
+        return wanted - _CLASS_SHARE[self.bridge] * LOGIT_SHARE * rivals(logits, sharpness)
+
+    def _centred(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Return centred logits (b, 1000) and centred features (b, f)."""
         logits = self.tower.logits(features)
         return logits - logits.mean(dim=-1, keepdim=True), features - self.tower.feature_mean
 

@@ -1,14 +1,21 @@
 """From settings to guides: the one table of what guidance there is."""
 
 from dataclasses import replace
-from typing import assert_never
+from pathlib import Path
+from typing import TYPE_CHECKING, assert_never
 
 import torch
 
-from dreamfields.guidance.base import Guide
-from dreamfields.guidance.settings import GuidanceSettings
+from dreamfields.errors import UsageError
+from dreamfields.guidance.base import AbstractGuidance, Guide
+from dreamfields.guidance.prompts import wordings
+from dreamfields.guidance.settings import GuidanceSettings, Mode
 from dreamfields.guidance.spec import Member, parse_members
-from dreamfields.guidance.weights import GUIDING_TOWERS
+from dreamfields.guidance.weights import GUIDING_ADAPTERS, GUIDING_TOWERS, JUDGE_ADAPTERS, JUDGE_TOWER
+
+if TYPE_CHECKING:
+    from dreamfields.guidance.adapters import TrainedAdapters
+    from dreamfields.guidance.lit import LitGuidance
 
 
 def load_guides(settings: GuidanceSettings, device: torch.device) -> list[Guide]:
@@ -23,6 +30,25 @@ def load_guides(settings: GuidanceSettings, device: torch.device) -> list[Guide]
         loaded = _load_member(member, settings, device)
         guides += [replace(guide, weight=member.weight * guide.weight, start=member.start) for guide in loaded]
     return guides
+
+
+def load_judge(device: torch.device) -> AbstractGuidance:
+    """Load the adapters of the tower that only judges, which rates how well pictures match any sentence.
+
+    Raises:
+        MissingPackageError: weights are not on this machine, or are not the recorded ones.
+    """
+    from dreamfields.guidance.adapted import AdaptedGuidance
+    from dreamfields.guidance.adapters import packaged_adapters
+    from dreamfields.guidance.lit import LitGuidance, embed_class_names
+    from dreamfields.guidance.text import SentenceEncoder
+    from dreamfields.guidance.towers import Tower
+
+    trained = packaged_adapters(JUDGE_ADAPTERS).adapters
+    sentences = SentenceEncoder()
+    classes = embed_class_names(sentences, "a photo of {}")
+    tower = LitGuidance(Tower(JUDGE_TOWER), sentences, classes, "classes", JUDGE_TOWER.native_size)
+    return AdaptedGuidance(tower, trained, both=False).to(device)
 
 
 def _load_member(member: Member, settings: GuidanceSettings, device: torch.device) -> list[Guide]:
@@ -46,12 +72,42 @@ def _load_lit(settings: GuidanceSettings, device: torch.device) -> list[Guide]:
     from dreamfields.guidance.text import SentenceEncoder
     from dreamfields.guidance.towers import Tower
 
+    trained = _load_adapters(settings)
     sentences = SentenceEncoder()
-    classes = embed_class_names(sentences, settings.template)
-    guides = []
-    for source in GUIDING_TOWERS:
+    classes = embed_class_names(sentences, wordings(settings.template)[0])
+    towers = [source for source in GUIDING_TOWERS if trained is None or source.name in trained]
+    guides: list[AbstractGuidance] = []
+    for source in towers:
         member = LitGuidance(
             Tower(source), sentences, classes, settings.bridge, settings.image_size, settings.size_jitter
         )
-        guides.append(Guide(member.to(device), weight=0.5))
-    return guides
+        guides.append(member if trained is None else _adapted(member, trained[source.name], settings.mode))
+    return [Guide(guide.to(device), weight=1.0 / len(guides)) for guide in guides]
+
+
+def _adapted(member: "LitGuidance", trained: "TrainedAdapters", mode: Mode) -> AbstractGuidance:
+    from dreamfields.guidance.adapted import AdaptedGuidance
+
+    return AdaptedGuidance(member, trained.adapters, mode == "both", trained.identity)
+
+
+def _load_adapters(settings: GuidanceSettings) -> "dict[str, TrainedAdapters] | None":
+    """Return the adapters that guide, by tower; None in closed form."""
+    if settings.mode == "closed-form":
+        return None
+    from dreamfields.guidance.adapters import file_adapters, packaged_adapters
+
+    if not settings.adapters:
+        return {source.tower.name: packaged_adapters(source) for source in GUIDING_ADAPTERS}
+    trained = {}
+    for place in settings.adapters:
+        found = file_adapters(Path(place))
+        tower = found.adapters.tower
+        if tower == JUDGE_TOWER.name:
+            raise UsageError(
+                f"{place} belongs to {tower}, which only judges and never guides; train for lite0 or lite2"
+            )
+        if tower in trained:
+            raise UsageError(f"{place} belongs to {tower}, as another of the adapters does; give one file a tower")
+        trained[tower] = found
+    return trained

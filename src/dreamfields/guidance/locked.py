@@ -98,9 +98,19 @@ class LockedNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the last activations (b, c, h, w) of upright pictures (b, 3, H, W), turned by 180 degrees."""
-        turned = images.flip(2, 3).contiguous(memory_format=torch.channels_last)
+        return self.go_on(images.flip(2, 3).contiguous(memory_format=torch.channels_last))
+
+    def go_on(self, turned: Tensor) -> Tensor:
+        """Return the last activations of pictures, or of activations before the first stage, turned already."""
         activations: Tensor = _Chain.apply(turned, self)  # type: ignore[no-untyped-call]
         return activations
+
+    def parts(self) -> list["LockedNetwork"]:
+        """Return the chain cut wherever the number of channels changes: chains over the same stages."""
+        widths = [len(stage.convolutions[-1].weight) for stage in self.stages]
+        cuts = [i for i in range(1, len(widths)) if widths[i] != widths[i - 1]]
+        ends = zip([0, *cuts], [*cuts, len(widths)], strict=True)
+        return [LockedNetwork(self.stages[begin:end]) for begin, end in ends]
 
 
 def plain_activations(network: LockedNetwork, images: Tensor) -> Tensor:

@@ -30,3 +30,13 @@ def clean_prompt(prompt: str) -> str:
 def fill_template(template: str, prompt: str) -> str:
     """Return a sentence about the prompt: "{}" in the template stands for it, without a final dot."""
     return template.replace("{}", prompt.rstrip("."))
+
+
+def wordings(template: str) -> tuple[str, ...]:
+    """Return the wordings of a template, which are parted by "|"; guides look for the mean of what they mean."""
+    return tuple(wording.strip() for wording in template.split("|"))
+
+
+def fill_wordings(template: str, prompt: str) -> tuple[str, ...]:
+    """Return one sentence about the prompt for each wording of a template."""
+    return tuple(fill_template(wording, prompt) for wording in wordings(template))

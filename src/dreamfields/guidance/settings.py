@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from dreamfields.errors import UsageError
+from dreamfields.guidance.prompts import wordings
 from dreamfields.guidance.spec import parse_members
 from dreamfields.settings import Range, Rising, Settings
 
 Bridge = Literal["classes", "features", "both"]
+Mode = Literal["closed-form", "adapters", "both"]
 Precision = Literal["fp32", "bf16"]
 
 
@@ -21,6 +23,10 @@ class GuidanceSettings(Settings):
     the share of the steps from which it is asked: `lit:2+clip:/models/b16:1@0.3`."""
     bridge: Bridge = "classes"
     """How `lit` ties text to pictures: `classes` (as ConSE), `features` (as DeViSE), or the mean of both scores."""
+    mode: Mode = "closed-form"
+    """What `lit` scores by: the bridge above, adapters trained on captions, or the mean of both scores."""
+    adapters: tuple[str, ...] = ()
+    """Files of `dreamfields lit train` in place of the shipped ones; the towers that guide are those they belong to."""
     precision: Precision = "fp32"
     """Numbers that `clip` models compute with; `bf16` is about twice as fast where the processor has it."""
     image_size: Annotated[int, Range(32, 512)] = 176
@@ -34,13 +40,14 @@ class GuidanceSettings(Settings):
     """Shares of the steps between which the lead of `lit` turns from one over the mean of all classes to one over the
     strongest rivals; the same share twice jumps, and (1, 1) never turns."""
     template: str = "a photo of {}"
-    """The sentence put to the text tower; {} stands for the prompt."""
+    """The sentence put to the text tower; {} stands for the prompt. Several wordings, parted by |, count as their
+    mean: `a photo of {}|a 3D render of {}`."""
 
     def faults(self) -> list[str]:
-        """Return one sentence for each fault; the template must have a place for the prompt, the name be readable."""
+        """Return one sentence for each fault; templates must have a place for the prompt, the name be readable."""
         found = super().faults()
-        if isinstance(self.template, str) and "{}" not in self.template:
-            found.append(f"template is {self.template!r}; it must contain {{}} where the prompt goes")
+        if isinstance(self.template, str) and not all("{}" in wording for wording in wordings(self.template)):
+            found.append(f"template is {self.template!r}; it must contain {{}} where the prompt goes, in each wording")
         if isinstance(self.name, str):
             try:
                 parse_members(self.name)

@@ -45,6 +45,15 @@ class SentenceEncoder(nn.Module):
         parts = [self._encode_batch(sentences[i : i + _BATCH]) for i in range(0, len(sentences), _BATCH)]
         return torch.cat(parts)
 
+    def unread_words(self, sentence: str) -> tuple[str, ...]:
+        """Return the words at the end of a sentence that do not fit into the model's tokens, or not whole."""
+        encoding = self.tokenizer.encode(sentence)
+        if not encoding.overflowing:
+            return ()
+        read = max(end for _, end in encoding.offsets)
+        # A word that was cut counts as unread, all of it.
+        return tuple(sentence[sentence.rfind(" ", 0, read + 1) + 1 :].split())
+
     def _encode_batch(self, sentences: Sequence[str]) -> Tensor:
         encodings = self.tokenizer.encode_batch(list(sentences))
         tokens = torch.tensor([encoding.ids for encoding in encodings], device=self.model.device)

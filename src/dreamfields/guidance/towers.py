@@ -49,6 +49,25 @@ class Tower(nn.Module):
         # share of the native area, features mean the same at every size (measured on photographs at 128 to 224).
         return activations.mean(dim=(2, 3)) * (images.shape[-2] * images.shape[-1] / self.source.native_size**2)
 
+    @property
+    def width(self) -> int:
+        """Return how many numbers `levels` gives for a picture: f + l."""
+        return sum(len(part.stages[-1].convolutions[-1].weight) for part in self.network.parts())
+
+    def levels(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return features (b, f) and levels (b, l) of pictures (b, 3, h, w) in [0, 1].
+
+        Levels are the mean activations along the way, wherever the number of channels changes: colour, texture and
+        material are told there, which the last features, trained to name things whatever their colour, pass over.
+        """
+        turned = ((images * 255.0 - 127.0) / 128.0).flip(2, 3).contiguous(memory_format=torch.channels_last)
+        means = []
+        for part in self.network.parts():
+            turned = part.go_on(turned)
+            means.append(turned.float().mean(dim=(2, 3)))
+        share = images.shape[-2] * images.shape[-1] / self.source.native_size**2
+        return means[-1] * share, torch.cat(means[:-1], dim=-1)
+
     def logits(self, features: Tensor) -> Tensor:
         """Return class logits (b, 1000) of features (b, f)."""
         return features @ self.class_weight.T + self.class_bias

@@ -4,6 +4,7 @@ The weights of `lit` come from installed packages, those of `clip` from a folder
 fetched at run time. Nothing here imports torch, so what is missing is said at once.
 """
 
+import hashlib
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +73,43 @@ JUDGE_TOWER = LITE1
 """Reserved for judging: it must never guide."""
 
 
+@dataclass(frozen=True)
+class AdapterSource:
+    """Adapters that come with this package, and how they are known to be the right ones."""
+
+    tower: TowerSource
+    file: str
+    """Its name within guidance/data."""
+    sha256: str
+
+    def path(self) -> Path:
+        """Return where the file is, after a look at its digest.
+
+        Raises:
+            MissingPackageError: it is missing, cut short or not the recorded one.
+        """
+        path = Path(__file__).parent / "data" / self.file
+        cure = "run: pip install --force-reinstall dreamfields, or guide with --guidance.mode closed-form"
+        if not path.is_file():
+            raise MissingPackageError(f"the adapters {path} are missing; {cure}")
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        if digest != self.sha256:
+            raise MissingPackageError(
+                f"the adapters {path} are damaged or not the recorded ones (sha256 {digest[:12]}...); {cure}"
+            )
+        return path
+
+
+GUIDING_ADAPTERS = (
+    AdapterSource(LITE0, "lit-lite0.safetensors", "ca9ae653bd832e5d441b0b14d7d93b0b8211ec2a3c41b1455d4b103d94362833"),
+    AdapterSource(LITE2, "lit-lite2.safetensors", "dc8345d800f265179f349d6f934ca60fdbe98400f171493f0a448a905248684a"),
+)
+JUDGE_ADAPTERS = AdapterSource(
+    LITE1, "lit-lite1.safetensors", "c6d4240e14bfbfde00b311f8e6dbf4ef499313935e69a615761c523f4abbc9b5"
+)
+"""Reserved for judging, as their tower is."""
+
+
 def package_file(wanted: PackagedFile) -> Path:
     """Return the path of a file inside an installed package, without importing the package.
 
@@ -100,3 +138,22 @@ def check_weights(settings: GuidanceSettings) -> None:
         elif member.model == "lit":
             for wanted in (*(tower.weights for tower in GUIDING_TOWERS), MINILM):
                 package_file(wanted)
+            check_adapters(settings)
+
+
+def check_adapters(settings: GuidanceSettings) -> None:
+    """Make sure that the adapters the settings need are there; in closed form none are.
+
+    Raises:
+        MissingPackageError: a file is missing or, of the shipped ones, not the recorded one.
+    """
+    if settings.mode == "closed-form":
+        return
+    if not settings.adapters:
+        for source in GUIDING_ADAPTERS:
+            source.path()
+    for place in settings.adapters:
+        if not Path(place).is_file():
+            raise MissingPackageError(
+                f"there are no adapters {place}; make them with: dreamfields lit train DATA --out {place}"
+            )

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dreamfields.guidance.base import AbstractGuidance, Guide, mean_direction
-from dreamfields.guidance.prompts import fill_template
+from dreamfields.guidance.prompts import fill_wordings
 from dreamfields.optimize import losses, schedules
 from dreamfields.optimize.randomness import generator
 from dreamfields.optimize.settings import LossSettings, Recipe
@@ -54,9 +54,9 @@ class Objective:
 
 
 def make_targets(guides: Sequence[Guide], template: str, prompt: str) -> list[Target]:
-    """Embed the prompt, put into the template, once for every guide."""
-    sentence = fill_template(template, prompt)
-    embeddings = [mean_direction(guide.guidance.encode_text([sentence])) for guide in guides]
+    """Embed the prompt, put into every wording of the template, once for every guide."""
+    sentences = fill_wordings(template, prompt)
+    embeddings = [mean_direction(guide.guidance.encode_text(sentences)) for guide in guides]
     return [Target(g.guidance, e, g.weight, g.start) for g, e in zip(guides, embeddings, strict=True)]
 
 

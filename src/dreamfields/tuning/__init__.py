@@ -1,0 +1,1 @@
+"""What training adds: adapters between locked towers, fitted to pictures and their captions."""

@@ -1,0 +1,143 @@
+"""Pictures and the sentences that describe them, as they lie on disk.
+
+Two layouts are read. A *set* is a folder with `pairs.jsonl`, one JSON object a line with at least `image` and `texts`,
+and with the pictures in `images.zip` or in a folder `images`. *COCO captions* are the JSON file that COCO publishes and
+a folder of pictures, written as one argument: `captions_val2017.json:val2017`.
+"""
+
+import io
+import json
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from PIL import Image
+
+from dreamfields.errors import UsageError
+
+Split = Literal["train", "heldout"]
+_LARGEST_PIXELS = 64_000_000
+_COCO_MARK = ".json:"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One picture and what is said of it."""
+
+    image: str
+    """Its name within the set."""
+    texts: tuple[str, ...]
+    """At least one sentence; each describes the whole picture."""
+    split: Split = "train"
+    """`heldout` pictures are never trained on, nor do they decide when to stop."""
+
+
+@dataclass(frozen=True)
+class PairSet:
+    """Pictures of one origin."""
+
+    name: str
+    """Its folder's or file's name: what a model card lists."""
+    images: Path
+    """A zip file or a folder."""
+    pairs: tuple[Pair, ...]
+
+    def pictures(self, chosen: Sequence[Pair]) -> Iterator[Image.Image]:
+        """Yield the pictures of pairs, as RGB, in the order given.
+
+        Raises:
+            UsageError: a picture is missing or cannot be read.
+        """
+        if self.images.is_dir():
+            for pair in chosen:
+                yield self._decode(pair, self._read(pair))
+        else:
+            with zipfile.ZipFile(self.images) as archive:
+                for pair in chosen:
+                    yield self._decode(pair, self._unpack(archive, pair))
+
+    def _read(self, pair: Pair) -> bytes:
+        path = self.images / pair.image
+        if not path.resolve().is_relative_to(self.images.resolve()):
+            raise UsageError(f"set {self.name} names the picture {pair.image!r}, which lies outside {self.images}")
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise UsageError(f"picture {path} cannot be read: {error.strerror or error}") from error
+
+    def _unpack(self, archive: zipfile.ZipFile, pair: Pair) -> bytes:
+        try:
+            return archive.read(pair.image)
+        except (KeyError, zipfile.BadZipFile, OSError) as error:
+            raise UsageError(f"picture {pair.image} cannot be read from {self.images}: {error}") from error
+
+    def _decode(self, pair: Pair, content: bytes) -> Image.Image:
+        try:
+            picture = Image.open(io.BytesIO(content))
+            if picture.width * picture.height > _LARGEST_PIXELS:
+                raise ValueError(f"{picture.width} x {picture.height} pixels; at most {_LARGEST_PIXELS:,} are read")
+            return picture.convert("RGB")
+        except (OSError, ValueError, Image.DecompressionBombError) as error:
+            raise UsageError(f"picture {pair.image} of set {self.name} is no picture: {error}") from error
+
+
+def read_pairs(place: str) -> PairSet:
+    """Return the set that one argument names: a folder, or `CAPTIONS.json:FOLDER`.
+
+    Raises:
+        UsageError: there is no such set, or a line of it cannot be used.
+    """
+    if _COCO_MARK in place:
+        stem, _, folder = place.partition(_COCO_MARK)
+        return _read_coco(Path(f"{stem}.json"), Path(folder))
+    return _read_folder(Path(place))
+
+
+def _read_folder(folder: Path) -> PairSet:
+    rows = folder / "pairs.jsonl"
+    if not rows.is_file():
+        raise UsageError(
+            f"{folder} holds no pictures with captions (no pairs.jsonl); give such a folder, or COCO captions as "
+            "CAPTIONS.json:FOLDER"
+        )
+    images = next((path for path in (folder / "images.zip", folder / "images") if path.exists()), None)
+    if images is None:
+        raise UsageError(f"{folder} has no pictures; put them into images.zip or a folder images")
+    if images.is_file() and not zipfile.is_zipfile(images):
+        raise UsageError(f"{images} is not a zip file, or not a whole one; copy it again")
+    lines = rows.read_text(encoding="utf-8").splitlines()
+    pairs = [_pair(rows, number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+    if not pairs:
+        raise UsageError(f"{rows} has no lines; one for each picture is needed")
+    return PairSet(folder.resolve().name, images, tuple(pairs))
+
+
+def _pair(path: Path, number: int, line: str) -> Pair:
+    try:
+        row = json.loads(line)
+        image, texts = row["image"], tuple(" ".join(text.split()) for text in row["texts"])
+        split = row.get("split", "train")
+        if not isinstance(image, str) or not texts or not all(texts) or split not in ("train", "heldout"):
+            raise ValueError("image must be text, texts a list of sentences, split train or heldout")
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise UsageError(f"line {number} of {path} cannot be used: {error!r}") from error
+    return Pair(image, texts, split)
+
+
+def _read_coco(path: Path, folder: Path) -> PairSet:
+    if not folder.is_dir():
+        raise UsageError(f"there is no folder {folder} with the pictures of {path}")
+    try:
+        content: Any = json.loads(path.read_text(encoding="utf-8"))
+        names = {int(image["id"]): str(image["file_name"]) for image in content["images"]}
+        texts: dict[int, list[str]] = {}
+        for row in content["annotations"]:
+            texts.setdefault(int(row["image_id"]), []).append(" ".join(row["caption"].split()))
+        pairs = [Pair(names[number], tuple(said)) for number, said in sorted(texts.items()) if all(said)]
+    except (OSError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise UsageError(f"{path} cannot be read as COCO captions: {error!r}") from error
+    if not pairs:
+        raise UsageError(f"{path} has no captions")
+    return PairSet(path.stem, folder, tuple(pairs))

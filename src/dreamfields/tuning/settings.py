@@ -1,0 +1,46 @@
+"""Settings of training adapters."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from dreamfields.settings import Range, Settings
+
+Loss = Literal["contrastive", "sigmoid"]
+TowerName = Literal["lite0", "lite1", "lite2"]
+Precision = Literal["fp32", "bf16"]
+
+
+@dataclass(frozen=True)
+class TuningSettings(Settings):
+    """How adapters are trained; the defaults are those of the shipped ones."""
+
+    tower: TowerName = "lite2"
+    """The image tower they belong to. Those of `lite1` can judge, never guide."""
+    seed: Annotated[int, Range(0, 2**31 - 1)] = 0
+    """Same seed, same data, same machine, same adapters."""
+    precision: Precision = "bf16"
+    """Numbers that the tower computes with while it sees the training pictures; `bf16` takes half the time where the
+    processor has it, and moves features by 1 in 1,000 (cosine 0.999)."""
+    loss: Loss = "contrastive"
+    """`contrastive`: each picture among all sentences of a batch and the other way round (InfoNCE, as CLIP);
+    `sigmoid`: each pair by itself (as SigLIP)."""
+    epochs: Annotated[int, Range(1, 1000)] = 20
+    """Times each picture is seen, at most: training stops when the validation pictures are found no better."""
+    patience: Annotated[int, Range(1, 1000)] = 5
+    """Epochs without a better validation before it stops."""
+    batch: Annotated[int, Range(2, 65536)] = 512
+    """Pairs a step."""
+    learning_rate: Annotated[float, Range(0.0, 1.0)] = 1e-3
+    """Peak step of AdamW; it rises over the first tenth of the steps and falls as a cosine."""
+    weight_decay: Annotated[float, Range(0.0, 10.0)] = 0.1
+    """Decay of AdamW."""
+    hidden: Annotated[int, Range(1, 8192)] = 480
+    """Units of each hidden layer."""
+    space: Annotated[int, Range(2, 4096)] = 320
+    """Dimensions of the space where pictures and sentences meet."""
+    dropout: Annotated[tuple[float, float], Range(0.0, 0.99)] = (0.3, 0.6)
+    """Shares of the inputs and of the hidden units that are left out while training."""
+    classes: Annotated[float, Range(0.0, 100.0)] = 0.5
+    """Weight of what the tower's classifier knows: a picture among the 1,000 class names as the classifier has it."""
+    validation: Annotated[float, Range(0.01, 0.5)] = 0.06
+    """Share of the pictures that only decides when to stop."""
