@@ -129,7 +129,8 @@ class Keyframes(Settings):
 
     def faults(self) -> list[str]:
         """Return what is wrong; one place is no path."""
-        few = ["keyframes needs at least 2 entries"] if len(self.keyframes) < 2 else []
+        short = isinstance(self.keyframes, tuple) and len(self.keyframes) < 2
+        few = ["keyframes needs at least 2 entries"] if short else []
         return super().faults() + few
 
     def at(self, share: float) -> Keyframe:
