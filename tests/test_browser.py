@@ -181,6 +181,16 @@ def test_the_page_in_one_file_draws_the_object_from_disk_and_asks_nobody(finishe
     assert tab.complaints == []
 
 
+def test_a_page_that_asks_somebody_would_be_noticed(browser: Any, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.write_text("<!DOCTYPE html><img id=object src='http://127.0.0.1:9/x.png'>")
+    tab = Tab(browser)
+    tab.page.goto(page.as_uri())
+    tab.until("document.getElementById('object').complete")
+    assert tab.requests[1:] == ["http://127.0.0.1:9/x.png"]
+    assert tab.complaints != []
+
+
 def test_a_page_that_turns_can_be_turned(finished: Run, browser: Any) -> None:
     tab = Tab(browser)
     tab.page.goto((finished.path / "object.html").as_uri())
