@@ -20,7 +20,7 @@ Rule = Callable[[str, ast.Module], Iterator[str]]
 # Who may import whom. A part may always import from itself; a dotted entry opens one module of a part only.
 BASE = {"errors", "settings", "storage"}
 PIPELINE = BASE | {"scene", "render", "guidance", "optimize"}
-AROUND = PIPELINE | {"devices", "config", "presets", "export", "evaluate"}
+AROUND = PIPELINE | {"devices", "config", "paper", "presets", "export", "evaluate"}
 EVERY_SETTING = {f"{part}.settings" for part in ("scene", "render", "guidance", "optimize", "export")}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
@@ -32,9 +32,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "optimize": BASE | {"scene", "render", "guidance"},
     "devices": {"errors"},
     "config": {"errors", "settings", "devices", "guidance.prompts"} | EVERY_SETTING,
-    "presets": {"errors", "settings", "config"} | EVERY_SETTING,
+    "paper": {"errors", "settings"} | EVERY_SETTING,
+    "presets": {"errors", "settings", "config", "paper"} | EVERY_SETTING,
     "export": BASE | {"scene", "render"},
-    "evaluate": PIPELINE | {"devices", "config"},
+    "evaluate": PIPELINE | {"devices", "config", "paper"},
     "studio": PIPELINE | {"devices", "config", "presets", "export"},
     "batch": AROUND,
     "api": AROUND | {"studio", "batch", "__version__"},
@@ -55,7 +56,7 @@ MAX_ARGUMENTS = 8
 MAX_DEPTH = 2
 
 # Loaded before anything heavy: prompts and settings are judged within a second.
-LIGHT_MODULES = {"settings", "errors", "config", "presets", "cli"}
+LIGHT_MODULES = {"settings", "errors", "config", "paper", "presets", "cli"}
 HEAVY_PACKAGES = {"torch", "transformers", "numpy", "PIL", "scipy", "skimage", "trimesh", "safetensors"}
 
 FORBIDDEN_PACKAGES = {

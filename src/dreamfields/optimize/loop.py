@@ -15,6 +15,7 @@ from dreamfields.optimize import losses, schedules
 from dreamfields.optimize.collapse import Verdict, diagnose, observe
 from dreamfields.optimize.objective import Target, evaluate_objective
 from dreamfields.optimize.randomness import generator
+from dreamfields.optimize.sparsity import disturbed
 from dreamfields.optimize.state import TrainingState
 from dreamfields.render.renderer import render
 from dreamfields.scene.cameras import sample_cameras
@@ -71,22 +72,27 @@ def take_step(state: TrainingState, targets: Sequence[Target]) -> Step:
     if index % recipe.render.occupancy_every == 0:
         state.look_for_occupancy()
 
-    cameras = sample_cameras(recipe.cameras, recipe.optimize.views, generator(seed, "cameras", index))
-    rendering = render(
-        state.field,
-        cameras,
-        recipe.render.size,
-        recipe.render.samples,
-        occupancy=state.occupancy,
-        generator=generator(seed, "samples", index),
-    )
+    cameras = sample_cameras(recipe.cameras, recipe.optimize.views, generator(seed, "cameras", index), state.target)
+    noise = schedules.line(progress, *recipe.losses.density_noise)
+    with disturbed(state.field, noise, seed, index):
+        rendering = render(
+            state.field,
+            cameras,
+            recipe.render.size,
+            recipe.render.samples,
+            occupancy=state.occupancy if recipe.render.bounds else None,
+            generator=generator(seed, "samples", index),
+            bounded=recipe.render.bounds,
+        )
     objective = evaluate_objective(rendering, targets, recipe, seed, index)
     loss = objective.total(recipe.losses)
-    _descend(state, loss, progress)
+    moved = _descend(state, loss, progress)
 
+    state.track()
     state.step += 1
     score, opacity = -float(objective.guidance.detach()), float(rendering.opacity.detach().mean())
-    state.watch = observe(state.watch, score, opacity, recipe.collapse)
+    if moved:
+        state.watch = observe(state.watch, score, opacity, recipe.collapse)
     may_restart = state.attempt < recipe.collapse.restarts
     return Step(
         index=state.step,
@@ -101,9 +107,11 @@ def take_step(state: TrainingState, targets: Sequence[Target]) -> Step:
     )
 
 
-def _descend(state: TrainingState, loss: torch.Tensor, progress: float) -> None:
+def _descend(state: TrainingState, loss: torch.Tensor, progress: float) -> bool:
+    """Take Adam's step and return True; False where it was left out, for something was not finite."""
     settings = state.recipe.optimize
     rate = schedules.learning_rate(progress, settings.learning_rate, settings.final_learning_rate)
+    rate *= schedules.warm_up(progress, settings.warm_up, settings.warm_up_from)
     for group in state.optimizer.param_groups:
         group["lr"] = rate
     state.optimizer.zero_grad(set_to_none=True)
@@ -111,7 +119,11 @@ def _descend(state: TrainingState, loss: torch.Tensor, progress: float) -> None:
     gradients = [parameter.grad for parameter in state.field.parameters() if parameter.grad is not None]
     # Checked before Adam sees it: one NaN in a moment would stay there for ever. A sum is finite only if all of it is.
     if not all(bool(torch.isfinite(part.sum())) for part in [loss.detach(), *gradients]):
+        # A field that is not finite itself would have every step left out.
+        if settings.skip_faulty and all(bool(torch.isfinite(part.sum())) for part in state.field.parameters()):
+            return False
         raise DegenerateError(
             f"the loss or its gradient is not finite at step {state.step}; lower --optimize.learning-rate"
         )
     state.optimizer.step()
+    return True

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from dreamfields.guidance.base import AbstractGuidance, Guide, mean_direction
+from dreamfields.guidance.parts import score_in_parts
 from dreamfields.guidance.prompts import fill_template
-from dreamfields.optimize import losses, schedules
+from dreamfields.optimize import losses, schedules, sparsity
 from dreamfields.optimize.randomness import generator
 from dreamfields.optimize.settings import LossSettings, Recipe
+from dreamfields.render import crops
 from dreamfields.render.augment import augment
 from dreamfields.render.backgrounds import draw_background
 from dreamfields.render.renderer import Rendering
@@ -39,15 +41,20 @@ class Objective:
     total_variation: Tensor
     fog: Tensor
     """Already weighed by its ramp."""
+    gate: Tensor | None = None
+    """Factor of the guidance in place of the transmittance's term; None where that is additive."""
+    beta_prior: Tensor | None = None
+    """None where it has no weight."""
 
     def total(self, settings: LossSettings) -> Tensor:
         """Return the weighted sum: ()."""
-        return (
-            settings.guidance * self.guidance
+        total = (
+            settings.guidance * (self.guidance if self.gate is None else self.gate * self.guidance)
             + settings.transmittance * self.transmittance
             + settings.total_variation * self.total_variation
             + settings.fog * self.fog
         )
+        return total if self.beta_prior is None else total + settings.beta_prior * self.beta_prior
 
 
 def make_targets(guides: Sequence[Guide], template: str, prompt: str) -> list[Target]:
@@ -72,12 +79,16 @@ def evaluate_objective(
         targets[i].weight * guidance_term(rendering, targets[i], recipe, sharpness, generator(seed, f"guide {i}", step))
         for i in asked
     ]
+    opacity, gated = rendering.opacity, terms.transmittance_form != "additive"
+    clipped = transmittance if terms.transmittance_form == "clipped-gated" else None
     return Objective(
         # One in turn counts as all do together: over a round, the mean is the weighted mean.
         guidance=torch.stack(scores).sum() / (sum(targets[i].weight for i in active) * len(asked) / len(active)),
-        transmittance=losses.transmittance_loss(rendering.opacity, transmittance),
+        transmittance=opacity.new_zeros(()) if gated else losses.transmittance_loss(opacity, transmittance),
         total_variation=losses.total_variation(rendering.opacity),
         fog=schedules.ramp(progress, *terms.fog_ramp) * losses.fog(rendering.opacity),
+        gate=sparsity.gate(opacity, clipped) if gated else None,
+        beta_prior=sparsity.beta_prior(opacity) if terms.beta_prior > 0.0 else None,
     )
 
 
@@ -85,9 +96,14 @@ def guidance_term(
     rendering: Rendering, target: Target, recipe: Recipe, sharpness: float, draws: torch.Generator
 ) -> Tensor:
     """Return minus one guide's mean score over v k pictures: ()."""
-    pictures = compose(rendering, recipe, draws)
-    varied = augment(pictures, draw_size(target.guidance, draws), recipe.augment, draws)
-    return losses.guidance_loss(target.guidance.score(varied, target.embedding, sharpness))
+    if recipe.augment.crop:
+        varied = crop_and_compose(rendering, recipe, draw_size(target.guidance, draws), draws)
+    else:
+        pictures = compose(rendering, recipe, draws)
+        varied = augment(pictures, draw_size(target.guidance, draws), recipe.augment, draws)
+    at_once = recipe.guidance.at_once
+    scores = score_in_parts(lambda some: target.guidance.score(some, target.embedding, sharpness), varied, at_once)
+    return losses.guidance_loss(scores)
 
 
 def draw_size(guidance: AbstractGuidance, draws: torch.Generator) -> int:
@@ -104,4 +120,14 @@ def compose(rendering: Rendering, recipe: Recipe, draws: torch.Generator) -> Ten
     repeated = Rendering(
         *(part.repeat(copies, 1, 1, 1) for part in (rendering.colour, rendering.opacity, rendering.depth))
     )
+    if recipe.backgrounds.compositing == "double":
+        repeated = crops.double(repeated)
     return repeated.over(backgrounds.to(rendering.colour.device))
+
+
+def crop_and_compose(rendering: Rendering, recipe: Recipe, size: int, draws: torch.Generator) -> Tensor:
+    """Put crops of every view, enlarged to the guide's size, on fresh backgrounds of that size: (v k, 3, size, size)."""
+    cut = crops.crop_views(rendering, recipe.augment.crop, recipe.optimize.backgrounds, size, draws)
+    if recipe.backgrounds.compositing == "double":
+        cut = crops.double(cut)
+    return cut.over(crops.draw_backgrounds(recipe.backgrounds, len(cut.colour), size, draws, cut.colour.device))

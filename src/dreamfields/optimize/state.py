@@ -12,6 +12,7 @@ from dreamfields.optimize.collapse import Watch
 from dreamfields.optimize.randomness import derive_seed, generator
 from dreamfields.optimize.settings import Recipe
 from dreamfields.render.occupancy import occupied_cells
+from dreamfields.scene import origin
 from dreamfields.scene.fields.make import make_field
 
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
@@ -25,6 +26,7 @@ class TrainingState:
         field: what is shaped.
         optimizer: Adam over the field.
         occupancy: bool (k, k, k), where the field was occupied at the last look.
+        origin: (3,) the tracked centre of the density, in scene units; zeros where cameras do not follow it.
         attempt: 0 for the first; each restart adds 1 and derives a new seed.
         watch: running means that tell a collapse.
     """
@@ -56,6 +58,22 @@ class TrainingState:
         """Return the seed of this attempt's draws."""
         return derive_seed(self.seed, "attempt", self.attempt)
 
+    @property
+    def tracks(self) -> bool:
+        """Tell whether the centre of the density is tracked."""
+        return self.recipe.cameras.track != "off"
+
+    @property
+    def target(self) -> tuple[float, float, float]:
+        """Return the point that this step's cameras look at, and those of held-out views."""
+        return origin.target(self.origin, self.recipe.cameras, self.step / self.recipe.optimize.steps)
+
+    def track(self) -> None:
+        """Take the present centre of the density into the tracked one, if it is tracked."""
+        if self.tracks:
+            centre = origin.density_centre(self.field)
+            self.origin = origin.follow(self.origin, centre, self.recipe.cameras.track_memory)
+
     def look_for_occupancy(self) -> None:
         """Bring the occupancy up to date with the field."""
         render = self.recipe.render
@@ -64,6 +82,8 @@ class TrainingState:
     def tensors(self) -> dict[str, Tensor]:
         """Return every tensor of the state by name, on the CPU, in a fixed order."""
         named: dict[str, Tensor] = {"occupancy": self.occupancy}
+        if self.tracks:
+            named["origin"] = self.origin
         named.update({f"field.{name}": tensor for name, tensor in self.field.state_dict().items()})
         for name, parameter in self.field.named_parameters():
             moments = self.optimizer.state.get(parameter, {})
@@ -94,6 +114,7 @@ class TrainingState:
                 "the checkpoint does not fit the run's settings; it belongs to another run or version"
             )
         self.occupancy = tensors["occupancy"].to(self.device)
+        self.origin = tensors.get("origin", self.origin)
         with torch.no_grad():
             for name, tensor in self.field.state_dict().items():
                 tensor.copy_(tensors[f"field.{name}"])
@@ -105,13 +126,14 @@ class TrainingState:
     def _begin(self) -> None:
         settings = self.recipe.optimize
         self.watch = Watch()
+        self.origin = torch.zeros(3, dtype=torch.float64)
         weights = generator(self.attempt_seed, "field")
         self.field = make_field(self.recipe.field, self.recipe.voxels, self.recipe.mlp, weights).to(self.device)
         self.optimizer = torch.optim.Adam(
             self.field.parameters(),
             lr=settings.learning_rate,
             betas=settings.adam_betas,
-            eps=1e-8,
+            eps=settings.adam_eps,
             fused=True,  # One pass over memory instead of ten.
         )
         self.look_for_occupancy()

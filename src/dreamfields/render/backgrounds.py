@@ -52,13 +52,14 @@ def fourier_texture(size: int, decay: float, generator: torch.Generator, contras
     return torch.sigmoid(4.0 * rgb_from_decorrelated(texture.permute(1, 2, 0)).permute(2, 0, 1))
 
 
-def gaussian_blur(images: Tensor, deviation: float) -> Tensor:
+def gaussian_blur(images: Tensor, deviation: float, reach: int = 0) -> Tensor:
     """Blur images (..., 3, h, w) with a Gaussian of a standard deviation in pixels; 0 returns them unchanged.
 
-    The kernel reaches 3 deviations and the border is repeated, so a constant image stays constant.
+    The kernel reaches 3 deviations, or as many pixels as are said, and the border is repeated, so a constant image
+    stays constant.
     """
-    reach = math.ceil(3.0 * deviation)
-    if reach == 0:
+    reach = reach or math.ceil(3.0 * deviation)
+    if reach == 0 or deviation == 0.0:
         return images
     offsets = torch.arange(-reach, reach + 1, dtype=torch.float64)
     weights = torch.exp(-0.5 * (offsets / deviation) ** 2)
@@ -71,16 +72,20 @@ def gaussian_blur(images: Tensor, deviation: float) -> Tensor:
 
 def draw_background(settings: BackgroundSettings, size: int, generator: torch.Generator) -> Tensor:
     """Draw one kind of background by its weight, then blur it by a random amount: (3, size, size) in [0, 1]."""
-    weights = torch.tensor([settings.noise, settings.checkerboard, settings.fourier, settings.plain])
-    kind = int(torch.multinomial(weights, 1, generator=generator))
+    weights = [settings.noise, settings.checkerboard, settings.fourier, settings.plain]
+    if settings.black:  # A weight of 0 would still cost a draw.
+        weights.append(settings.black)
+    kind = int(torch.multinomial(torch.tensor(weights), 1, generator=generator))
     if kind == 0:
         background = uniform_noise(size, generator)
     elif kind == 1:
         background = checkerboard(size, settings.checkerboard_squares, generator)
     elif kind == 2:
         background = fourier_texture(size, settings.fourier_decay, generator)
-    else:
+    elif kind == 3:
         background = plain(size, generator)
+    else:
+        background = torch.zeros(3, size, size)
     low, high = settings.blur
     share = low + (high - low) * float(torch.rand((), generator=generator))
-    return gaussian_blur(background, share * size)
+    return gaussian_blur(background, share * size, round(size * settings.blur_reach))

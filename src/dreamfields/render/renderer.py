@@ -48,6 +48,7 @@ def render(
     occupancy: Tensor | None = None,
     generator: torch.Generator | None = None,
     engine: Engine = "auto",
+    bounded: bool = True,
 ) -> Rendering:
     """Render a field from several cameras, differentiably with respect to the field.
 
@@ -59,9 +60,10 @@ def render(
         occupancy: cells that may hold density, bool (k, k, k); None samples everywhere.
         generator: source of the jitter within each bin; None samples the middles, without noise.
         engine: `reference` for the readable definition, where its rounding or its speed is in question.
+        bounded: whether the field ends with the scene cube; only a network can go on beyond.
     """
     rays = rays_of(cameras, size).to(_device_of(field))
-    pixels = _tracer(field, engine, size)(rays, samples, occupancy=occupancy, generator=generator)
+    pixels = _tracer(field, engine, size, bounded)(rays, samples, occupancy=occupancy, generator=generator)
     picture = pixels.reshape(len(cameras), size, size, 5).permute(0, 3, 1, 2)
     return Rendering(picture[:, :3], picture[:, 3:4], picture[:, 4:5])
 
@@ -76,10 +78,11 @@ def render_still(
     occupancy: Tensor | None = None,
     rays_at_once: int = 16_384,
     engine: Engine = "auto",
+    bounded: bool = True,
 ) -> Rendering:
     """Render one picture of any size without noise or gradients, a bounded number of rays at a time."""
     rays = camera.rays(size).to(_device_of(field))
-    trace = _tracer(field, engine, size)
+    trace = _tracer(field, engine, size, bounded)
     chunks = [
         trace(rays[start : start + rays_at_once], samples, occupancy=occupancy)
         for start in range(0, len(rays), rays_at_once)
@@ -95,15 +98,17 @@ def render_rays(
     *,
     occupancy: Tensor | None = None,
     generator: torch.Generator | None = None,
+    bounded: bool = True,
 ) -> Tensor:
     """Return premultiplied colour, opacity and depth of rays: (n, 5).
 
     Samples lie inside the scene cube (Dream Fields sec. 3.4), and with an occupancy inside the box around its occupied
     cells: rays that miss the box cost nothing, and the samples of the others lie closer together. Only samples in
-    occupied cells are asked of the field; they travel packed, one after another.
+    occupied cells are asked of the field; they travel packed, one after another. Without bounds samples lie in a shell
+    around the middle, inside the cube or not.
     """
     # 1. Intersect, and go on with the rays that hit.
-    spans = find_spans(rays, occupancy)
+    spans = find_spans(rays, occupancy, bounded)
     rays = spans.rays
 
     # 2. Sample.
@@ -136,11 +141,11 @@ def render_rays(
     return spans.put_back(seen)
 
 
-def _tracer(field: AbstractField, engine: Engine, size: int) -> _Tracer:
+def _tracer(field: AbstractField, engine: Engine, size: int, bounded: bool) -> _Tracer:
     """Prepare the present state of a field and return what renders rays of it, those of pictures of a size."""
-    if engine == "auto" and fused.usable(field):
+    if engine == "auto" and bounded and fused.usable(field):
         return partial(fused.render_rays_fused, fused.collapse(field), field.settings, width=size)
-    return partial(render_rays, field.evaluator())
+    return partial(render_rays, field.evaluator(), bounded=bounded)
 
 
 def _device_of(field: AbstractField) -> torch.device:

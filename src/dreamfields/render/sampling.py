@@ -4,6 +4,7 @@ Notation: near, far (n,) distances at which a ray enters and leaves the cube; ed
 them; t (n, s) one distance in each bin; delta (n, s) the lengths of the bins, in scene units.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -38,8 +39,15 @@ class Spans:
         return empty.index_copy(0, self.hits, pixels)
 
 
-def find_spans(rays: Rays, occupancy: Tensor | None) -> Spans:
-    """Find where rays cross the box around the occupied cells, or without an occupancy the scene cube."""
+def find_spans(rays: Rays, occupancy: Tensor | None, bounded: bool = True) -> Spans:
+    """Find where rays cross the box around the occupied cells, or without an occupancy the scene cube.
+
+    Unbounded rays all have the same stretch, that of the ball around the cube for a ray through its middle.
+    """
+    if not bounded:
+        middle = rays.origins.norm(dim=-1)
+        every = torch.arange(len(rays), device=middle.device)
+        return Spans(len(rays), every, rays, (middle - math.sqrt(3.0)).clamp(min=0.0), middle + math.sqrt(3.0))
     near, far = intersect_cube(rays) if occupancy is None else intersect_box(rays, *occupied_box(occupancy))
     hits = (far > near).nonzero()[:, 0]
     return Spans(len(rays), hits, rays[hits], near[hits], far[hits])

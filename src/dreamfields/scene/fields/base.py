@@ -45,6 +45,8 @@ class FieldValues:
 
 Evaluator = Callable[[Query], FieldValues]
 """Answers queries about one fixed state of a field."""
+Disturbance = Callable[[Tensor], Tensor]
+"""Changes the pre-activations of density, (n,), while a field is shaped."""
 
 
 class AbstractField(nn.Module, ABC):
@@ -52,9 +54,11 @@ class AbstractField(nn.Module, ABC):
 
     Attributes:
         step: steps of the optimiser that shaped it; what a field anneals follows from this number alone.
+        disturbance: what networks add to their densities' pre-activations; None outside of a step.
     """
 
     step: int = 0
+    disturbance: Disturbance | None = None
 
     @abstractmethod
     def evaluator(self) -> Evaluator:
