@@ -341,3 +341,20 @@ def test_the_transmittance_term_makes_room() -> None:
         opacities.append(advance(new_state(with_steps(20, recipe)), 20)[-1].opacity)
     assert opacities[1] < opacities[0] - 0.05
     assert opacities[1] > 0.1  # No emptier than asked, but for what is under way.
+
+
+def test_a_step_that_is_not_finite_can_be_left_out_and_counts_all_the_same() -> None:
+    recipe = replace(TINY, optimize=replace(TINY.optimize, skip_faulty=True))
+    state = new_state(recipe)
+    advance(state, 5)
+    before, watch = fingerprint(state), state.watch
+    poisoned = PoisonedGuidance(only_the_gradient=False)
+    step = take_step(state, [Target(poisoned, poisoned.encode_text(["red"])[0], 1.0)])
+    assert fingerprint(state) == before | {"step": "6"}
+    assert (step.index, state.watch) == (6, watch)
+    assert step.loss != step.loss
+    # The occupancy, looked at every fourth step, is that of before.
+    with torch.no_grad():
+        next(iter(state.field.parameters())).fill_(float("nan"))
+    with pytest.raises(DegenerateError, match="not finite at step 6"):
+        take_step(state, targets_of(recipe))

@@ -126,7 +126,7 @@ def compose(rendering: Rendering, recipe: Recipe, draws: torch.Generator) -> Ten
 
 
 def crop_and_compose(rendering: Rendering, recipe: Recipe, size: int, draws: torch.Generator) -> Tensor:
-    """Put crops of every view, enlarged to the guide's size, on fresh backgrounds of that size: (v k, 3, size, size)."""
+    """Put crops of views, enlarged to a guide's size, on fresh backgrounds of that size: (v k, 3, size, size)."""
     cut = crops.crop_views(rendering, recipe.augment.crop, recipe.optimize.backgrounds, size, draws)
     if recipe.backgrounds.compositing == "double":
         cut = crops.double(cut)

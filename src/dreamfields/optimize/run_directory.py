@@ -13,6 +13,7 @@ import dataclasses
 import fcntl
 import hashlib
 import json
+import math
 import os
 import re
 import unicodedata
@@ -79,6 +80,8 @@ class RunDirectory:
         """Add a step to the metrics; the time it took is left to run.json, so equal runs have equal metrics."""
         values = dataclasses.asdict(dataclasses.replace(step, collapsed=None))
         del values["seconds"]
+        # A step that was left out has no number to show, and JSON no sign for that but null.
+        values = {name: value if math.isfinite(value or 0) else None for name, value in values.items()}
         values["collapsed"] = step.collapsed.name.lower() if step.collapsed is not None else None
         append_line(self.metrics, json.dumps(values))
 

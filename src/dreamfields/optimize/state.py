@@ -12,8 +12,9 @@ from dreamfields.optimize.collapse import Watch
 from dreamfields.optimize.randomness import derive_seed, generator
 from dreamfields.optimize.settings import Recipe
 from dreamfields.render.occupancy import occupied_cells
-from dreamfields.scene import origin
+from dreamfields.scene.fields.base import AbstractField
 from dreamfields.scene.fields.make import make_field
+from dreamfields.scene.origin import density_centre, follow, looked_at
 
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
@@ -30,6 +31,10 @@ class TrainingState:
         attempt: 0 for the first; each restart adds 1 and derives a new seed.
         watch: running means that tell a collapse.
     """
+
+    field: AbstractField
+    optimizer: torch.optim.Optimizer
+    origin: Tensor
 
     def __init__(self, recipe: Recipe, seed: int, device: torch.device) -> None:
         """Make the state before the first step of the first attempt."""
@@ -66,13 +71,13 @@ class TrainingState:
     @property
     def target(self) -> tuple[float, float, float]:
         """Return the point that this step's cameras look at, and those of held-out views."""
-        return origin.target(self.origin, self.recipe.cameras, self.step / self.recipe.optimize.steps)
+        return looked_at(self.origin, self.recipe.cameras, self.step / self.recipe.optimize.steps)
 
     def track(self) -> None:
         """Take the present centre of the density into the tracked one, if it is tracked."""
         if self.tracks:
-            centre = origin.density_centre(self.field)
-            self.origin = origin.follow(self.origin, centre, self.recipe.cameras.track_memory)
+            centre = density_centre(self.field)
+            self.origin = follow(self.origin, centre, self.recipe.cameras.track_memory)
 
     def look_for_occupancy(self) -> None:
         """Bring the occupancy up to date with the field."""

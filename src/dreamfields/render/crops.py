@@ -50,7 +50,8 @@ def draw_backgrounds(
     pictures = torch.zeros(count, 3, size, size, device=device)
     noisy, textured = (kinds == 0).nonzero()[:, 0], (kinds == 2).nonzero()[:, 0]
     pictures[noisy.to(device)] = torch.rand((len(noisy), 3, size, size), generator=draws).to(device)
-    pictures[textured.to(device)] = fourier_textures(len(textured), size, settings.fourier_decay, draws, device)
+    if len(textured):  # Some libraries refuse the transform of nothing.
+        pictures[textured.to(device)] = fourier_textures(len(textured), size, settings.fourier_decay, draws, device)
     for index in (kinds == 1).nonzero()[:, 0].tolist():
         pictures[index] = checkerboard(size, settings.checkerboard_squares, draws).to(device)
     for index in (kinds == 3).nonzero()[:, 0].tolist():

@@ -59,7 +59,7 @@ class BackgroundSettings(Settings):
         found = super().faults()
         if not found and self.noise + self.checkerboard + self.fourier + self.plain + self.black == 0.0:
             found.append(
-                "noise, checkerboard, fourier, plain and black are all 0; at least one background needs a weight above 0"
+                "the weights of noise, checkerboard, fourier, plain and black are all 0; one must be above 0 at least"
             )
         return found
 

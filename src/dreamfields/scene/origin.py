@@ -28,7 +28,7 @@ def follow(origin: Tensor, centre: Tensor, memory: float) -> Tensor:
     return memory * origin + (1.0 - memory) * centre if bool(torch.isfinite(centre).all()) else origin
 
 
-def target(origin: Tensor, settings: CameraSettings, progress: float) -> tuple[float, float, float]:
+def looked_at(origin: Tensor, settings: CameraSettings, progress: float) -> tuple[float, float, float]:
     """Return the point that cameras look at after a share of the steps."""
     followed = settings.track == "on" or (settings.track == "delayed" and progress >= settings.track_from)
     x, y, z = origin.tolist() if followed else (0.0, 0.0, 0.0)
