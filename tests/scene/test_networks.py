@@ -11,6 +11,7 @@ from torch import Tensor
 from dreamfields.render.renderer import render
 from dreamfields.scene.cameras import Camera
 from dreamfields.scene.encoding import draw_frequencies
+from dreamfields.scene.fields import networks
 from dreamfields.scene.fields.base import Query, lattice
 from dreamfields.scene.fields.mlp import MlpField
 from dreamfields.scene.fields.nerf import NerfField
@@ -25,6 +26,12 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 def query() -> Query:
     return lattice(3, torch.device("cpu"))
+
+
+@pytest.fixture
+def full_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the query two full parts of 30 and a smaller one, which is never compiled."""
+    monkeypatch.setattr(networks, "POINTS_AT_ONCE", 30)
 
 
 def test_axes_are_the_octaves_below_the_degree() -> None:
@@ -63,6 +70,7 @@ def test_bf16_is_near_fp32_and_rounds_layers_not_phases() -> None:
     assert all(parameter.dtype == torch.float32 for parameter in rough.parameters())
 
 
+@pytest.mark.usefixtures("full_parts")
 def test_where_nothing_compiles_a_warning_says_so_and_the_values_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> Any:
         raise RuntimeError("no compiler\nand much more")
@@ -78,12 +86,15 @@ def test_where_nothing_compiles_a_warning_says_so_and_the_values_are_the_same(mo
         hopeful.evaluator()(query())
 
 
+@pytest.mark.usefixtures("full_parts")
 def test_what_is_compiled_is_asked_with_the_scale_as_a_tensor(monkeypatch: pytest.MonkeyPatch) -> None:
     scales: list[Tensor] = []
+    counts: list[int] = []
 
     def compile_nothing(function: Any, **_: Any) -> Any:
         def compiled(*arguments: Any) -> Tensor:
             scales.append(arguments[-1])
+            counts.append(len(arguments[0]))
             answer: Tensor = function(*arguments)
             return answer
 
@@ -96,7 +107,9 @@ def test_what_is_compiled_is_asked_with_the_scale_as_a_tensor(monkeypatch: pytes
         expected, found = (field.evaluator()(query()).density for field in (plain, compiled))
         assert torch.allclose(found, expected, atol=1e-6)
     assert all(isinstance(scale, Tensor) and scale.ndim == 0 for scale in scales)
-    assert [float(scale) for scale in scales[1:]] == pytest.approx([2.0, 2.0**0.5, 1.0])
+    assert [float(scale) for scale in scales[2::2]] == pytest.approx([2.0, 2.0**0.5, 1.0])
+    assert set(counts) == {30}
+    assert all(parameter.grad is None for parameter in compiled.parameters())
 
 
 def test_without_bounds_density_outside_of_the_cube_is_seen() -> None:

@@ -34,7 +34,7 @@ class MlpField(AbstractField):
         for layer in self.modules():
             if isinstance(layer, nn.Linear):
                 start(layer, generator)
-        self.asking = Asking(self.forward, settings)
+        self.asking = Asking(self, settings)
 
     def evaluator(self) -> Evaluator:
         """Return an evaluator at the present step's scale, which keeps the layers of few points at a time."""

@@ -43,7 +43,7 @@ class NerfField(AbstractField):
         with torch.no_grad():
             # A relu that is nowhere above 0 has no gradient, and such a scene stays empty.
             self.head.bias[3] = _FIRST_DENSITY
-        self.asking = Asking(self.forward, settings, functional.relu)
+        self.asking = Asking(self, settings, functional.relu)
 
     def evaluator(self) -> Evaluator:
         """Return an evaluator at the present step's scale, which keeps the layers of few points at a time."""

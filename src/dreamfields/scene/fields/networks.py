@@ -36,9 +36,10 @@ class Asking:
         fault: why the network is not compiled although it should be; empty while all is well.
     """
 
-    def __init__(self, network: Network, settings: MlpSettings, density: Activation = functional.softplus) -> None:
+    def __init__(self, network: nn.Module, settings: MlpSettings, density: Activation = functional.softplus) -> None:
         """Tie a network to its encoding; it is compiled, if it is to be, when it is first asked."""
-        self.network = network
+        self.network: Network = network.forward
+        self.parameters = tuple(network.parameters())
         self.settings = settings
         self.density = density
         self.fault = ""
@@ -47,12 +48,15 @@ class Asking:
     def evaluator(self, field: AbstractField, frequencies: Tensor) -> Evaluator:
         """Return an evaluator at the field's present step, which keeps the layers of few points at a time."""
         scale = footprint_scale(field.step, self.settings.anneal_steps)
+        if self.settings.compiled and self._compiled is None:
+            # Here and not where it is first used, which is within a checkpoint where layers are recomputed.
+            self._compiled = self._compile(frequencies)
         answer = partial(self.values, frequencies=frequencies, scale=scale)
         decode = partial(self._decode, field.disturbance)
 
         def evaluate(query: Query) -> FieldValues:
             learns = torch.is_grad_enabled()
-            at_once = POINTS_AT_ONCE * (_POINTS_AT_ONCE_ON_CUDA if query.points.device.type == "cuda" else 1)
+            at_once = points_at_once(query.points.device)
             if len(query) <= at_once or (learns and not self.settings.recompute):
                 return decode(answer(query))
             parts = [query[start : start + at_once] for start in range(0, len(query), at_once)]
@@ -66,13 +70,12 @@ class Asking:
     def values(self, query: Query, frequencies: Tensor, scale: float) -> Tensor:
         """Return red, green, blue and s, (n, 4), of samples which count as `scale` times as large as they are."""
         parts = (query.points, query.directions, query.lengths, query.radii)
-        if not self.settings.compiled or self.fault:
+        # Full parts alone: for another number of points there would be another kernel to compile.
+        full = len(query) == points_at_once(query.points.device)
+        if self._compiled is None or self.fault or not full:
             return self._plain(*parts, frequencies, scale)
         # A tensor, for a number would be compiled in and there is another each step.
-        held = torch.tensor(scale, device=query.points.device)
-        if self._compiled is None:
-            self._compiled = self._compile(frequencies, held)
-        return self._compiled(*parts, frequencies, held)
+        return self._compiled(*parts, frequencies, torch.tensor(scale, device=query.points.device))
 
     def _plain(
         self,
@@ -90,15 +93,17 @@ class Asking:
         with torch.autocast(points.device.type, dtype=torch.bfloat16):
             return self.network(features).float()
 
-    def _compile(self, frequencies: Tensor, scale: Tensor) -> Callable[..., Tensor]:
+    def _compile(self, frequencies: Tensor) -> Callable[..., Tensor]:
         """Return the compiled function, tried out both ways; or the plain one, with the reason why in `fault`."""
         device = frequencies.device
-        points = torch.rand((64, 3), device=device)
-        ones = torch.ones(64, device=device)
+        count = points_at_once(device)
+        points, ones = torch.full((count, 3), 0.5, device=device), torch.ones(count, device=device)
+        scale = torch.tensor(1.0, device=device)
         try:
-            compiled: Callable[..., Tensor] = torch.compile(self._plain, dynamic=True)
+            compiled: Callable[..., Tensor] = torch.compile(self._plain, dynamic=False)
             with torch.enable_grad():
-                compiled(points, functional.normalize(points, dim=-1), ones, ones, frequencies, scale).sum().backward()
+                tried = compiled(points, functional.normalize(points, dim=-1), ones, ones, frequencies, scale)
+                torch.autograd.grad(tried.sum(), [*self.parameters])
             return compiled
         # Whatever a compiler or its back end may raise: it is said, and the plain function gives the same values.
         except Exception as error:
@@ -109,6 +114,11 @@ class Asking:
     def _decode(self, disturbance: Disturbance | None, values: Tensor) -> FieldValues:
         s = values[:, 3] if disturbance is None else disturbance(values[:, 3])
         return FieldValues(density=self.density(s), colour=torch.sigmoid(values[:, :3]))
+
+
+def points_at_once(device: torch.device) -> int:
+    """Return the most points whose layers are held at a time."""
+    return POINTS_AT_ONCE * (_POINTS_AT_ONCE_ON_CUDA if device.type == "cuda" else 1)
 
 
 def encode(settings: MlpSettings, query: Query, frequencies: Tensor, scale: float | Tensor) -> Tensor:
