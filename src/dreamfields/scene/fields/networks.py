@@ -57,10 +57,11 @@ class Asking:
         def evaluate(query: Query) -> FieldValues:
             learns = torch.is_grad_enabled()
             at_once = points_at_once(query.points.device)
-            if len(query) <= at_once or (learns and not self.settings.recompute):
+            keeps = learns and not self.settings.recompute
+            if len(query) <= at_once or (keeps and not self.settings.compiled):
                 return decode(answer(query))
             parts = [query[start : start + at_once] for start in range(0, len(query), at_once)]
-            if learns:
+            if learns and not keeps:
                 again = partial(checkpoint, answer, use_reentrant=False, preserve_rng_state=False)
                 return decode(torch.cat([again(part) for part in parts]))
             return decode(torch.cat([answer(part) for part in parts]))
