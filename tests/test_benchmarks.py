@@ -56,5 +56,5 @@ def test_the_gpu_benchmark_times_the_paper_s_recipe_compiled_in_bfloat16(monkeyp
 def test_without_a_gpu_the_benchmark_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = load("gpu", monkeypatch)
     monkeypatch.setattr(sys, "argv", ["gpu.py", "--device", "cpu"])
-    with pytest.raises(SystemExit, match="there is no CUDA device here.*--tiny"):
+    with pytest.raises(SystemExit, match=r"there is no CUDA device here.*--tiny"):
         gpu.main()

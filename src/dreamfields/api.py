@@ -14,6 +14,7 @@ from dreamfields.config import Config
 from dreamfields.devices import check_device, resolve_device, thread_count
 from dreamfields.errors import MissingPackageError, StorageError, UsageError
 from dreamfields.evaluate.judge import Judge, Judgement, nearest_class
+from dreamfields.evaluate.retrieval import Candidate
 from dreamfields.export.formats import WRITERS
 from dreamfields.export.mesh import Mesh, extract_mesh
 from dreamfields.export.pictures import contact_sheet, png_bytes
@@ -278,6 +279,13 @@ class Run:
         """
         right = classes or [nearest_class(self.config.prompt)]
         return (judge or Judge(self.state.device)).judge(self.shaped.field, right)
+
+    def candidate(self) -> Candidate:
+        """Return the object as retrieval judges it."""
+        state = self.shaped
+        return Candidate(
+            self.path.name, self.config.prompt, state.field, state.target, self.config.recipe.render.bounds
+        )
 
     def metadata(self) -> dict[str, str | int | float]:
         """Return the facts that travel inside every exported file."""

@@ -16,13 +16,14 @@ from typing import Annotated, Any, Final
 import tyro
 from rich.console import Console
 
-from dreamfields import __version__, models, presets
+from dreamfields import __version__, models, paper, presets
 from dreamfields.config import Config
 from dreamfields.devices import Device, check_device
 from dreamfields.errors import DreamfieldsError, UsageError
+from dreamfields.evaluate.judges import judge_member
 from dreamfields.export.settings import ExportSettings
 from dreamfields.guidance.hub import KNOWN
-from dreamfields.guidance.weights import check_weights
+from dreamfields.guidance.weights import JUDGE_TOWER, check_member, check_weights
 from dreamfields.optimize.run_directory import RunDirectory, new_run_directory
 from dreamfields.optimize.settings import Recipe
 from dreamfields.settings import unknown_name
@@ -103,6 +104,20 @@ class Evaluate:
 
 
 @dataclass(frozen=True)
+class Retrieval:
+    """Ask a judge for the own caption of each of several runs among 153, as Dream Fields was judged (R-Precision)."""
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUNS")] = ()
+    """Folders of runs, or folders that hold such."""
+    judge: str = "lit"
+    """Who judges: `lit` (a tower that never guides), or `clip:FOLDER-OR-ID`; never a model that guided a run."""
+    out: Path = Path("retrieval")
+    """Folder for retrieval.json and retrieval.html."""
+    samples: int = paper.TEST_SAMPLES
+    """Samples a ray; the paper's 512."""
+
+
+@dataclass(frozen=True)
 class Doctor:
     """Tell what this machine has and what is missing."""
 
@@ -119,7 +134,7 @@ class Models:
     """Branch, tag or commit to download."""
 
 
-HeavyCommand = Generate | Resume | Render | Export | Evaluate | Doctor
+HeavyCommand = Generate | Resume | Render | Export | Evaluate | Retrieval | Doctor
 Command = HeavyCommand | Models
 
 
@@ -158,6 +173,8 @@ def parse(arguments: list[str], console: Console) -> Command | None:
         console.print(__version__)
         return None
     name, rest = arguments[0], arguments[1:]
+    if f"{name} {rest[0] if rest else ''}" in COMMANDS:  # A command of two words.
+        name, rest = f"{name} {rest[0]}", rest[1:]
     if name not in COMMANDS:
         raise UsageError(unknown_name(name, list(COMMANDS), "command"))
     kind = COMMANDS[name]
@@ -183,12 +200,31 @@ def preflight(command: Command) -> None:
             new_run_directory(command.out, config.prompt, config.seed)
         case Resume() | Render() | Export() | Evaluate():
             RunDirectory(command.run).read_record()
+        case Retrieval():
+            for run in run_folders(command.runs):
+                RunDirectory(run).read_record()
+            check_member(judge_member(command.judge), (JUDGE_TOWER,))
         case Doctor():
             pass
         case Models(action="download", model=""):
             raise UsageError(f"name a model, for example: dreamfields models download {next(iter(KNOWN))}")
         case Models():
             pass
+
+
+def run_folders(given: Sequence[Path]) -> list[Path]:
+    """Return the runs among folders: each that is one, and those within each that is none.
+
+    Raises:
+        UsageError: there is none at all.
+    """
+    runs = []
+    for folder in given:
+        within = [] if (folder / "run.json").exists() else sorted(path.parent for path in folder.glob("*/run.json"))
+        runs += within or [folder]
+    if not runs:
+        raise UsageError("name the runs to judge: dreamfields evaluate retrieval RUNS...")
+    return runs
 
 
 def configuration(command: Generate) -> Config:
@@ -212,7 +248,7 @@ def configuration(command: Generate) -> Config:
 
 def overview() -> str:
     """Return the text of `dreamfields --help`."""
-    rows = [f"  {name:9} {(kind.__doc__ or '').splitlines()[0]}" for name, kind in COMMANDS.items()]
+    rows = [f"  {name:18} {(kind.__doc__ or '').splitlines()[0]}" for name, kind in COMMANDS.items()]
     head = [
         "dreamfields: a sentence in, a 3D object out",
         "",
@@ -265,6 +301,7 @@ COMMANDS: Final[Mapping[str, type[Any]]] = MappingProxyType(
         "render": Render,
         "export": Export,
         "evaluate": Evaluate,
+        "evaluate retrieval": Retrieval,
         "doctor": Doctor,
         "models": Models,
     }

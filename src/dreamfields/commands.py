@@ -8,8 +8,12 @@ from rich.console import Console
 from rich.table import Table
 
 from dreamfields import api, cli, doctor
+from dreamfields.devices import resolve_device
 from dreamfields.evaluate.judge import Judgement
+from dreamfields.evaluate.judges import load_judge
 from dreamfields.evaluate.report import judgement_json
+from dreamfields.evaluate.retrieval import Retrieval, check_judge, judge_objects
+from dreamfields.evaluate.retrieval_report import WITHIN, retrieval_json, retrieval_page, words
 from dreamfields.export.pictures import png_bytes, to_image
 from dreamfields.guidance.spec import label
 from dreamfields.progress import StepProgress
@@ -32,6 +36,8 @@ def run(command: "cli.HeavyCommand", console: Console) -> int:
             console.print(f"wrote {run_.export(command.out or run_.path / 'object.glb')}", soft_wrap=True)
         case cli.Evaluate():
             evaluate(command, console)
+        case cli.Retrieval():
+            retrieve(command, console)
         case cli.Doctor():
             return doctor.examine(console)
         case _:
@@ -89,6 +95,36 @@ def evaluate(command: "cli.Evaluate", console: Console) -> None:
     atomic_write(path, json.dumps(judgement_json(judgement), indent=2).encode())
     console.print(judgement_table(judgement))
     console.print(f"wrote {path}", soft_wrap=True)
+
+
+def retrieve(command: "cli.Retrieval", console: Console) -> None:
+    """Let a judge find the captions of runs, print the shares and keep them with the pictures."""
+    judge = load_judge(command.judge, resolve_device("auto"))
+    candidates = []
+    for folder in cli.run_folders(command.runs):
+        run_ = api.load(folder)
+        guides, weights = run_.record.get("guidance", []), run_.record.get("weights", [])
+        check_judge(judge, guides, weights, str(folder))
+        candidates.append(run_.candidate())
+    found = judge_objects(judge, candidates, command.samples)
+    page, figures = command.out / "retrieval.html", command.out / "retrieval.json"
+    atomic_write(figures, json.dumps(retrieval_json(found), indent=2).encode())
+    atomic_write(page, retrieval_page(found).encode())
+    console.print(retrieval_table(found))
+    for path in (figures, page):
+        console.print(f"wrote {path}", soft_wrap=True)
+
+
+def retrieval_table(found: Retrieval) -> Table:
+    """Return what retrieval found as a table."""
+    caption = f"{len(found.objects)} objects, {found.captions} captions; shares with their standard errors"
+    table = Table(title=f"retrieval by {found.judge}", caption=caption)
+    for heading in ("", *(f"R@{within}" for within in WITHIN)):
+        table.add_column(heading)
+    for kind in ("colour", "geometry"):
+        table.add_row(kind, *(words(found.share(within, kind == "geometry")) for within in WITHIN))
+    table.add_row("chance", *(f"{found.chance(within):.1%}" for within in WITHIN))
+    return table
 
 
 def judgement_table(judgement: Judgement) -> Table:
