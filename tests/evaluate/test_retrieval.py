@@ -36,7 +36,7 @@ def ball(colour: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> VoxelField:
     axis = torch.linspace(-1.0, 1.0, 33)
     z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")
     with torch.no_grad():
-        field.grids[0][0] = (120.0 * (0.55 - torch.sqrt(x * x + y * y + z * z))).clamp(0.0, 60.0)
+        field.grids[0][0] = (80.0 * (0.75 - torch.sqrt(x * x + y * y + z * z))).clamp(0.0, 60.0)
         field.grids[0][1:] = torch.tensor(colour)[:, None, None, None]
     return field
 
@@ -141,7 +141,7 @@ def test_normals_of_a_ball_point_outwards_and_shade_by_lambert_s_law() -> None:
     outward = torch.nn.functional.normalize(torch.randn((50, 3), generator=torch.Generator().manual_seed(0)), dim=-1)
     ones = torch.ones(50)
     with torch.no_grad():
-        values = shaded.evaluator()(Query(0.49 * outward, outward, ones, ones))
+        values = shaded.evaluator()(Query(0.5 * outward, outward, ones, ones))
     expected = AMBIENT + DIFFUSE * (outward @ light).clamp(min=0.0)
     assert torch.allclose(values.colour[:, 0], expected, atol=0.1)
 

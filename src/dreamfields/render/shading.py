@@ -1,7 +1,8 @@
 """Textureless shading: what an object looks like in white plaster (DreamFusion sec. 3.1).
 
-Notation: a = 1 - exp(-sigma h) the opacity of a lattice cell of side h, as the mean of 27 neighbours; n = -grad a / |grad a| the outward normal;
-l the unit direction to the light; colour = ambient + diffuse max(0, n l), the same in red, green and blue.
+Notation: a = 1 - exp(-sigma h) the opacity of a lattice cell of side h, averaged with its neighbours';
+n = -grad a / |grad a| the outward normal; l the unit direction to the light; colour = ambient + diffuse max(0, n l) in
+red, green and blue alike.
 """
 
 import math
