@@ -1,14 +1,19 @@
 """Benchmarks that need a machine of their own are driven here at a tiny size, so that they run when they are needed."""
 
 import importlib.util
+import itertools
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from dreamfields import paper
+from dreamfields.api import Run
 from tests.architecture import ROOT
+from tests.toys import TINY_EXPORT
 
 
 def load(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
@@ -58,3 +63,52 @@ def test_without_a_gpu_the_benchmark_says_so(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(sys, "argv", ["gpu.py", "--device", "cpu"])
     with pytest.raises(SystemExit, match=r"there is no CUDA device here.*--tiny"):
         gpu.main()
+
+
+def test_the_rows_of_the_ablation_lead_from_nerf_to_the_paper_s_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    ablation = load("ablation", monkeypatch)
+    whole = ablation.whole_recipe("paper", None)
+    assert whole == paper.MQ
+    rows = ablation.recipes(whole)
+    assert len(rows) == 9 + 6
+    first = rows["simplified NeRF"]
+    assert (first.field, first.mlp.encoding, first.mlp.directions) == ("nerf", "plain", "axes")
+    assert (first.render.bounds, first.cameras.track, first.backgrounds.black) == (False, "off", 1.0)
+    assert rows["+ tracked origin"] == rows["clipped additive transmittance"] == whole
+    steps = list(rows.values())[:9]
+    for above, below in itertools.pairwise(steps):
+        # One part at a time.
+        changed = [name for name, value in vars(below).items() if value != getattr(above, name)]
+        assert len(changed) == 1, changed
+    for row in ("gated transmittance", "beta prior", "density noise", "no regularizer"):
+        assert rows[row].losses != whole.losses
+        assert replace(rows[row], losses=whole.losses) == whole
+
+
+def test_the_ablation_runs_from_end_to_end_and_is_not_made_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ablation = load("ablation", monkeypatch)
+    judged: list[Path] = []
+
+    def judge(run: Run) -> dict[str, float]:
+        judged.append(run.path)
+        return {"score": 0.5, "probability": 0.25}
+
+    monkeypatch.setattr(ablation, "judge_of", lambda size: judge)
+    monkeypatch.setattr(ablation, "SMALL_SHEETS", TINY_EXPORT)
+    command = ["ablation.py", "--size", "tiny", "--steps", "2", "--device", "cpu", "--threads", "1"]
+    command += ["--rows", "simplified NeRF", "density noise", "clipped gated transmittance", "--subjects", "a red ball"]
+    command += ["--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "out")]
+    monkeypatch.setattr(sys, "argv", command)
+    ablation.main()
+    assert len(judged) == 3
+    table = (tmp_path / "out" / "ablation_tiny.md").read_text()
+    assert "| simplified NeRF | 31.4 ± 2.7 | 50.0 ± 50.0 | 0.250 | 1 |" in table
+    assert "| + scene bounds | 65.4 ± 2.7 | not made |" in table
+    ablation.main()
+    assert len(judged) == 3
+    capsys.readouterr()
+    monkeypatch.setattr(sys, "argv", ["ablation.py", "--size", "tiny", "--rows", "nothing"])
+    with pytest.raises(SystemExit, match="no row called 'nothing'; rows: simplified NeRF"):
+        ablation.main()

@@ -84,8 +84,10 @@ class Judge:
         self.device = device
         self.tower = Tower(JUDGE_TOWER).to(device)
 
-    def judge(self, field: AbstractField, classes: Sequence[str], samples: int = 96) -> Judgement:
-        """Look at a field from all held-out views.
+    def judge(
+        self, field: AbstractField, classes: Sequence[str], samples: int = 96, *, bounded: bool = True
+    ) -> Judgement:
+        """Look at a field, which ends with the scene cube or does not, from all held-out views.
 
         Raises:
             UsageError: a name is not one of the 1000 classes; the nearest is offered.
@@ -94,7 +96,7 @@ class Judge:
         size = JUDGE_TOWER.native_size
         views = []
         for camera in turntable(VIEWS, ELEVATION_DEG, FOV_DEG):
-            rendering = render_still(field, camera, size, samples)
+            rendering = render_still(field, camera, size, samples, bounded=bounded)
             pictures = torch.cat([rendering.over(background) for background in BACKGROUNDS])
             views.append(judge_view(self.probabilities(pictures), right, camera.azimuth_deg))
         return Judgement(JUDGE_TOWER.name, tuple(classes), tuple(views))
