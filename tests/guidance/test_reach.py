@@ -50,7 +50,11 @@ def listing(model: Path) -> bytes:
         {
             "rfilename": path.name,
             "size": path.stat().st_size,
-            "lfs": {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()},
+            "lfs": {
+                "size": path.stat().st_size,
+                "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+                "pointerSize": 130,
+            },
         }
         for path in sorted(model.iterdir())
     ]

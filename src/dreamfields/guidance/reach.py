@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from dreamfields.errors import DreamfieldsError, MissingPackageError
+from dreamfields.errors import MissingPackageError
 
 PATIENCE = 3.0
 """Seconds the hub has to answer."""
@@ -26,9 +26,7 @@ _MEANINGS: Final[Mapping[int, str]] = {
     403: "access is refused (403); its page there may ask to accept terms",
     404: "there is no such model or revision (404)",
 }
-_CURES: Final = (
-    "connect, set HF_ENDPOINT to a mirror, or copy its folder here and name it as clip:/path/to/folder"  # one line
-)
+_CURES: Final = "connect, set HF_ENDPOINT to a mirror, or copy its folder here and name it as clip:/path/to/folder"
 
 
 @dataclass(frozen=True)
@@ -100,14 +98,14 @@ def watch(work: Callable[[], Path], folder: Path) -> Path:
 
     Raises:
         TimeoutError: for a while, nothing came.
-        OSError, ValueError: what the work raises.
+        Exception: what the work raises.
     """
     outcome: list[Path | Exception] = []
 
     def run() -> None:
         try:
             outcome.append(work())
-        except (OSError, ValueError, DreamfieldsError) as error:  # The client's errors are all of these.
+        except Exception as error:  # Handed on below.
             outcome.append(error)
 
     # A thread that is given up ends with the process, which ends with the sentence about it.
