@@ -20,7 +20,7 @@ Rule = Callable[[str, ast.Module], Iterator[str]]
 # Who may import whom. A part may always import from itself; a dotted entry opens one module of a part only.
 BASE = {"errors", "settings", "storage"}
 PIPELINE = BASE | {"scene", "render", "guidance", "optimize"}
-AROUND = PIPELINE | {"devices", "config", "records", "presets", "export", "evaluate"}
+AROUND = PIPELINE | {"devices", "config", "paper", "records", "presets", "export", "evaluate"}
 EVERY_SETTING = {f"{part}.settings" for part in ("scene", "render", "guidance", "optimize", "export")}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
@@ -34,9 +34,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "devices": {"errors"},
     "config": {"errors", "settings", "devices", "guidance.prompts"} | EVERY_SETTING,
     "records": {"errors", "config", "optimize.run_directory"},
-    "presets": {"errors", "settings", "config"} | EVERY_SETTING,
+    "paper": {"errors", "settings"} | EVERY_SETTING,
+    "presets": {"errors", "settings", "config", "paper"} | EVERY_SETTING,
     "export": BASE | {"scene", "render"},
-    "evaluate": PIPELINE | {"devices", "config"},
+    "evaluate": PIPELINE | {"devices", "config", "paper"},
     "studio": PIPELINE | {"devices", "config", "records", "presets", "export", "__version__"},
     "batch": AROUND,
     "outputs": AROUND | {"__version__"},
@@ -50,7 +51,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli": AROUND
     | {"tuning", "studio", "batch", "api", "signals", "terminal", "arguments", "progress", "doctor", "models"}
     | {"verbs", "__version__"},
-    "verbs": {"models", "presets", "tuning.settings"} | EVERY_SETTING,
+    "verbs": {"models", "paper", "presets", "tuning.settings"} | EVERY_SETTING,
     "__main__": {"cli"},
     "": AROUND | {"api"},
 }
@@ -66,7 +67,7 @@ MAX_ARGUMENTS = 8
 MAX_DEPTH = 2
 
 # Loaded before anything heavy: prompts and settings are judged within a second.
-LIGHT_MODULES = {"settings", "errors", "config", "presets", "records", "footprint", "lock", "cli"}
+LIGHT_MODULES = {"settings", "errors", "config", "paper", "presets", "records", "footprint", "lock", "cli"}
 HEAVY_PACKAGES = {"torch", "transformers", "numpy", "PIL", "scipy", "skimage", "trimesh", "safetensors"}
 
 FORBIDDEN_PACKAGES = {

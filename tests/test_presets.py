@@ -8,8 +8,8 @@ from dreamfields.optimize.settings import Recipe
 from dreamfields.presets import DEFAULT, PRESETS, preset
 
 
-def test_there_are_three_and_the_default_is_quick() -> None:
-    assert list(PRESETS) == ["draft", "quick", "standard"]
+def test_there_are_three_of_ours_and_three_of_the_paper_and_the_default_is_quick() -> None:
+    assert list(PRESETS) == ["draft", "quick", "standard", "paper-lq", "paper-mq", "paper-hq"]
     assert DEFAULT == "quick"
     assert preset(DEFAULT) is PRESETS["quick"]
 
@@ -35,7 +35,7 @@ def test_each_takes_more_steps_than_the_last() -> None:
 def test_an_unknown_preset_is_refused_with_the_nearest() -> None:
     with pytest.raises(UsageError, match="no preset called 'standart'; did you mean 'standard'"):
         preset("standart")
-    with pytest.raises(UsageError, match="known: draft, quick, standard"):
+    with pytest.raises(UsageError, match="known: draft, paper-hq, paper-lq, paper-mq, quick, standard"):
         preset("x")
 
 

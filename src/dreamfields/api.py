@@ -16,6 +16,7 @@ from dreamfields.config import Config
 from dreamfields.devices import check_device, resolve_device, thread_count
 from dreamfields.errors import DreamfieldsError, MissingPackageError, StorageError, UsageError
 from dreamfields.evaluate.judge import Judge, Judgement, nearest_class
+from dreamfields.evaluate.retrieval import Candidate
 from dreamfields.export.viewer import SUFFIX as VIEWER_SUFFIX
 from dreamfields.guidance.base import Guide
 from dreamfields.guidance.load import load_guides
@@ -236,6 +237,11 @@ class Run(Outputs):
         """
         right = classes or [nearest_class(self.config.prompt)]
         return (judge or Judge(self.state.device)).judge(self.shaped.field, right)
+
+    def candidate(self) -> Candidate:
+        """Return the object as retrieval judges it."""
+        state = self.shaped
+        return Candidate(self.path.name, self.config.prompt, state.field, state.target)
 
     def write_record(self) -> None:
         """Write run.json: status, configuration and versions."""

@@ -20,16 +20,30 @@ from dreamfields.arguments import parse_as
 from dreamfields.config import Config
 from dreamfields.devices import Device, check_device
 from dreamfields.errors import UsageError
+from dreamfields.evaluate.judges import judge_member
 from dreamfields.export.paths import CameraPath, Keyframe, Orbit, read_path
 from dreamfields.export.settings import ExportSettings
 from dreamfields.guidance.hub import KNOWN
-from dreamfields.guidance.weights import check_weights
+from dreamfields.guidance.weights import JUDGE_TOWER, check_member, check_weights
 from dreamfields.optimize.footprint import check_space, run_bytes
 from dreamfields.optimize.run_directory import RunDirectory, run_path
 from dreamfields.records import read_record
 from dreamfields.settings import Range, collected_faults, unknown_name
 from dreamfields.terminal import console_on, guarded
-from dreamfields.verbs import Command, Doctor, Evaluate, Export, Generate, Lit, Models, Render, Resume, Video, View
+from dreamfields.verbs import (
+    Command,
+    Doctor,
+    Evaluate,
+    Export,
+    Generate,
+    Lit,
+    Models,
+    Render,
+    Resume,
+    Retrieval,
+    Video,
+    View,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -68,6 +82,8 @@ def parse(arguments: list[str], console: Console) -> Command | None:
         console.print(__version__)
         return None
     name, rest = arguments[0], arguments[1:]
+    if f"{name} {rest[0] if rest else ''}" in COMMANDS:  # A command of two words.
+        name, rest = f"{name} {rest[0]}", rest[1:]
     if name not in COMMANDS:
         raise UsageError(unknown_name(name, list(COMMANDS), "command"))
     kind = COMMANDS[name]
@@ -102,6 +118,11 @@ def preflight(command: Command, held: ExitStack) -> RunDirectory:
             refuse_odd(command)
             read_record(RunDirectory(command.run))
             return RunDirectory(command.run)
+        case Retrieval():
+            for run in run_folders(command.runs):
+                read_record(RunDirectory(run))
+            check_member(judge_member(command.judge), (JUDGE_TOWER,))
+            return RunDirectory(Path())
         case Lit():
             check_lit(command)
             return RunDirectory(Path())
@@ -159,6 +180,21 @@ def check_lit(command: Lit) -> None:
         raise UsageError("evaluate takes one folder, and a --count of at least 1")
 
 
+def run_folders(given: Sequence[Path]) -> list[Path]:
+    """Return the runs among folders: each that is one, and those within each that is none.
+
+    Raises:
+        UsageError: there is none at all.
+    """
+    runs = []
+    for folder in given:
+        within = [] if (folder / "run.json").exists() else sorted(path.parent for path in folder.glob("*/run.json"))
+        runs += within or [folder]
+    if not runs:
+        raise UsageError("name the runs to judge: dreamfields evaluate retrieval RUNS...")
+    return runs
+
+
 def configuration(command: Generate) -> Config:
     """Return the configuration that `generate` asks for.
 
@@ -207,7 +243,7 @@ def check_number(name: str, value: float, allowed: Range) -> None:
 
 def overview() -> str:
     """Return the text of `dreamfields --help`."""
-    rows = [f"  {name:9} {(kind.__doc__ or '').splitlines()[0]}" for name, kind in COMMANDS.items()]
+    rows = [f"  {name:18} {(kind.__doc__ or '').splitlines()[0]}" for name, kind in COMMANDS.items()]
     head = [
         "dreamfields: a sentence in, a 3D object out",
         "",
@@ -239,6 +275,7 @@ COMMANDS: Final[Mapping[str, type[Any]]] = MappingProxyType(
         "export": Export,
         "view": View,
         "evaluate": Evaluate,
+        "evaluate retrieval": Retrieval,
         "doctor": Doctor,
         "models": Models,
         "lit": Lit,

@@ -11,8 +11,12 @@ from rich.console import Console
 from rich.table import Table
 
 from dreamfields import api, cli, doctor, verbs
+from dreamfields.devices import resolve_device
 from dreamfields.evaluate.judge import Judgement
+from dreamfields.evaluate.judges import load_judge
 from dreamfields.evaluate.report import judgement_json
+from dreamfields.evaluate.retrieval import Retrieval, check_judge, judge_objects
+from dreamfields.evaluate.retrieval_report import WITHIN, retrieval_json, retrieval_page, words
 from dreamfields.export.film import camera_at
 from dreamfields.export.passes import Shot
 from dreamfields.export.paths import Keyframe
@@ -45,6 +49,8 @@ def run(command: "verbs.HeavyCommand", directory: RunDirectory, console: Console
             evaluate(command, console)
         case verbs.Lit():
             lit(command, console)
+        case verbs.Retrieval():
+            retrieve(command, console)
         case verbs.Doctor():
             return doctor.examine(console)
         case _:
@@ -158,6 +164,36 @@ def lit(command: "verbs.Lit", console: Console) -> None:
     assert command.out is not None  # The preflight has made sure.
     tuning_commands.fit_and_write(places, command.settings, command.out, console)
     console.print(f"wrote {command.out}, sha256 {file_sha256(command.out)}", soft_wrap=True)
+
+
+def retrieve(command: "verbs.Retrieval", console: Console) -> None:
+    """Let a judge find the captions of runs, print the shares and keep them with the pictures."""
+    judge = load_judge(command.judge, resolve_device("auto"))
+    candidates = []
+    for folder in cli.run_folders(command.runs):
+        run_ = api.load(folder)
+        guides, weights = run_.record.get("guidance", []), run_.record.get("weights", [])
+        check_judge(judge, guides, weights, str(folder))
+        candidates.append(run_.candidate())
+    found = judge_objects(judge, candidates, command.samples)
+    page, figures = command.out / "retrieval.html", command.out / "retrieval.json"
+    atomic_write(figures, json.dumps(retrieval_json(found), indent=2).encode())
+    atomic_write(page, retrieval_page(found).encode())
+    console.print(retrieval_table(found))
+    for path in (figures, page):
+        console.print(f"wrote {path}", soft_wrap=True)
+
+
+def retrieval_table(found: Retrieval) -> Table:
+    """Return what retrieval found as a table."""
+    caption = f"{len(found.objects)} objects, {found.captions} captions; shares with their standard errors"
+    table = Table(title=f"retrieval by {found.judge}", caption=caption)
+    for heading in ("", *(f"R@{within}" for within in WITHIN)):
+        table.add_column(heading)
+    for kind in ("colour", "geometry"):
+        table.add_row(kind, *(words(found.share(within, kind == "geometry")) for within in WITHIN))
+    table.add_row("chance", *(f"{found.chance(within):.1%}" for within in WITHIN))
+    return table
 
 
 def judgement_table(judgement: Judgement) -> Table:

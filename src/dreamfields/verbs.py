@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from dreamfields import models, presets
+from dreamfields import models, paper, presets
 from dreamfields.export.settings import ExportSettings, Pass
 from dreamfields.optimize.settings import Recipe
 from dreamfields.tuning.settings import TuningSettings
@@ -132,6 +132,20 @@ class Evaluate:
 
 
 @dataclass(frozen=True)
+class Retrieval:
+    """Ask a judge for the own caption of each of several runs among 153, as Dream Fields was judged (R-Precision)."""
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUNS")] = ()
+    """Folders of runs, or folders that hold such."""
+    judge: str = "lit"
+    """Who judges: `lit` (a tower that never guides), or `clip:FOLDER-OR-ID`; never a model that guided a run."""
+    out: Path = Path("retrieval")
+    """Folder for retrieval.json and retrieval.html."""
+    samples: int = paper.TEST_SAMPLES
+    """Samples a ray; the paper's 512."""
+
+
+@dataclass(frozen=True)
 class Doctor:
     """Tell what this machine has and what is missing."""
 
@@ -170,5 +184,5 @@ class Lit:
     """How `train` does it."""
 
 
-HeavyCommand = Generate | Resume | Render | Video | Export | Evaluate | Doctor | Lit
+HeavyCommand = Generate | Resume | Render | Video | Export | Evaluate | Retrieval | Doctor | Lit
 Command = HeavyCommand | View | Models

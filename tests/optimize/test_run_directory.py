@@ -167,3 +167,12 @@ def test_a_folder_that_cannot_be_locked_is_a_sentence(tmp_path: Path) -> None:
     for path in (tmp_path / "file" / "below", tmp_path):
         with pytest.raises(StorageError, match="cannot work in"), RunDirectory(path).locked():
             pass
+
+
+def test_a_step_without_a_number_is_null_in_the_metrics(tmp_path: Path) -> None:
+    directory = RunDirectory(tmp_path)
+    step = Step(1, 5, 0, float("nan"), float("inf"), 0.5, 0.1, 1.0, None)
+    directory.log(step)
+    (line,) = directory.metrics.read_text().splitlines()
+    values = json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert (values["score"], values["loss"], values["opacity"]) == (None, None, 0.5)

@@ -159,7 +159,7 @@ def kind_of(background: Tensor) -> str:
 @pytest.mark.parametrize("kind", ["noise", "checkerboard", "fourier", "plain"])
 def test_a_kind_alone_with_a_weight_is_always_drawn(kind: str) -> None:
     weights = {"noise": 0.0, "checkerboard": 0.0, "fourier": 0.0, "plain": 0.0, kind: 0.3}
-    settings = BackgroundSettings(**weights, checkerboard_squares=4, fourier_decay=1.5, blur=(0.0, 0.0))
+    settings = BackgroundSettings(**weights, checkerboard_squares=4, fourier_decay=1.5, blur=(0.0, 0.0))  # type: ignore[arg-type]
     assert {kind_of(draw_background(settings, 24, seeded(seed))) for seed in range(30)} == {kind}
 
 

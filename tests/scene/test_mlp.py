@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dreamfields.scene import encoding
-from dreamfields.scene.fields import mlp
+from dreamfields.scene.fields import networks
 from dreamfields.scene.fields.base import FieldValues, Query, lattice
 from dreamfields.scene.fields.make import make_field
 from dreamfields.scene.fields.mlp import MlpField, ResidualBlock
@@ -170,7 +170,7 @@ def test_the_gradient_is_the_slope() -> None:
 def test_asking_in_parts_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     field, query = small_field(), queries(100)
     whole = together(field.evaluator()(query))
-    monkeypatch.setattr(mlp, "POINTS_AT_ONCE", 7)
+    monkeypatch.setattr(networks, "POINTS_AT_ONCE", 7)
     with torch.no_grad():
         parts = together(field.evaluator()(query))
     assert torch.allclose(parts, whole, atol=1e-6)
@@ -180,7 +180,7 @@ def test_asking_in_parts_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_computing_layers_again_gives_the_same_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
     query, pull = queries(100), torch.randn(100, 4)
-    monkeypatch.setattr(mlp, "POINTS_AT_ONCE", 30)
+    monkeypatch.setattr(networks, "POINTS_AT_ONCE", 30)
     gradients = []
     for recompute in (False, True):
         field = small_field(replace(SMALL, recompute=recompute))

@@ -85,7 +85,7 @@ class Judge:
         self.tower = Tower(JUDGE_TOWER).to(device)
 
     def judge(self, field: AbstractField, classes: Sequence[str], samples: int = 96) -> Judgement:
-        """Look at a field from all held-out views.
+        """Look at a field, which ends with the scene cube or does not, from all held-out views.
 
         Raises:
             UsageError: a name is not one of the 1000 classes; the nearest is offered.

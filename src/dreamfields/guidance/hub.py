@@ -8,19 +8,17 @@ of the user's ($DREAMFIELDS_HOME/models.json), and compared each time it is load
 import contextlib
 import json
 import os
-import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dreamfields.errors import MissingPackageError, StorageError, UsageError
+from dreamfields.guidance import reach
 from dreamfields.guidance.folders import FILES, check_folder, digests
 from dreamfields.guidance.spec import is_path
 from dreamfields.storage import atomic_write
 
-PATIENCE = 3.0
-"""Seconds the hub has to answer before a download is given up; the client's own retries take half a minute."""
 KNOWN: Mapping[str, str] = {
     "openai/clip-vit-base-patch16": "CLIP B/16, the paper's guide",
     "openai/clip-vit-base-patch32": "CLIP B/32, the paper's judge: what guides should not judge as well",
@@ -114,24 +112,33 @@ def download(place: str, revision: str = "main") -> Located:
     """
     if is_path(place):
         raise UsageError(f"{place!r} is not the id of a model; it must be owner/name, such as {next(iter(KNOWN))}")
-    refused = unreachable()
-    if refused is not None:
-        raise MissingPackageError(
-            f"cannot download {place}: {refused}; connect, set HF_ENDPOINT to a mirror, or copy its folder here "
-            "and name it as clip:/path/to/folder"
-        )
-    from huggingface_hub import snapshot_download
+    announced = reach.ask(place, revision)
+    from huggingface_hub import constants, snapshot_download
 
+    cache = Path(constants.HF_HUB_CACHE)
+    probe = cache / ".dreamfields"
     try:
-        folder = Path(snapshot_download(place, revision=revision, allow_patterns=list(FILES)))
-    except (OSError, ValueError) as error:  # The client's errors are all of these.
+        atomic_write(probe, b"")
+        probe.unlink()
+    except (OSError, StorageError) as error:
+        raise StorageError(
+            f"cannot download {place}: the cache {cache} cannot be written to; set HF_HOME to a folder that can"
+        ) from error
+    try:
+        folder = reach.watch(
+            lambda: Path(snapshot_download(place, revision=revision, allow_patterns=list(FILES))),
+            cache / f"models--{place.replace('/', '--')}",
+        )
+    except Exception as error:  # The client trusts what it is sent, so that may be anything.
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise MissingPackageError(
-            f"cannot download {place} at revision {revision}: {reason[0]}; check its name at {_endpoint()}/{place}"
+            f"cannot download {place} at revision {revision}: {reason[0]}; run the same again, which goes on from "
+            f"there, or look at {_endpoint()}/{place}"
         ) from error
     check_folder(folder, "name a revision that has it: dreamfields models download ID --revision REVISION")
     model = Located(place, folder, folder.name)
     files, recorded = digests(folder), read_records().get(place)
+    check_announced(model, files, announced)
     if recorded is not None and recorded.revision == folder.name:
         # A commit's files never change; those that were not fetched at first may come.
         _compare(model, files, recorded, sorted(files.keys() & recorded.files.keys()))
@@ -139,36 +146,24 @@ def download(place: str, revision: str = "main") -> Located:
     return model
 
 
-def unreachable() -> str | None:
-    """Return why the hub cannot be reached, or None when it answers; takes about `PATIENCE` at most."""
-    from huggingface_hub import constants
+def check_announced(model: Located, files: Mapping[str, str], announced: Mapping[str, reach.Announced]) -> None:
+    """Compare what came with what the hub said would come; a wrong file is taken away again.
 
-    if constants.is_offline_mode():
-        return "HF_HUB_OFFLINE is set"
-    found: list[str | None] = []
-    # In a thread of its own, for resolving a name has no time limit.
-    asking = threading.Thread(target=lambda: found.append(_knock(_endpoint())), daemon=True)
-    asking.start()
-    asking.join(PATIENCE + 0.5)
-    return found[0] if found else f"{_endpoint()} did not answer in {PATIENCE:.0f} seconds"
-
-
-def _knock(address: str) -> str | None:
-    """Return why an address does not answer; any answer will do."""
-    # Imported here because they would take a good part of the time of --help.
-    import ssl
-    import urllib.error
-    import urllib.request
-
-    try:
-        with urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=PATIENCE):
-            return None
-    except urllib.error.HTTPError:
-        return None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
-        # Somebody is there; the client has certificates of its own.
-        return None if isinstance(reason, ssl.SSLError) else f"{address} cannot be reached ({reason})"
+    Raises:
+        MissingPackageError: a file has another size or digest.
+    """
+    for name, sha256 in files.items():
+        said, path = announced.get(name), model.folder / name
+        if said is None:
+            continue
+        size = path.stat().st_size
+        if (said.size is not None and size != said.size) or (said.sha256 is not None and sha256 != said.sha256):
+            path.resolve().unlink()
+            path.unlink(missing_ok=True)
+            raise MissingPackageError(
+                f"cannot download {model.place}: {name} came damaged ({size} bytes, sha256 {sha256[:12]}...) and was "
+                "deleted; run the same again"
+            )
 
 
 def _endpoint() -> str:

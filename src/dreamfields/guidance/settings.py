@@ -34,6 +34,9 @@ class GuidanceSettings(Settings):
     time. A `clip` model has a size of its own."""
     size_jitter: Annotated[float, Range(0.0, 0.9)] = 0.3
     """Largest change of that size, either way, as a share of it; `lit` looks at another size each step."""
+    at_once: Annotated[int, Range(0, 100_000)] = 0
+    """Pictures a model is shown at a time, the gradient being summed over a step: less memory, the same result. 0 shows
+    all at once."""
     alternate: bool = True
     """Ask one model a step, in turn, instead of all of them: twice the steps in the same time."""
     sharpen: Annotated[tuple[float, float], Range(0.0, 1.0), Rising()] = (0.3, 0.8)

@@ -6,13 +6,14 @@ fetched at run time. Nothing here imports torch, so what is missing is said at o
 
 import hashlib
 import importlib.util
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dreamfields.errors import MissingPackageError
 from dreamfields.guidance import hub
 from dreamfields.guidance.settings import GuidanceSettings
-from dreamfields.guidance.spec import parse_members
+from dreamfields.guidance.spec import Member, parse_members
 
 
 @dataclass(frozen=True)
@@ -133,11 +134,8 @@ def check_weights(settings: GuidanceSettings) -> None:
         UsageError: a folder holds no model that can guide.
     """
     for member in parse_members(settings.name):
-        if member.model == "clip":
-            hub.locate(member.place)
-        elif member.model == "lit":
-            for wanted in (*(tower.weights for tower in GUIDING_TOWERS), MINILM):
-                package_file(wanted)
+        check_member(member)
+        if member.model == "lit":
             check_adapters(settings)
 
 
@@ -157,3 +155,17 @@ def check_adapters(settings: GuidanceSettings) -> None:
             raise MissingPackageError(
                 f"there are no adapters {place}; make them with: dreamfields lit train DATA --out {place}"
             )
+
+
+def check_member(member: Member, towers: Sequence[TowerSource] = GUIDING_TOWERS) -> None:
+    """Make sure that the weights of one model are on this machine.
+
+    Raises:
+        MissingPackageError: a package or a model is missing; the sentence names the command.
+        UsageError: a folder holds no model that can guide.
+    """
+    if member.model == "clip":
+        hub.locate(member.place)
+    elif member.model == "lit":
+        for wanted in (*(tower.weights for tower in towers), MINILM):
+            package_file(wanted)

@@ -17,6 +17,7 @@ from dreamfields.optimize.collapse import Verdict, diagnose, observe
 from dreamfields.optimize.finite import first_odd
 from dreamfields.optimize.objective import Target, evaluate_objective
 from dreamfields.optimize.randomness import generator
+from dreamfields.optimize.sparsity import disturbed
 from dreamfields.optimize.state import Saved, TrainingState
 from dreamfields.render.renderer import render
 from dreamfields.render.sampling import draw_jitter
@@ -91,21 +92,23 @@ def take_step(state: TrainingState, targets: Sequence[Target]) -> Step:
         state.look_for_occupancy()
 
     settings, views = recipe.render, recipe.optimize.views
-    cameras = sample_cameras(recipe.cameras, views, generator(seed, "cameras", index))
+    cameras = sample_cameras(recipe.cameras, views, generator(seed, "cameras", index), state.target)
     draws = generator(seed, "samples", index)
-    rendering = render(
-        state.field,
-        cameras,
-        settings.size,
-        settings.samples,
-        occupancy=state.occupancy,
-        jitter=draw_jitter(views * settings.size**2, settings.samples, settings.jitter, draws),
-        termination=settings.termination,
-    )
+    with disturbed(state.field, schedules.line(progress, *recipe.losses.density_noise), seed, index):
+        rendering = render(
+            state.field,
+            cameras,
+            settings.size,
+            settings.samples,
+            occupancy=state.occupancy if settings.bounds else None,
+            jitter=draw_jitter(views * settings.size**2, settings.samples, settings.jitter, draws),
+            termination=settings.termination,
+        )
     objective = evaluate_objective(rendering, targets, recipe, seed, index)
     loss = objective.total(recipe.losses)
     skipped = _descend(state, loss, progress)
 
+    state.track()
     state.step += 1
     score, opacity = -float(objective.guidance.detach()), float(rendering.opacity.detach().mean())
     if skipped is None:
@@ -132,6 +135,7 @@ def _descend(state: TrainingState, loss: torch.Tensor, progress: float) -> str |
     """Take one step of Adam, or none and return the name of what is not finite."""
     settings = state.recipe.optimize
     rate = schedules.learning_rate(progress, settings.learning_rate, settings.final_learning_rate)
+    rate *= schedules.warm_up(progress, settings.warm_up, settings.warm_up_from)
     for group in state.optimizer.param_groups:
         group["lr"] = rate * 0.5**state.rollbacks
     state.optimizer.zero_grad(set_to_none=True)

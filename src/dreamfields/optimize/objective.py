@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from dreamfields.guidance.base import AbstractGuidance, Guide, mean_direction
+from dreamfields.guidance.parts import score_in_parts
 from dreamfields.guidance.prompts import fill_wordings
-from dreamfields.optimize import losses, schedules
+from dreamfields.optimize import losses, schedules, sparsity
 from dreamfields.optimize.randomness import generator
 from dreamfields.optimize.settings import LossSettings, Recipe
+from dreamfields.render import crops
 from dreamfields.render.augment import draw_variation
 from dreamfields.render.backgrounds import draw_backgrounds
 from dreamfields.render.present import present
@@ -42,15 +44,20 @@ class Objective:
     """Already weighed by its ramp."""
     haze: float
     """What `losses.fog` measures, in [0, 1], whatever its weight."""
+    gate: Tensor | None = None
+    """Factor of the guidance in place of the transmittance's term; None where that is additive."""
+    beta_prior: Tensor | None = None
+    """None where it has no weight."""
 
     def total(self, settings: LossSettings) -> Tensor:
         """Return the weighted sum: ()."""
-        return (
-            settings.guidance * self.guidance
+        total = (
+            settings.guidance * (self.guidance if self.gate is None else self.gate * self.guidance)
             + settings.transmittance * self.transmittance
             + settings.total_variation * self.total_variation
             + settings.fog * self.fog
         )
+        return total if self.beta_prior is None else total + settings.beta_prior * self.beta_prior
 
 
 def make_targets(guides: Sequence[Guide], template: str, prompt: str) -> list[Target]:
@@ -76,15 +83,19 @@ def evaluate_objective(
         for i in asked
     ]
     haze, rising = losses.fog(rendering.opacity), schedules.ramp(progress, *terms.fog_ramp)
-    nothing = torch.zeros((), device=rendering.opacity.device)
+    opacity, gated = rendering.opacity, terms.transmittance_form != "additive"
+    clipped = transmittance if terms.transmittance_form == "clipped-gated" else None
+    nothing = torch.zeros((), device=opacity.device)
     return Objective(
         # One in turn counts as all do together: over a round, the mean is the weighted mean.
         guidance=torch.stack(scores).sum() / (sum(targets[i].weight for i in active) * len(asked) / len(active)),
-        transmittance=losses.transmittance_loss(rendering.opacity, transmittance),
+        transmittance=nothing if gated else losses.transmittance_loss(opacity, transmittance),
         # What weighs nothing costs nothing.
         total_variation=losses.total_variation(rendering.opacity) if terms.total_variation > 0.0 else nothing,
         fog=rising * haze if rising > 0.0 else nothing,
         haze=float(haze.detach()),
+        gate=sparsity.gate(opacity, clipped) if gated else None,
+        beta_prior=sparsity.beta_prior(opacity) if terms.beta_prior > 0.0 else None,
     )
 
 
@@ -93,15 +104,28 @@ def guidance_term(
 ) -> Tensor:
     """Return minus one guide's mean score over v k pictures: ()."""
     varied = pictures(rendering, target.guidance, recipe, draws)
-    return losses.guidance_loss(target.guidance.score(varied, target.embedding, sharpness))
+    at_once = recipe.guidance.at_once
+    scores = score_in_parts(lambda some: target.guidance.score(some, target.embedding, sharpness), varied, at_once)
+    return losses.guidance_loss(scores)
 
 
 def pictures(rendering: Rendering, guidance: AbstractGuidance, recipe: Recipe, draws: torch.Generator) -> Tensor:
     """Return what a guidance is shown of v views: (v k, 3, size, size) in [0, 1]."""
+    if recipe.augment.crop:
+        return crop_and_compose(rendering, recipe, draw_size(guidance, draws), draws)
     count = len(rendering.colour) * recipe.optimize.backgrounds
     backgrounds = draw_backgrounds(recipe.backgrounds, count, rendering.colour.shape[-1], draws)
     variation = draw_variation(count, draw_size(guidance, draws), recipe.augment, draws)
-    return present(rendering, backgrounds, variation)
+    twice = recipe.backgrounds.compositing == "double"
+    return present(crops.double(rendering) if twice else rendering, backgrounds, variation)
+
+
+def crop_and_compose(rendering: Rendering, recipe: Recipe, size: int, draws: torch.Generator) -> Tensor:
+    """Put crops of views, enlarged to a guide's size, on fresh backgrounds of that size: (v k, 3, size, size)."""
+    cut = crops.crop_views(rendering, recipe.augment.crop, recipe.optimize.backgrounds, size, draws)
+    if recipe.backgrounds.compositing == "double":
+        cut = crops.double(cut)
+    return cut.over(crops.draw_backgrounds(recipe.backgrounds, len(cut.colour), size, draws, cut.colour.device))
 
 
 def draw_size(guidance: AbstractGuidance, draws: torch.Generator) -> int:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from dreamfields.guidance.settings import GuidanceSettings
 from dreamfields.render.settings import AugmentSettings, BackgroundSettings, RenderSettings
@@ -23,9 +23,15 @@ class OptimizeSettings(Settings):
     learning_rate: Annotated[float, Range(0.0, 10.0)] = 0.02
     """Peak step of Adam."""
     final_learning_rate: Annotated[float, Range(0.0, 1.0)] = 0.1
-    """Share of the peak that the cosine decay ends at."""
+    """Share of the peak that the cosine decay ends at; 1 keeps the peak, as the paper does."""
+    warm_up: Annotated[float, Range(0.0, 1.0)] = 0.0
+    """Share of the steps over which the rate rises to that, by the same factor each step; the paper's 1,500 steps."""
+    warm_up_from: Annotated[float, Range(0.0001, 1.0)] = 0.1
+    """Share of the rate that the rise begins at; the paper's 0.1."""
     adam_betas: Annotated[tuple[float, float], Range(0.0, 0.9999)] = (0.9, 0.99)
     """Decay of Adam's first and second moment."""
+    adam_eps: Annotated[float, Range(0.0, 1.0)] = 1e-8
+    """Adam's epsilon, added to the root of the second moment; the paper's 1e-5."""
     checkpoint_every: Annotated[int, Range(1, 1_000_000)] = 100
     """Steps between two checkpoints."""
 
@@ -43,7 +49,14 @@ class LossSettings(Settings):
     transmittance_end: Annotated[float, Range(0.0, 1.0)] = 0.8
     """Mean transmittance asked for after the ramp; the paper's 0.88 is for smaller objects."""
     transmittance_ramp: Annotated[float, Range(0.0, 1.0)] = 0.3
-    """Share of the steps over which the target moves."""
+    """Share of the steps over which the target moves; the paper's 500 steps."""
+    transmittance_form: Literal["additive", "gated", "clipped-gated"] = "additive"
+    """How transmittance counts: as a term of its own (Dream Fields eq. 4), or as a factor of the guidance's score, with
+    or without a target; the others of the paper's table 2."""
+    beta_prior: Annotated[float, Range(0.0, 1000.0)] = 0.0
+    """Weight of a prior for pixels either clear or opaque (Neural Volumes); table 2 again, the code's is 0.001."""
+    density_noise: Annotated[tuple[float, float], Range(0.0, 1000.0)] = (0.0, 0.0)
+    """Deviation of noise added to a network's density before its softplus, at the first step and at the last."""
     total_variation: Annotated[float, Range(0.0, 1000.0)] = 0.0
     """Weight of the opacity pictures' total variation, a prior against speckles."""
     fog: Annotated[float, Range(0.0, 1000.0)] = 0.1
@@ -81,7 +94,8 @@ class Recipe(Settings):
     guidance: GuidanceSettings = dataclasses.field(default_factory=GuidanceSettings)
     """Who looks."""
     field: FieldName = "voxels"
-    """What is shaped: a sum of grids, or the paper's network, which wants a learning rate of about 0.0001."""
+    """What is shaped: a sum of grids, the paper's network, or the one it starts from; networks want a learning rate of
+    about 0.0001."""
     voxels: VoxelSettings = dataclasses.field(default_factory=VoxelSettings)
     """The grids."""
     mlp: MlpSettings = dataclasses.field(default_factory=MlpSettings)
@@ -100,3 +114,18 @@ class Recipe(Settings):
     """For how long."""
     collapse: CollapseSettings = dataclasses.field(default_factory=CollapseSettings)
     """And given up when."""
+
+    def faults(self) -> list[str]:
+        """Return one sentence for each fault; some settings ask for others."""
+        found = super().faults()
+        if found:
+            return found
+        if self.augment.crop > self.render.size:
+            found.append(
+                f"augment.crop is {self.augment.crop}; it must be at most render.size, which is {self.render.size}"
+            )
+        if self.field == "voxels" and not self.render.bounds:
+            found.append("render.bounds is off; the voxels field ends with the cube, so use --field mlp or nerf")
+        if self.field == "voxels" and any(self.losses.density_noise):
+            found.append("losses.density_noise is above 0; the voxels field takes none, so use --field mlp or nerf")
+        return found

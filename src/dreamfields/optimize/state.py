@@ -13,7 +13,9 @@ from dreamfields.optimize.collapse import Watch
 from dreamfields.optimize.randomness import derive_seed, generator
 from dreamfields.optimize.settings import Recipe
 from dreamfields.render.occupancy import occupied_cells
+from dreamfields.scene.fields.base import AbstractField
 from dreamfields.scene.fields.make import make_field
+from dreamfields.scene.origin import density_centre, follow, looked_at
 
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 _MOST = {"step": 10_000_000, "attempt": 100, "skipped": 10_000_000, "rollbacks": 1000}
@@ -43,11 +45,16 @@ class TrainingState:
         field: what is shaped.
         optimizer: Adam over the field.
         occupancy: bool (k, k, k), where the field was occupied at the last look.
+        origin: (3,) the tracked centre of the density, in scene units; zeros where cameras do not follow it.
         attempt: 0 for the first; each restart adds 1 and derives a new seed.
         watch: running means that tell a collapse.
         skipped: updates left out in a row, as they were not finite; 0 while all is well.
         rollbacks: times this attempt went back to an earlier state; each halves the learning rate and changes draws.
     """
+
+    field: AbstractField
+    optimizer: torch.optim.Optimizer
+    origin: Tensor
 
     def __init__(self, recipe: Recipe, seed: int, device: torch.device) -> None:
         """Make the state before the first step of the first attempt."""
@@ -98,6 +105,22 @@ class TrainingState:
         values: int = sum(one.numel() * one.element_size() for one in self.field.state_dict().values())
         return 3 * values + self.occupancy.numel() + 1_000_000
 
+    @property
+    def tracks(self) -> bool:
+        """Tell whether the centre of the density is tracked."""
+        return self.recipe.cameras.track != "off"
+
+    @property
+    def target(self) -> tuple[float, float, float]:
+        """Return the point that this step's cameras look at, and those of held-out views."""
+        return looked_at(self.origin, self.recipe.cameras, self.step / self.recipe.optimize.steps)
+
+    def track(self) -> None:
+        """Take the present centre of the density into the tracked one, if it is tracked."""
+        if self.tracks:
+            centre = density_centre(self.field)
+            self.origin = follow(self.origin, centre, self.recipe.cameras.track_memory)
+
     def look_for_occupancy(self) -> None:
         """Bring the occupancy up to date with the field."""
         render = self.recipe.render
@@ -106,6 +129,8 @@ class TrainingState:
     def tensors(self) -> dict[str, Tensor]:
         """Return every tensor of the state by name, on the CPU, in a fixed order."""
         named: dict[str, Tensor] = {"occupancy": self.occupancy}
+        if self.tracks:
+            named["origin"] = self.origin
         named.update({f"field.{name}": tensor for name, tensor in self.field.state_dict().items()})
         for name, parameter in self.field.named_parameters():
             moments = self.optimizer.state.get(parameter, {})
@@ -141,6 +166,7 @@ class TrainingState:
         }:
             raise CheckpointError(_MISFIT)
         self.occupancy = tensors["occupancy"].to(self.device)
+        self.origin = tensors.get("origin", self.origin)
         with torch.no_grad():
             for name, tensor in self.field.state_dict().items():
                 tensor.copy_(tensors[f"field.{name}"])
@@ -153,13 +179,15 @@ class TrainingState:
         settings = self.recipe.optimize
         self.watch = Watch()
         self.skipped = 0
+        self.origin = torch.zeros(3, dtype=torch.float64)
         weights = generator(self.attempt_seed, "field")
         self.field = make_field(self.recipe.field, self.recipe.voxels, self.recipe.mlp, weights).to(self.device)
+        self.field.bounded = self.recipe.render.bounds
         self.optimizer = torch.optim.Adam(
             self.field.parameters(),
             lr=settings.learning_rate,
             betas=settings.adam_betas,
-            eps=1e-8,
+            eps=settings.adam_eps,
             fused=True,  # One pass over memory instead of ten.
         )
         self.look_for_occupancy()

@@ -59,20 +59,24 @@ def _amplitudes(size: int, decay: float) -> Tensor:
     return torch.hypot(rows, columns).clamp(min=1.0) ** -decay
 
 
-def gaussian_blur(images: Tensor, deviations: Tensor) -> Tensor:
+def gaussian_blur(images: Tensor, deviations: Tensor, reach: int = 0) -> Tensor:
     """Blur square images (b, c, n, n), each with a Gaussian of its own deviation (b,) in pixels; 0 leaves it alone.
 
-    The kernel reaches 3 deviations and the border is repeated, so a constant image stays constant.
+    The kernel reaches 3 deviations, or as many pixels as are said, and the border is repeated, so a constant image
+    stays constant.
     """
-    blurring = _blurring(images.shape[-1], deviations)[:, None]
+    blurring = _blurring(images.shape[-1], deviations, reach)[:, None].to(images.device)
     return blurring @ images @ blurring.transpose(-1, -2)
 
 
-def _blurring(size: int, deviations: Tensor) -> Tensor:
+def _blurring(size: int, deviations: Tensor, reach: int) -> Tensor:
     """Return the matrices (b, size, size) that blur a column of pixels: sooner than convolutions of many taps."""
-    reach = math.ceil(3.0 * float(deviations.max()))
+    cut = reach > 0
+    reach = reach or math.ceil(3.0 * float(deviations.max()))
     away, spread = torch.arange(-reach, reach + 1), deviations.clamp(min=1e-3)[:, None]
-    weights = torch.exp(-0.5 * (away / spread) ** 2) * (away.abs() <= torch.ceil(3.0 * spread))
+    weights = torch.exp(-0.5 * (away / spread) ** 2)
+    if not cut:
+        weights = weights * (away.abs() <= torch.ceil(3.0 * spread))
     weights = functional.pad(weights / weights.sum(dim=-1, keepdim=True), (size - 1, size - 1))
     # Row by row, the same weights moved on by a pixel. What lies beyond the border is as the last pixel.
     wide = weights.unfold(-1, size + 2 * reach, 1).flip(-2)
@@ -84,12 +88,12 @@ def _blurring(size: int, deviations: Tensor) -> Tensor:
 
 def draw_backgrounds(settings: BackgroundSettings, count: int, size: int, generator: torch.Generator) -> Tensor:
     """Draw the kind of each background by its weight, then blur it by a random amount: (count, 3, size, size)."""
-    weights = torch.tensor([settings.noise, settings.checkerboard, settings.fourier, settings.plain])
+    weights = torch.tensor([settings.noise, settings.checkerboard, settings.fourier, settings.plain, settings.black])
     kinds = torch.multinomial(weights, count, replacement=True, generator=generator).tolist()
     low, high = settings.blur
     shares = low + (high - low) * torch.rand(count, generator=generator)
     sharp = torch.stack([_draw_kind(kind, settings, size, generator) for kind in kinds])
-    return gaussian_blur(sharp, shares * size)
+    return gaussian_blur(sharp, shares * size, round(size * settings.blur_reach))
 
 
 def _draw_kind(kind: int, settings: BackgroundSettings, size: int, generator: torch.Generator) -> Tensor:
@@ -99,4 +103,4 @@ def _draw_kind(kind: int, settings: BackgroundSettings, size: int, generator: to
         return checkerboard(size, settings.checkerboard_squares, generator)
     if kind == 2:
         return fourier_texture(size, settings.fourier_decay, generator)
-    return plain(size, generator)
+    return plain(size, generator) if kind == 3 else torch.zeros(3, size, size)

@@ -101,16 +101,17 @@ def render_rays(
     occupancy: Tensor | None = None,
     jitter: Tensor = MIDDLE,
     termination: float = TERMINATION,
+    bounded: bool = True,
 ) -> Tensor:
     """Return premultiplied colour, opacity and depth of rays: (n, 5).
 
     Samples lie inside the scene cube (Dream Fields sec. 3.4), and with an occupancy inside the box around its occupied
     cells: rays that miss the box see nothing, and the samples of the others lie closer together. Only samples in
     occupied cells are asked of the field; they travel packed, one after another. What lies where no more light than
-    `termination` arrives is not seen.
+    `termination` arrives is not seen. Without bounds samples lie in a shell around the middle, inside the cube or not.
     """
     # 1. Intersect.
-    near, far = find_span(rays, occupancy)
+    near, far = find_span(rays, occupancy, bounded)
 
     # 2. Sample.
     edges = bin_edges(near, far, samples)
@@ -147,7 +148,7 @@ def _tracer(field: AbstractField, engine: Engine, size: int) -> _Tracer:
     """Prepare the present state of a field and return what renders rays of it, those of pictures of a size."""
     if engine == "auto" and fused.usable(field):
         return partial(fused.render_rays_fused, fused.collapse(field), field.settings, width=size)
-    return partial(render_rays, field.evaluator())
+    return partial(render_rays, field.evaluator(), bounded=field.bounded)
 
 
 def _device_of(field: AbstractField) -> torch.device:

@@ -5,6 +5,8 @@ misses; edges (n, s+1) of s equal bins between them; u (n, s) or (n, 1) in [0, 1
 (n, s) one distance in each bin; delta (n, s) the lengths of the bins, in scene units.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -16,8 +18,14 @@ MIDDLE = torch.full((1, 1), 0.5)
 """Jitter that is none: samples lie in the middles of their bins, as tests and previews want them."""
 
 
-def find_span(rays: Rays, occupancy: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return where rays cross the box around the occupied cells, or without an occupancy the scene cube: near, far."""
+def find_span(rays: Rays, occupancy: Tensor | None, bounded: bool = True) -> tuple[Tensor, Tensor]:
+    """Return where rays cross the box around the occupied cells, or without an occupancy the scene cube: near, far.
+
+    Unbounded rays all have the same stretch, that of the ball around the cube for a ray through its middle.
+    """
+    if not bounded:
+        middle = rays.origins.norm(dim=-1)
+        return (middle - math.sqrt(3.0)).clamp(min=0.0), middle + math.sqrt(3.0)
     return intersect_cube(rays) if occupancy is None else intersect_box(rays, *occupied_box(occupancy))
 
 

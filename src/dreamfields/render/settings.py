@@ -31,7 +31,10 @@ class RenderSettings(Settings):
     occupancy_every: Annotated[int, Range(1, 100_000)] = 10
     """Steps between two looks at where the field is occupied."""
     occupancy_threshold: Annotated[float, Range(0.0, 1000.0)] = 0.5
-    """Density, in inverse scene units, below which a cell counts as empty."""
+    """Density, in inverse scene units, below which a cell counts as empty; with 0 none ever does, as in the paper."""
+    bounds: bool = True
+    """Whether density counts inside the scene cube alone; without, a network is sampled in a shell around the middle,
+    as in the first rows of the paper's table 1."""
 
 
 @dataclass(frozen=True)
@@ -46,19 +49,27 @@ class BackgroundSettings(Settings):
     """Weight of smooth random textures with a natural spectrum."""
     plain: Annotated[float, Range(0.0, 1000.0)] = 1.5
     """Weight of one colour everywhere, which is what an object is shown on; the paper has none of these."""
+    black: Annotated[float, Range(0.0, 1000.0)] = 0.0
+    """Weight of black: the paper's table 1 before it has backgrounds."""
     checkerboard_squares: Annotated[int, Range(1, 256)] = 8
     """Squares a side of a checkerboard; the paper's 8."""
     fourier_decay: Annotated[float, Range(0.0, 10.0)] = 1.5
     """Power by which the amplitudes of a Fourier texture fall with frequency; the paper's 1.5."""
     blur: Annotated[Interval, Range(0.0, 100.0), Rising()] = (0.0, 0.0446)
     """Standard deviation of the Gaussian blur, drawn uniformly, as a share of the side; the paper ends at 10 / 224."""
+    blur_reach: Annotated[float, Range(0.0, 1.0)] = 0.0
+    """How far the blur looks each way, as a share of the side; 0 for three deviations. The paper's code cuts it off at
+    7 / 224."""
+    compositing: Literal["plain", "double"] = "plain"
+    """How an object covers its background: as light does, or as in the paper's code, which weighs the object's colour
+    by its opacity twice."""
 
     def faults(self) -> list[str]:
         """Return one sentence for each fault; at least one weight must be above zero."""
         found = super().faults()
-        if not found and self.noise + self.checkerboard + self.fourier + self.plain == 0.0:
+        if not found and self.noise + self.checkerboard + self.fourier + self.plain + self.black == 0.0:
             found.append(
-                "noise, checkerboard, fourier and plain are all 0; at least one background needs a weight above 0"
+                "the weights of noise, checkerboard, fourier, plain and black are all 0; one must be above 0 at least"
             )
         return found
 
@@ -67,6 +78,9 @@ class BackgroundSettings(Settings):
 class AugmentSettings(Settings):
     """How a composited view is varied before it is scored; every draw is uniform."""
 
+    crop: Annotated[int, Range(0, 2048)] = 0
+    """Pixels a side of a random crop of the rendering, which is enlarged and put on a background of the guide's size:
+    the paper's augmentation. 0 crops nothing, and varies as the settings below say; with a crop they do not count."""
     scale: Annotated[Interval, Range(0.1, 10.0), Rising()] = (0.7, 1.05)
     """Share of the view's side that is seen: below 1 zooms in."""
     rotation_deg: Annotated[float, Range(0.0, 180.0)] = 10.0

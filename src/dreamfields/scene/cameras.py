@@ -80,21 +80,30 @@ def _pixels(size: int) -> tuple[Tensor, Tensor]:
     return x.reshape(-1), y.reshape(-1)
 
 
-def sample_cameras(settings: CameraSettings, count: int, generator: torch.Generator) -> list[Camera]:
-    """Draw cameras uniformly from the settings' intervals (Dream Fields sec. 3.2).
+def sample_cameras(
+    settings: CameraSettings,
+    count: int,
+    generator: torch.Generator,
+    target: tuple[float, float, float] = (0.0, 0.0, 0.0),
+) -> list[Camera]:
+    """Draw cameras around a target uniformly from the settings' intervals (Dream Fields sec. 3.2).
 
     Azimuths are stratified: the interval is cut into `count` equal parts and each holds one camera, so that a step
     with several views always looks from around the object.
     """
     draws = torch.rand((count, 3), generator=generator).tolist()
+    # Drawn last, so that the others are the same whether these are used or not.
+    more = torch.rand((count, 2), generator=generator).tolist()
     cameras = []
-    for index, (azimuth, elevation, fov) in enumerate(draws):
+    for index, ((azimuth, elevation, fov), (distance, closeness)) in enumerate(zip(draws, more, strict=True)):
+        fov_deg = _within(settings.fov_deg, fov)
         cameras.append(
             Camera(
                 azimuth_deg=_within(settings.azimuth_deg, (index + azimuth) / count),
                 elevation_deg=_within(settings.elevation_deg, elevation),
-                radius=settings.radius,
-                fov_deg=_within(settings.fov_deg, fov),
+                radius=settings.radius * (1.0 + settings.radius_spread * (2.0 * distance - 1.0)),
+                fov_deg=0.5 * fov_deg if closeness < settings.close_ups else fov_deg,
+                target=target,
             )
         )
     return cameras

@@ -14,13 +14,16 @@ SEED: Final = 211201455
 """Draws the frequencies of every run: they are part of the parametrisation, not of a run's chance."""
 
 
-def draw_frequencies(count: int, degree: float, directions: Literal["sphere", "released"]) -> Tensor:
+def draw_frequencies(count: int, degree: float, directions: Literal["sphere", "released", "axes"]) -> Tensor:
     """Return the three axes and `count` random frequencies trunc(2^(L u) v), (3 + count, 3), with u uniform in [0, 1].
 
     Whole numbers, so that all waves share a period of 2 pi. `sphere` draws v evenly on the unit sphere, which is what
     the paper says. Its released code divides by the norm over all frequencies of an axis instead of over the axes of a
-    frequency, so there v has a length of about sqrt(3 / count) and many frequencies are 0: `released`.
+    frequency, so there v has a length of about sqrt(3 / count) and many frequencies are 0: `released`. `axes` draws
+    nothing and returns 2^i along each axis for i below the degree, (3 L, 3), as NeRF and mip-NeRF have it.
     """
+    if directions == "axes":
+        return torch.cat([2.0**octave * torch.eye(3) for octave in range(round(degree))])
     generator = torch.Generator().manual_seed(SEED)
     normal = torch.randn((count, 3), generator=generator)
     radii = 2.0 ** (degree * torch.rand((count, 1), generator=generator))
@@ -47,7 +50,7 @@ def variance_along(frequencies: Tensor, covariance: Tensor) -> Tensor:
     return (covariance.flatten(1) @ outer.flatten(1).T).clamp(min=0.0)
 
 
-def attenuation(variance: Tensor, scale: float = 1.0) -> Tensor:
+def attenuation(variance: Tensor, scale: float | Tensor = 1.0) -> Tensor:
     """Return exp(-variance scale^2 / 2), in [0, 1]: what is left of a wave whose phase spreads scale times as far."""
     return torch.exp(-0.5 * scale**2 * variance)
 
@@ -58,7 +61,7 @@ def plain_encoding(points: Tensor, frequencies: Tensor) -> Tensor:
     return torch.cat([torch.cos(phases), torch.sin(phases)], dim=-1)
 
 
-def integrated_encoding(points: Tensor, covariance: Tensor, frequencies: Tensor, scale: float = 1.0) -> Tensor:
+def integrated_encoding(points: Tensor, covariance: Tensor, frequencies: Tensor, scale: float | Tensor = 1.0) -> Tensor:
     """Return the mean of gamma over normal distributions (mip-NeRF eq. 14), (n, 2 m), wider by `scale` than given."""
     left = attenuation(variance_along(frequencies, covariance), scale)
     return plain_encoding(points, frequencies) * torch.cat([left, left], dim=-1)

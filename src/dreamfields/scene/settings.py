@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from dreamfields.settings import Range, Rising, Settings
 
 Degrees = tuple[float, float]
-FieldName = Literal["voxels", "mlp"]
+FieldName = Literal["voxels", "mlp", "nerf"]
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,17 @@ class CameraSettings(Settings):
     """Smallest and largest full field of view in degrees; the paper trains at 33.4 and tests at 39.6."""
     radius: Annotated[float, Range(2.0, 100.0)] = 4.0
     """Distance of the camera from the origin in scene units (the cube has half-side 1); the paper's value."""
+    radius_spread: Annotated[float, Range(0.0, 0.5)] = 0.0
+    """Largest change of that distance, either way, as a share of it; the paper's code can, its presets do not."""
+    close_ups: Annotated[float, Range(0.0, 1.0)] = 0.0
+    """Share of the views that are close-ups of the point looked at: half as wide, at full resolution."""
+    track: Literal["off", "delayed", "on"] = "off"
+    """Whether cameras follow the centre of the density: never, from `track_from` on, or always as the paper's presets
+    do; in its own table that costs 5.6 points."""
+    track_memory: Annotated[float, Range(0.0, 1.0)] = 0.999
+    """Share of the tracked centre that a step leaves as it was; the paper's 0.999."""
+    track_from: Annotated[float, Range(0.0, 1.0)] = 0.3
+    """Share of the steps after which `delayed` follows; the centre is averaged from the first step on."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +67,9 @@ class MlpSettings(Settings):
     """Random frequencies, besides one along each axis."""
     degree: Annotated[float, Range(0.0, 16.0)] = 8.0
     """Frequencies have lengths from 1 to 2^degree radians a scene unit."""
-    directions: Literal["sphere", "released"] = "sphere"
-    """Frequencies as the paper has them, or as its released code does: about 0.15 times as long, many of them 0."""
+    directions: Literal["sphere", "released", "axes"] = "sphere"
+    """Random frequencies as the paper has them, or as its released code does (about 0.15 times as long, many of them
+    0); or none, but the powers of 2 below 2^degree along each axis, as NeRF has them."""
     anneal_steps: Annotated[int, Range(0, 10_000_000)] = 1000
     """Steps over which features are averaged over more than a sample, at first twice its size; 0 for never."""
     width: Annotated[int, Range(1, 4096)] = 128
@@ -69,3 +81,8 @@ class MlpSettings(Settings):
     recompute: bool = True
     """Whether to compute layers a second time for the gradient, a third more work, rather than to keep them, which
     takes some 15 kB a sample and 20 GB for one of the paper's steps."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Numbers that layers multiply with, not those of the encoding; a TPU's own are `bf16`."""
+    compiled: bool = False
+    """Whether torch.compile makes one kernel of many, which takes a minute and pays on a GPU; where it cannot, a
+    warning says so and nothing is compiled."""

@@ -45,16 +45,22 @@ class FieldValues:
 
 Evaluator = Callable[[Query], FieldValues]
 """Answers queries about one fixed state of a field."""
+Disturbance = Callable[[Tensor], Tensor]
+"""Changes the pre-activations of density, (n,), while a field is shaped."""
 
 
 class AbstractField(nn.Module, ABC):
     """A radiance field without view direction on the cube [-1, 1]^3 (Dream Fields sec. 3.1).
 
     Attributes:
+        bounded: whether it ends with the cube; only a network can go on beyond.
         step: steps of the optimiser that shaped it; what a field anneals follows from this number alone.
+        disturbance: what networks add to their densities' pre-activations; None outside of a step.
     """
 
     step: int = 0
+    bounded: bool = True
+    disturbance: Disturbance | None = None
 
     @property
     def grid_cells(self) -> int | None:

@@ -4,6 +4,7 @@ import torch
 
 from dreamfields.scene.fields.base import AbstractField
 from dreamfields.scene.fields.mlp import MlpField
+from dreamfields.scene.fields.nerf import NerfField
 from dreamfields.scene.fields.voxels import VoxelField
 from dreamfields.scene.settings import FieldName, MlpSettings, VoxelSettings
 
@@ -15,3 +16,5 @@ def make_field(name: FieldName, voxels: VoxelSettings, mlp: MlpSettings, generat
             return VoxelField(voxels)
         case "mlp":
             return MlpField(mlp, generator)
+        case "nerf":
+            return NerfField(mlp, generator)

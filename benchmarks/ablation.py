@@ -1,0 +1,276 @@
+"""The paper's tables 1 and 2, row by row, beside its own figures.
+
+python benchmarks/ablation.py [--size cpu] [--rows ...] [--subjects ...] [--seeds 0 ...] [--out benchmarks/results]
+
+Each row is a recipe: table 1 adds one part at a time to a simplified NeRF, table 2 keeps scenes sparse in six ways. At
+size `cpu` a small network is shaped by `lit` for six nouns and judged by EfficientNet-Lite1 (the share of eight views
+named right, and the mean probability): 90 objects, for a night. At size `paper` the recipes are those of `paper-mq`,
+guided by CLIP B/16 for the 153 captions and judged by retrieval with CLIP B/32: for a GPU, or many.
+
+An object that is there already is not made again and one that was stopped goes on, so the benchmark can be stopped and
+started at will, or shared out by --rows and --subjects; the table is always of all that is there.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from statistics import fmean
+from typing import Literal
+
+import torch
+import tyro
+
+import dreamfields
+from dreamfields import api, paper
+from dreamfields.config import Config
+from dreamfields.evaluate.captions import captions
+from dreamfields.evaluate.judge import Judge
+from dreamfields.evaluate.judges import load_judge
+from dreamfields.evaluate.retrieval import Share, judge_objects
+from dreamfields.export.settings import ExportSettings
+from dreamfields.guidance.settings import GuidanceSettings
+from dreamfields.optimize.run_directory import directory_name
+from dreamfields.optimize.settings import Recipe
+from dreamfields.storage import atomic_write
+
+Size = Literal["cpu", "paper", "tiny"]
+Change = Callable[[Recipe], Recipe]
+
+NOUNS: Mapping[str, tuple[str, ...]] = {
+    "a banana": ("banana",),
+    "a cheeseburger": ("cheeseburger",),
+    "a strawberry": ("strawberry",),
+    "a teapot": ("teapot",),
+    "a soccer ball": ("soccer ball",),
+    "a mushroom": ("mushroom", "agaric", "bolete"),
+}
+"""Subjects of size `cpu`, with the ImageNet classes that count as right."""
+RUNS = Path("runs/ablation")
+SMALL_SHEETS = ExportSettings(sheet_size=64, still_samples=24)
+"""Networks take long to look at, and these are looked at in passing."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table."""
+
+    name: str
+    table: int
+    published: str
+    """R-Precision in the paper, in percent, by CLIP B/32."""
+    change: Change
+    """Of the row above in table 1, of the whole recipe in table 2."""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What to make and where to leave the results."""
+
+    size: Size = "cpu"
+    rows: tuple[str, ...] = ()
+    """Names of rows; all if none is given."""
+    subjects: tuple[str, ...] = ()
+    """Prompts; all of the size's if none is given."""
+    seeds: tuple[int, ...] = (0,)
+    """The paper has two for table 1 and one for table 2."""
+    steps: int | None = None
+    """Steps an object; the size's if not given."""
+    device: str = "auto"
+    threads: int = 0
+    runs: Path = RUNS
+    out: Path = Path("benchmarks/results")
+
+
+def with_losses(**changes: object) -> Change:
+    """Return the change of a recipe's losses."""
+    return lambda recipe: replace(recipe, losses=replace(recipe.losses, **changes))
+
+
+def with_mlp(**changes: object) -> Change:
+    """Return the change of a recipe's network."""
+    return lambda recipe: replace(recipe, mlp=replace(recipe.mlp, **changes))
+
+
+def simplified(recipe: Recipe) -> Recipe:
+    """Return the recipe without all that table 1 adds: plain NeRF in front of black, sampled in a shell."""
+    return replace(
+        recipe,
+        field="nerf",
+        mlp=replace(recipe.mlp, encoding="plain", directions="axes"),
+        augment=replace(recipe.augment, crop=recipe.render.size),
+        losses=replace(recipe.losses, transmittance=0.0),
+        backgrounds=replace(recipe.backgrounds, noise=0.0, checkerboard=0.0, fourier=0.0, plain=0.0, black=1.0),
+        render=replace(recipe.render, bounds=False),
+        cameras=replace(recipe.cameras, track="off"),
+    )
+
+
+def tables(whole: Recipe) -> list[Row]:
+    """Return all rows of a whole recipe, those of table 1 as changes of the row above."""
+    first = [
+        Row("simplified NeRF", 1, "31.4 ± 2.7", simplified),
+        Row("+ integrated encoding", 1, "29.7 ± 2.6", with_mlp(encoding="integrated")),
+        Row("+ Fourier features", 1, "24.2 ± 2.5", with_mlp(directions=whole.mlp.directions)),
+        Row("+ random crops", 1, "25.8 ± 2.5", lambda row: replace(row, augment=whole.augment)),
+        Row("+ transmittance loss", 1, "23.7 ± 2.4", lambda row: replace(row, losses=whole.losses)),
+        Row("+ backgrounds", 1, "44.1 ± 2.8", lambda row: replace(row, backgrounds=whole.backgrounds)),
+        Row("+ architecture", 1, "52.0 ± 2.9", lambda row: replace(row, field="mlp")),
+        Row("+ scene bounds", 1, "65.4 ± 2.7", lambda row: replace(row, render=whole.render)),
+        Row("+ tracked origin", 1, "59.8 ± 2.8", lambda row: replace(row, cameras=whole.cameras)),
+    ]
+    second = [
+        Row("no regularizer", 2, "35.3", with_losses(transmittance=0.0)),
+        Row("density noise", 2, "47.7", with_losses(transmittance=0.0, density_noise=(1.0, 1.0))),
+        Row("beta prior", 2, "50.3", with_losses(transmittance=0.0, beta_prior=0.001)),
+        Row("gated transmittance", 2, "34.6", with_losses(transmittance_form="gated")),
+        Row("clipped gated transmittance", 2, "62.1", with_losses(transmittance_form="clipped-gated")),
+        Row("clipped additive transmittance", 2, "62.1", lambda recipe: recipe),
+    ]
+    return first + second
+
+
+def recipes(whole: Recipe) -> dict[str, Recipe]:
+    """Return the recipe of every row, by its name."""
+    made, above = {}, whole
+    for row in tables(whole):
+        above = row.change(above if row.table == 1 else whole)
+        made[row.name] = above
+    return made
+
+
+def whole_recipe(size: Size, steps: int | None) -> Recipe:
+    """Return the recipe with all parts, at a size."""
+    recipe = paper.MQ
+    if size != "paper":
+        tiny = size == "tiny"
+        side = 12 if tiny else 40
+        recipe = replace(
+            recipe,
+            guidance=GuidanceSettings(name="toy" if tiny else "lit", image_size=32 if tiny else 160),
+            mlp=replace(
+                recipe.mlp, waves=4 if tiny else 64, degree=6.0, width=8 if tiny else 64, hidden=8 if tiny else 128
+            ),
+            render=replace(recipe.render, size=side, samples=8 if tiny else 32, occupancy_cells=4 if tiny else 16),
+            augment=replace(recipe.augment, crop=side * 9 // 10),
+            # A twentieth of the steps, at thirty times the rate.
+            optimize=replace(recipe.optimize, steps=400, backgrounds=2 if tiny else 6, learning_rate=3e-3),
+            losses=replace(recipe.losses, transmittance_ramp=0.2),
+        )
+        recipe = replace(recipe, mlp=replace(recipe.mlp, anneal_steps=40))
+    return recipe if steps is None else replace(recipe, optimize=replace(recipe.optimize, steps=steps))
+
+
+def main() -> None:
+    """Make all objects that are asked for and not there, judge them, write the table."""
+    arguments = tyro.cli(Arguments, description=__doc__)
+    whole = whole_recipe(arguments.size, arguments.steps)
+    chosen = {name: recipe for name, recipe in recipes(whole).items() if name in (arguments.rows or recipes(whole))}
+    unknown = set(arguments.rows) - chosen.keys()
+    if unknown:
+        raise SystemExit(f"ablation.py: there is no row called {min(unknown)!r}; rows: {', '.join(recipes(whole))}")
+    subjects = arguments.subjects or (captions() if arguments.size == "paper" else tuple(NOUNS))
+    folder = arguments.runs / arguments.size
+    judge = judge_of(arguments.size)
+    for seed in arguments.seeds:
+        for subject in subjects:
+            for name, recipe in chosen.items():
+                make(folder / slug(name), name, subject, configuration(arguments, recipe, subject, seed), judge)
+    text = table(folder, whole, arguments.size)
+    atomic_write(arguments.out / f"ablation_{arguments.size}.md", text.encode())
+    sys.stdout.write(text)
+
+
+def configuration(arguments: Arguments, recipe: Recipe, subject: str, seed: int) -> Config:
+    """Return the configuration of one object."""
+    return Config(
+        subject,
+        seed=seed,
+        device=arguments.device,  # type: ignore[arg-type]
+        threads=arguments.threads,
+        recipe=recipe,
+        export=paper.EXPORT if arguments.size == "paper" else SMALL_SHEETS,
+    )
+
+
+JudgeOf = Callable[[api.Run], dict[str, float]]
+
+
+def judge_of(size: Size) -> JudgeOf:
+    """Return who judges at a size: `score` in [0, 1] and, of nouns, the mean `probability`."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if size == "paper":
+        model = load_judge(f"clip:{paper.JUDGE}", device)
+
+        def retrieved(run: api.Run) -> dict[str, float]:
+            return {"score": judge_objects(model, [run.candidate()], paper.TEST_SAMPLES).share(1).value}
+
+        return retrieved
+    judge = Judge(device)
+
+    def named(run: api.Run) -> dict[str, float]:
+        candidate = run.candidate()
+        seen = judge.judge(candidate.field, NOUNS[run.config.prompt], 32)
+        return {"score": seen.top1 / len(seen.views), "probability": seen.probability}
+
+    return named
+
+
+def make(folder: Path, row: str, subject: str, config: Config, judge: JudgeOf) -> None:
+    """Make one object, or go on with it, and leave what the judge says beside it."""
+    path = folder / directory_name(config.prompt, config.seed)
+    outcome = path / "ablation.json"
+    if outcome.exists():
+        return
+    run = api.load(path) if (path / "run.json").exists() else api.start(config, folder)
+    for _ in run.steps():
+        pass
+    facts = {"row": row, "subject": subject, "seed": config.seed, "seconds": run.record["seconds"], **judge(run)}
+    atomic_write(outcome, json.dumps(facts).encode())
+    run.sheet(path / "contact_sheet.png")
+    sys.stderr.write(f"{row}, {subject}, seed {config.seed}: {facts['score']:.2f}, {facts['seconds']:.0f} s\n")
+
+
+def table(folder: Path, whole: Recipe, size: Size) -> str:
+    """Return all outcomes as Markdown, beside the paper's."""
+    found: dict[str, list[dict[str, float]]] = {}
+    for path in sorted(folder.glob("*/*/ablation.json")):
+        outcome = json.loads(path.read_text())
+        found.setdefault(outcome["row"], []).append(outcome)
+    judged = "R@1 among 153 captions by CLIP B/32" if size == "paper" else "views named right by EfficientNet-Lite1"
+    seeds = sorted({int(one["seed"]) for ones in found.values() for one in ones})
+    lines = [
+        f"# Ablation at size `{size}`",
+        "",
+        f"{date.today()}, dreamfields {dreamfields.__version__}, torch {torch.__version__}; seeds {seeds}; "
+        f"{whole.optimize.steps} steps, {whole.render.size} pixels, guidance `{whole.guidance.name}`. Ours: {judged}, "
+        "in percent, with the standard error over objects; the paper's: R-Precision by CLIP B/32. The two measure "
+        "different things at different sizes: compare the order of rows, not figures.",
+    ]
+    for number in (1, 2):
+        lines += ["", f"## Table {number}", "", "| row | paper | ours | probability | objects | seconds an object |"]
+        lines += ["|---|---|---|---|---|---|"]
+        for row in (one for one in tables(whole) if one.table == number):
+            lines.append(f"| {row.name} | {row.published} | {_cells(found.get(row.name, []))} |")
+    return "\n".join([*lines, ""])
+
+
+def _cells(outcomes: list[dict[str, float]]) -> str:
+    if not outcomes:
+        return "not made | | 0 | "
+    score = Share(fmean(one["score"] for one in outcomes), len(outcomes))
+    sure = [one["probability"] for one in outcomes if "probability" in one]
+    probability = f"{fmean(sure):.3f}" if sure else ""
+    seconds = fmean(one["seconds"] for one in outcomes)
+    return f"{100 * score.value:.1f} ± {100 * score.error:.1f} | {probability} | {len(outcomes)} | {seconds:.0f}"
+
+
+def slug(name: str) -> str:
+    """Return a name for a folder."""
+    return "-".join("".join(letter if letter.isalnum() else " " for letter in name.lower()).split())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""Asking the hub for something, without ever waiting for long; used by `models download` alone.
+
+The hub's own client asks again and again: half a minute where a connection is refused, minutes where nobody answers.
+So what a model's files are is asked here first, once and within `PATIENCE`, and their download is watched.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from dreamfields.errors import MissingPackageError
+
+PATIENCE = 3.0
+"""Seconds the hub has to answer."""
+_STALL: Final = 4.0
+"""Seconds without a byte after which a download that has hardly begun is given up; one under way gets five times as
+long."""
+_UNDER_WAY: Final = 1_000_000
+_LARGEST_ANSWER: Final = 20_000_000
+_MEANINGS: Final[Mapping[int, str]] = {
+    401: "it does not exist there, or is private (401)",
+    403: "access is refused (403); its page there may ask to accept terms",
+    404: "there is no such model or revision (404)",
+}
+_CURES: Final = "connect, set HF_ENDPOINT to a mirror, or copy its folder here and name it as clip:/path/to/folder"
+
+
+@dataclass(frozen=True)
+class Announced:
+    """What the hub says of one file."""
+
+    size: int | None
+    """In bytes; None where it does not say."""
+    sha256: str | None
+    """None where it does not say, as of small files."""
+
+
+def ask(place: str, revision: str) -> dict[str, Announced]:
+    """Return what the hub says of a model's files, by name.
+
+    Raises:
+        MissingPackageError: it cannot be reached, does not answer in time, has no such model, or makes no sense.
+    """
+    from huggingface_hub import constants
+
+    if constants.is_offline_mode():
+        raise MissingPackageError(f"cannot download {place}: HF_HUB_OFFLINE is set; {_CURES}")
+    address = f"{constants.ENDPOINT}/api/models/{place}/revision/{revision}?blobs=true"
+    found: list[bytes | str] = []
+    # In a thread of its own, for resolving a name and a trickle of bytes have no time limit.
+    asking = threading.Thread(target=lambda: found.append(_get(address, constants.ENDPOINT)), daemon=True)
+    asking.start()
+    asking.join(PATIENCE + 0.5)
+    answer = found[0] if found else f"{constants.ENDPOINT} did not answer in {PATIENCE:.0f} seconds"
+    if isinstance(answer, str):
+        raise MissingPackageError(f"cannot download {place}: {answer}; {_CURES}")
+    try:
+        files = json.loads(answer)["siblings"]
+        return {str(one["rfilename"]): _announced(one) for one in files}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise MissingPackageError(
+            f"cannot download {place}: what {constants.ENDPOINT} answers is not what a hub would; {_CURES}"
+        ) from error
+
+
+def _announced(file: Mapping[str, Any]) -> Announced:
+    large = file.get("lfs") or {}
+    return Announced(file.get("size"), large.get("sha256"))
+
+
+def _get(address: str, endpoint: str) -> bytes | str:
+    """Return what an address answers, or in words why it does not."""
+    # Imported here because they would take a good part of the time of --help.
+    import http.client
+    import urllib.error
+    import urllib.request
+
+    from huggingface_hub import get_token
+
+    token = get_token()
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    try:
+        with urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=PATIENCE) as response:
+            return bytes(response.read(_LARGEST_ANSWER))
+    except urllib.error.HTTPError as error:
+        meaning = _MEANINGS.get(error.code) or str(error.reason).splitlines()[0] + f" ({error.code})"
+        return f"{endpoint} says that {meaning}" if error.code in _MEANINGS else f"{endpoint} fails: {meaning}"
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        return f"{endpoint} cannot be reached ({getattr(error, 'reason', error)})"
+
+
+def watch(work: Callable[[], Path], folder: Path) -> Path:
+    """Do some work that fills a folder, and give it up when nothing comes any more.
+
+    Raises:
+        TimeoutError: for a while, nothing came.
+        Exception: what the work raises.
+    """
+    outcome: list[Path | Exception] = []
+
+    def run() -> None:
+        try:
+            outcome.append(work())
+        except Exception as error:  # Handed on below.
+            outcome.append(error)
+
+    # A thread that is given up ends with the process, which ends with the sentence about it.
+    working = threading.Thread(target=run, daemon=True)
+    working.start()
+    held, since = _bytes_in(folder), time.monotonic()
+    while working.is_alive():
+        working.join(0.1)
+        now = _bytes_in(folder)
+        if now != held:
+            held, since = now, time.monotonic()
+        patience = _STALL * (5.0 if held > _UNDER_WAY else 1.0)
+        if time.monotonic() - since > patience:
+            raise TimeoutError(f"nothing came for {patience:.0f} seconds")
+    (result,) = outcome
+    if isinstance(result, Exception):
+        raise result
+    return result
+
+
+def _bytes_in(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*"):
+        try:
+            total += path.lstat().st_size
+        except OSError:  # It has just been renamed.
+            continue
+    return total
