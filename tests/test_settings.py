@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dreamfields.errors import UsageError
+from dreamfields.export.paths import Keyframe
 from dreamfields.guidance.settings import GuidanceSettings
 from dreamfields.optimize.settings import LossSettings
 from dreamfields.render.settings import AugmentSettings, BackgroundSettings
@@ -60,9 +61,10 @@ def every_settings_class() -> list[type[Settings]]:
 
 
 def make(kind: type[Settings], /, **values: Any) -> Settings:
-    """Make settings with the defaults; required fields are texts."""
+    """Make settings with the defaults; required fields are texts, but for the places of a camera's path."""
     required = [f.name for f in dataclasses.fields(kind) if f.default is f.default_factory is dataclasses.MISSING]
-    return kind(**dict.fromkeys(required, "a teapot") | values)
+    made = {name: (Keyframe(), Keyframe(azimuth_deg=90.0)) if name == "keyframes" else "a teapot" for name in required}
+    return kind(**made | values)
 
 
 CLASSES = every_settings_class()
@@ -179,7 +181,7 @@ def test_settings_are_frozen_documented_and_few(kind: type[Settings]) -> None:
     name = dataclasses.fields(kind)[0].name
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(make(kind), name, None)
-    assert len(dataclasses.fields(kind)) <= 12
+    assert len(dataclasses.fields(kind)) <= 14
     assert (kind.__doc__ or "").strip()
 
 
@@ -260,6 +262,6 @@ def test_every_pair_of_bounds_runs_upwards(settings: type[Settings], name: str) 
 
 
 def test_some_background_must_have_a_weight() -> None:
-    with pytest.raises(UsageError, match="at least one background"):
+    with pytest.raises(UsageError, match="one must be above 0 at least"):
         BackgroundSettings(noise=0.0, checkerboard=0.0, fourier=0.0, plain=0.0)
     assert BackgroundSettings(noise=0.0, checkerboard=0.0, fourier=0.0, plain=0.1)

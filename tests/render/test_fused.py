@@ -142,8 +142,9 @@ def test_pixels_and_gradients_equal_the_reference(
 @given(st.sampled_from([1e1, 1e3, 1e6, 1e12, 1e30]), any_camera, st.integers(1, 40), st.integers(0, 99))
 def test_extreme_fields_stay_finite_and_equal(spread: float, camera: Camera, samples: int, seed: int) -> None:
     field = random_field(VoxelSettings(coarsest_cells=2, levels=2), spread, seed)
-    fast = look("auto", field, camera.rays(5), samples)
-    slow = look("reference", field, camera.rays(5), samples)
+    # To their ends: rounding decides whether a ray ends one sample earlier, and here a sample can weigh anything.
+    fast = look("auto", field, camera.rays(5), samples, termination=0.0)
+    slow = look("reference", field, camera.rays(5), samples, termination=0.0)
     for one, other in zip([fast.pixels, *fast.gradients], [slow.pixels, *slow.gradients], strict=True):
         assert one.isfinite().all()
         assert torch.allclose(one, other, atol=1e-4 * max(1.0, float(other.abs().max())))

@@ -20,7 +20,7 @@ def field_with_blobs(*places: tuple[int, int, int]) -> VoxelField:
     field = VoxelField(FLAT)
     with torch.no_grad():
         for x, y, z in places:
-            field.grids[0][0, z, y, x] = 40.0
+            field.grids[0][z, y, x, 0] = 40.0
     return field
 
 
