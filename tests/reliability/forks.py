@@ -89,6 +89,8 @@ def serve() -> None:
     from dreamfields import api, cli, commands
 
     assert all((api, cli, commands))
+    # Who was started in the background of a shell ignores it, and so would all children.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     torch.set_num_threads(1)
     warm_up()
     answer = os.fdopen(os.dup(1), "w")
