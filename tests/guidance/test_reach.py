@@ -44,21 +44,25 @@ def reply(request: http.server.BaseHTTPRequestHandler, status: int, content: byt
         request.wfile.write(content)
 
 
-def listing(model: Path) -> bytes:
-    """Return what the hub says of a model."""
+def listing(model: Path, tree: bool) -> bytes:
+    """Return what the hub says of a model, or of its files alone."""
     files = [
         {
             "rfilename": path.name,
+            "path": path.name,
+            "type": "file",
+            "oid": hashlib.sha1(path.read_bytes()).hexdigest(),
             "size": path.stat().st_size,
             "lfs": {
                 "size": path.stat().st_size,
                 "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+                "oid": hashlib.sha256(path.read_bytes()).hexdigest(),
                 "pointerSize": 130,
             },
         }
         for path in sorted(model.iterdir())
     ]
-    return json.dumps({"id": ID, "modelId": ID, "sha": REVISION, "siblings": files}).encode()
+    return json.dumps(files if tree else {"id": ID, "modelId": ID, "sha": REVISION, "siblings": files}).encode()
 
 
 def answer_with(model: Path, spoil: Callable[[http.server.BaseHTTPRequestHandler, bytes], None] | None) -> Answer:
@@ -67,7 +71,7 @@ def answer_with(model: Path, spoil: Callable[[http.server.BaseHTTPRequestHandler
     def answer(request: http.server.BaseHTTPRequestHandler) -> None:
         path = request.path.split("?")[0]
         if path.startswith("/api/"):
-            reply(request, 200, listing(model), Content_Type="application/json")
+            reply(request, 200, listing(model, "/tree/" in path), Content_Type="application/json")
             return
         name = path.rsplit("/", 1)[1]
         content = (model / name).read_bytes()
@@ -102,7 +106,8 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Answer], None]]
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         servers.append(server)
-        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        address = f"http://127.0.0.1:{server.server_port}"
+        monkeypatch.setattr(constants, "ENDPOINT", address)
 
     yield start
     for server in servers:
@@ -224,6 +229,14 @@ def test_a_cache_that_cannot_be_written_to(
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "file" / "cache"))
     assert "cannot be written to; set HF_HOME" in fault(StorageError)
+
+
+def test_what_the_client_cannot_do_is_its_first_line(
+    serve: Callable[[Answer], None], model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reach, "ask", lambda place, revision: {})
+    serve(lambda request: reply(request, 404, b"{}", X_Error_Code="RepoNotFound"))
+    assert "404 Client Error" in fault()
 
 
 def test_a_hub_without_a_fault_gives_the_model(serve: Callable[[Answer], None], model: Path) -> None:

@@ -113,7 +113,7 @@ def download(place: str, revision: str = "main") -> Located:
     if is_path(place):
         raise UsageError(f"{place!r} is not the id of a model; it must be owner/name, such as {next(iter(KNOWN))}")
     announced = reach.ask(place, revision)
-    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub import constants
 
     cache = Path(constants.HF_HUB_CACHE)
     probe = cache / ".dreamfields"
@@ -125,15 +125,11 @@ def download(place: str, revision: str = "main") -> Located:
             f"cannot download {place}: the cache {cache} cannot be written to; set HF_HOME to a folder that can"
         ) from error
     try:
-        folder = reach.watch(
-            lambda: Path(snapshot_download(place, revision=revision, allow_patterns=list(FILES))),
-            cache / f"models--{place.replace('/', '--')}",
-        )
-    except Exception as error:  # The client trusts what it is sent, so that may be anything.
-        reason = str(error).strip().splitlines() or [type(error).__name__]
+        folder = reach.fetch(place, revision, FILES, cache / f"models--{place.replace('/', '--')}")
+    except OSError as error:
         raise MissingPackageError(
-            f"cannot download {place} at revision {revision}: {reason[0]}; run the same again, which goes on from "
-            f"there, or look at {_endpoint()}/{place}"
+            f"cannot download {place} at revision {revision}: {error}; run the same again, which goes on from there, "
+            f"or look at {_endpoint()}/{place}"
         ) from error
     check_folder(folder, "name a revision that has it: dreamfields models download ID --revision REVISION")
     model = Located(place, folder, folder.name)

@@ -4,10 +4,14 @@ The hub's own client asks again and again: half a minute where a connection is r
 So what a model's files are is asked here first, once and within `PATIENCE`, and their download is watched.
 """
 
+import contextlib
 import json
+import os
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -27,6 +31,18 @@ _MEANINGS: Final[Mapping[int, str]] = {
     404: "there is no such model or revision (404)",
 }
 _CURES: Final = "connect, set HF_ENDPOINT to a mirror, or copy its folder here and name it as clip:/path/to/folder"
+
+_CLIENT: Final = """
+import sys
+from huggingface_hub import snapshot_download
+place, revision, cache, *patterns = sys.argv[1:]
+try:
+    sys.stdout.write(snapshot_download(place, revision=revision, cache_dir=cache, allow_patterns=patterns))
+except BaseException as error:
+    sys.stdout.write((str(error).strip().splitlines() or [type(error).__name__])[0])
+    sys.exit(1)
+"""
+"""Prints where the files are, or in one line why they are not."""
 
 
 @dataclass(frozen=True)
@@ -93,37 +109,43 @@ def _get(address: str, endpoint: str) -> bytes | str:
         return f"{endpoint} cannot be reached ({getattr(error, 'reason', error)})"
 
 
-def watch(work: Callable[[], Path], folder: Path) -> Path:
-    """Do some work that fills a folder, and give it up when nothing comes any more.
+def fetch(place: str, revision: str, patterns: Sequence[str], folder: Path) -> Path:
+    """Let the hub's client fetch a model's files, and give it up when nothing comes any more.
+
+    Args:
+        place: the model's id.
+        revision: branch, tag or commit.
+        patterns: names of the files that are wanted.
+        folder: where the client keeps this model in the cache.
 
     Raises:
         TimeoutError: for a while, nothing came.
-        Exception: what the work raises.
+        OSError: the client failed; in its words.
     """
-    outcome: list[Path | Exception] = []
+    from huggingface_hub import constants
 
-    def run() -> None:
-        try:
-            outcome.append(work())
-        except Exception as error:  # Handed on below.
-            outcome.append(error)
-
-    # A thread that is given up ends with the process, which ends with the sentence about it.
-    working = threading.Thread(target=run, daemon=True)
-    working.start()
-    held, since = _bytes_in(folder), time.monotonic()
-    while working.is_alive():
-        working.join(0.1)
-        now = _bytes_in(folder)
-        if now != held:
-            held, since = now, time.monotonic()
-        patience = _STALL * (5.0 if held > _UNDER_WAY else 1.0)
-        if time.monotonic() - since > patience:
-            raise TimeoutError(f"nothing came for {patience:.0f} seconds")
-    (result,) = outcome
-    if isinstance(result, Exception):
-        raise result
-    return result
+    # In a process of its own, which can be ended: the client's threads would go on, and keep this one from ending.
+    command = [sys.executable, "-c", _CLIENT, place, revision, constants.HF_HUB_CACHE, *patterns]
+    quiet = {} if sys.stderr.isatty() else {"HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    spoken = {"HF_ENDPOINT": constants.ENDPOINT, "HF_HUB_VERBOSITY": "critical", **quiet}
+    client = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **spoken})
+    try:
+        held, since = _bytes_in(folder), time.monotonic()
+        while client.poll() is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                client.wait(0.1)
+            now = _bytes_in(folder)
+            if now != held:
+                held, since = now, time.monotonic()
+            patience = _STALL * (5.0 if held > _UNDER_WAY else 1.0)
+            if time.monotonic() - since > patience:
+                raise TimeoutError(f"nothing came for {patience:.0f} seconds")
+    finally:
+        client.kill()
+        said, _ = client.communicate()
+    if client.returncode != 0:
+        raise OSError(said.strip() or f"the hub's client ended with status {client.returncode}")
+    return Path(said.strip())
 
 
 def _bytes_in(folder: Path) -> int:
