@@ -121,6 +121,8 @@ def recipe(size: int, crop: int, steps: int) -> Recipe:
         render=RenderSettings(
             size=size,  # lq, mq, hq: render_width
             samples=192,  # base: num_samples
+            jitter="sample",  # each sample has a draw of its own
+            termination=0.0,  # rays are followed to their ends
             occupancy_threshold=0.0,  # the paper skips nothing: every cell counts as occupied
             occupancy_every=100_000,  # so there is nothing to look for again
             bounds=True,  # base: mr_norm = "inf", mr0 = mr1 = 1, intersect_box; text sec. 3.4

@@ -36,8 +36,8 @@ def ball(colour: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> VoxelField:
     axis = torch.linspace(-1.0, 1.0, 33)
     z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")
     with torch.no_grad():
-        field.grids[0][0] = (80.0 * (0.75 - torch.sqrt(x * x + y * y + z * z))).clamp(0.0, 60.0)
-        field.grids[0][1:] = torch.tensor(colour)[:, None, None, None]
+        field.grids[0][..., 0] = (80.0 * (0.75 - torch.sqrt(x * x + y * y + z * z))).clamp(0.0, 60.0)
+        field.grids[0][..., 1:] = torch.tensor(colour)
     return field
 
 
