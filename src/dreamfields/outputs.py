@@ -168,7 +168,7 @@ class Outputs(ABC):
         }
 
     def _lapse(self) -> TimeLapse:
-        return TimeLapse(self.path / "previews", self.config.recipe.optimize.steps, self.config.export.lapse_frames)
+        return TimeLapse(self.path / "previews", self.config.recipe.optimize.steps, self.config.export)
 
     def _encode(self, frames: list[Image.Image], path: Path, fps: int) -> Path:
         target, note = write_video(frames, fps, path)

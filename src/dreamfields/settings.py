@@ -147,8 +147,11 @@ def unknown_name(given: str, known: list[str], what: str) -> str:
 def _from_json(value: Any, hint: Any) -> Any:
     if isinstance(hint, type) and issubclass(hint, Settings) and isinstance(value, Mapping):
         return hint.from_json(value)
-    if get_origin(hint) is tuple and isinstance(value, list):
-        return tuple(value)
+    if get_origin(hint) is typing.Annotated:
+        return _from_json(value, get_args(hint)[0])
+    if get_origin(hint) is tuple and isinstance(value, list | tuple):
+        item = get_args(hint)[0]
+        return tuple(_from_json(part, item) for part in value)
     return value
 
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from dreamfields.export import film as films
 from dreamfields.export.film import TimeLapse, camera_at, film, turntable
 from dreamfields.export.passes import Shot
 from dreamfields.export.paths import DollyZoom, Keyframe, Orbit
@@ -60,15 +59,14 @@ def test_rendering_frames_needs_no_gradient() -> None:
     assert TWO.anchor.grad is None
 
 
-@pytest.fixture(autouse=True)
-def small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(films, "LAPSE_SIZE", 12)
+def lapse_settings(count: int) -> ExportSettings:
+    return ExportSettings(lapse_frames=count, video_size=12, still_samples=8)
 
 
 def lapse(folder: Path, count: int, steps: int = 20) -> list[int]:
     """Return the steps of which pictures are kept."""
     field, cells = BallsField([Ball(0.5)]), torch.ones(1, 1, 1, dtype=torch.bool)
-    keeper = TimeLapse(folder, steps, count)
+    keeper = TimeLapse(folder, steps, lapse_settings(count))
     for step in range(1, steps + 1):
         field.step = step
         keeper.keep(field, cells, 0)
@@ -77,14 +75,14 @@ def lapse(folder: Path, count: int, steps: int = 20) -> list[int]:
 
 def test_a_time_lapse_keeps_pictures_evenly_and_in_order(tmp_path: Path) -> None:
     assert lapse(tmp_path, 4) == [5, 10, 15, 20]
-    pictures = TimeLapse(tmp_path, 20, 4).pictures()
+    pictures = TimeLapse(tmp_path, 20, lapse_settings(4)).pictures()
     assert [picture.size for picture in pictures] == [(12, 12)] * 4
 
 
 def test_a_time_lapse_of_none_keeps_nothing(tmp_path: Path) -> None:
     assert lapse(tmp_path / "previews", 0) == []
     assert not (tmp_path / "previews").exists()
-    assert TimeLapse(tmp_path / "previews", 20, 0).pictures() == []
+    assert TimeLapse(tmp_path / "previews", 20, lapse_settings(0)).pictures() == []
 
 
 def test_a_time_lapse_of_more_pictures_than_steps_keeps_each_step(tmp_path: Path) -> None:

@@ -16,10 +16,10 @@ from dreamfields.scene.fields.base import AbstractField
 from dreamfields.storage import atomic_write
 
 LAPSE_SAMPLES: Final = 48
-"""Samples a ray of a picture taken while training, which must cost next to nothing."""
+"""Most samples a ray of a picture taken while training, which must cost next to nothing."""
 
 LAPSE_SIZE: Final = 128
-"""Pixels a side of it."""
+"""Most pixels a side of it."""
 
 
 def turntable(field: AbstractField, settings: ExportSettings, occupancy: Tensor | None = None) -> list[Image.Image]:
@@ -61,18 +61,20 @@ class TimeLapse:
     part of the story.
     """
 
-    def __init__(self, folder: Path, steps: int, count: int) -> None:
-        """Take `count` pictures, or none, in so many steps, into a folder, which is made when it is needed."""
+    def __init__(self, folder: Path, steps: int, settings: ExportSettings) -> None:
+        """Take `lapse_frames` pictures, or none, in so many steps, into a folder, which is made when it is needed."""
         self.folder = folder
         self.steps = steps
-        self.every = max(1, steps // count) if count else 0
+        self.every = max(1, steps // settings.lapse_frames) if settings.lapse_frames else 0
+        self.size = min(LAPSE_SIZE, settings.video_size)
+        self.samples = min(LAPSE_SAMPLES, settings.still_samples)
 
     def keep(self, field: AbstractField, occupancy: Tensor, attempt: int) -> None:
         """Take a picture of a field, if its step is one that is to be kept."""
         if self.every == 0 or field.step % self.every != 0:
             return
         camera = Camera(360.0 * field.step / self.steps, 20.0)
-        picture = view(field, camera, LAPSE_SIZE, LAPSE_SAMPLES, occupancy)
+        picture = view(field, camera, self.size, self.samples, occupancy)
         atomic_write(self.folder / f"attempt-{attempt:03d}-step-{field.step:08d}.png", png_bytes(picture, {}))
 
     def pictures(self) -> list[Image.Image]:

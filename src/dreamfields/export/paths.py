@@ -122,16 +122,15 @@ class Spiral(Settings):
 class Keyframes(Settings):
     """Through given places, evenly in time, gently past each."""
 
-    keyframes: tuple[Keyframe, ...]
+    keyframes: tuple[Keyframe, ...] = (Keyframe(), Keyframe(azimuth_deg=360.0))
     """At least two places."""
     frames: Frames = 90
     """Pictures."""
 
     def faults(self) -> list[str]:
         """Return what is wrong; one place is no path."""
-        short = isinstance(self.keyframes, tuple) and len(self.keyframes) < 2
-        few = ["keyframes needs at least 2 entries"] if short else []
-        return super().faults() + few
+        faults = super().faults()
+        return faults or (["keyframes needs at least 2 entries"] if len(self.keyframes) < 2 else [])
 
     def at(self, share: float) -> Keyframe:
         """Return where the camera stands after a share of the path in [0, 1]."""
@@ -177,11 +176,6 @@ def path_from_json(values: Any) -> CameraPath:
     if name not in PATHS:
         raise UsageError(unknown_name(name, list(PATHS), "path"))
     rest = {key: value for key, value in values.items() if key != "path"}
-    if "keyframes" in rest and PATHS[name] is Keyframes:
-        places = rest["keyframes"]
-        if not isinstance(places, list) or not all(isinstance(place, dict) for place in places):
-            raise UsageError("keyframes must be a list of objects")
-        rest["keyframes"] = [Keyframe.from_json(place) for place in places]
     path: CameraPath = PATHS[name].from_json(rest)
     return path
 
