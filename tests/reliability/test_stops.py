@@ -73,7 +73,7 @@ def test_a_second_signal_ends_it_within_a_second_and_files_stay_whole(
 
 def test_a_signal_while_it_loads_has_nothing_to_wait_for(forks: Forks, tmp_path: Path) -> None:
     folder = api.start(config_of(0, 1000), tmp_path).path
-    ended = forks.run(Request(str(folder), ["resume", str(folder)], [Blow(signal.SIGINT)]))
+    ended = forks.run(Request(str(folder), ["resume", str(folder)], [Blow(signal.SIGINT, seconds=0.1)]))
     # Before its handlers are there the kernel ends it, which shells show as 130, too.
     assert ended.code in (130, -signal.SIGINT), ended.output
     assert "Traceback" not in ended.output
