@@ -24,7 +24,7 @@ class Preset:
     export: ExportSettings
 
 
-QUICK = Preset("a recognisable object in less than two minutes on two CPU cores", Recipe(), ExportSettings())
+QUICK = Preset("a recognisable object in about two minutes on two CPU cores", Recipe(), ExportSettings())
 
 DRAFT = Preset(
     "a first look in about 35 seconds",
