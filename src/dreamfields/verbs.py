@@ -23,8 +23,8 @@ class Generate:
     prompt: Prompt = ""
     """What to make, in quotes."""
     preset: str = presets.DEFAULT
-    """draft (~30 s), quick (~2 minutes) or standard (~7 minutes), on two CPU cores; paper-lq, paper-mq or paper-hq, Dream
-    Fields as published, for a GPU and a CLIP model."""
+    """draft (~30 s), quick (~2 minutes) or standard (~7 minutes), on two CPU cores; paper-lq, paper-mq or paper-hq,
+    Dream Fields as published, for a GPU and a CLIP model."""
     seed: int = 0
     """Same seed, same machine, same object."""
     steps: int | None = None
