@@ -19,7 +19,7 @@ from dreamfields import __version__, models, presets
 from dreamfields.arguments import parse_as
 from dreamfields.config import Config
 from dreamfields.devices import Device, check_device
-from dreamfields.errors import UsageError
+from dreamfields.errors import StorageError, UsageError
 from dreamfields.evaluate.judges import judge_member
 from dreamfields.export.paths import CameraPath, Keyframe, Orbit, read_path
 from dreamfields.export.settings import ExportSettings
@@ -53,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = parse(list(sys.argv[1:] if arguments is None else arguments), console)
         if command is None:
             return 0
+        refuse_lost_folder()
         # Held until the end, so that of two commands on one folder the second is refused before it loads anything.
         directory = preflight(command, held)
         if isinstance(command, Models):
@@ -93,6 +94,18 @@ def parse(arguments: list[str], console: Console) -> Command | None:
         if isinstance(command, Generate):
             configuration(command)
     return command
+
+
+def refuse_lost_folder() -> None:
+    """Refuse to work in a folder that has been deleted, where torch itself ends in a message nobody understands.
+
+    Raises:
+        StorageError: the current folder is gone.
+    """
+    try:
+        Path.cwd()
+    except FileNotFoundError as lost:
+        raise StorageError("the current folder has been deleted; go to another one with cd and try again") from lost
 
 
 def preflight(command: Command, held: ExitStack) -> RunDirectory:

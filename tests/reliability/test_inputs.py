@@ -3,6 +3,7 @@
 import json
 import math
 import random
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from dreamfields.guidance.prompts import LONGEST, clean_prompt
 from dreamfields.optimize.run_directory import RunDirectory, run_path
 from dreamfields.records import read_record
 from dreamfields.settings import Settings
-from dreamfields.terminal import one_line
+from dreamfields.terminal import console_on, guarded, one_line
 from tests.test_settings import FIELDS, on_and_beyond, schema
 from tests.toys import PROMPT, tiny_config
 
@@ -194,6 +195,15 @@ def test_nothing_raw_reaches_the_terminal(prompt: str, tmp_path: Path, capsys: p
     out = tmp_path / "a file\x1b[31m\nof\u202emine"
     out.write_text("")
     assert main(["generate", prompt, "--out", str(out)]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert not any(character in said for character in "\x1b\u202e")
+
+
+def test_a_sentence_that_quotes_something_raw_says_it_in_plain_words(capsys: pytest.CaptureFixture[str]) -> None:
+    with guarded(console_on(sys.stderr)) as outcome:
+        raise StorageError("cannot read a\x1b[31m\nfile of\u202emine")
+    assert outcome.code == 4
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert not any(character in said for character in "\x1b\u202e")
