@@ -44,6 +44,13 @@ def test_a_density_that_reaches_the_threshold_counts(density: float, expected: b
     assert occupied_cells(field, 2, 0.5).all() == expected
 
 
+def test_a_threshold_of_zero_occupies_everything_and_asks_nothing() -> None:
+    def unasked(points: Tensor) -> Tensor:
+        raise AssertionError("the field was asked")
+
+    assert occupied_cells(FormulaField(unasked), 4, 0.0).all()
+
+
 @pytest.mark.parametrize("point", [(0.75, -0.25, -0.75), (-0.75, 0.5, 0.0), (1.0, -1.0, 0.25)])
 def test_a_speck_occupies_the_cells_that_touch_it_and_their_neighbours_only(point: tuple[float, ...]) -> None:
     # A speck on one node of the lattice over 8 cells of side 1/4.

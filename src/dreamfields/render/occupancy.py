@@ -16,6 +16,8 @@ from dreamfields.scene.fields.base import AbstractField
 
 def occupied_cells(field: AbstractField, cells: int, threshold: float) -> Tensor:
     """Return which of cells^3 cells are occupied: bool (cells, cells, cells), indexed [z, y, x]."""
+    if threshold <= 0.0:  # Nothing is less dense than that, and a network need not be asked two million times.
+        return torch.ones(cells, cells, cells, dtype=torch.bool, device=next(field.parameters()).device)
     # The nodes of a grid are where it is densest; others are looked at between the corners of cells, too.
     steps = 1 if field.grid_cells and cells % field.grid_cells == 0 else 2
     with torch.no_grad():
