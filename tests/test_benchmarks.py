@@ -1,23 +1,38 @@
 """Benchmarks that need a machine of their own are driven here at a tiny size, so that they run when they are needed."""
 
+import importlib
 import importlib.util
 import itertools
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
+from PIL import Image
+from rich.console import Console
+from torch import Tensor
 
-from dreamfields import paper
+from dreamfields import api, cli, paper
 from dreamfields.api import Run
+from dreamfields.errors import UsageError
+from dreamfields.evaluate.captions import captions, normalised
+from dreamfields.evaluate.judge import Judgement, ViewJudgement
+from dreamfields.guidance.base import AbstractGuidance
+from dreamfields.guidance.classes import class_names
+from dreamfields.guidance.prompts import clean_prompt
+from dreamfields.guidance.toy import ToyGuidance
+from dreamfields.verbs import Generate
 from tests.architecture import ROOT
 from tests.toys import TINY_EXPORT
 
 
 def load(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """Return a benchmark as a module."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")  # They share modules.
     spec = importlib.util.spec_from_file_location(f"benchmark_{name}", ROOT / "benchmarks" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
@@ -112,3 +127,214 @@ def test_the_ablation_runs_from_end_to_end_and_is_not_made_twice(
     monkeypatch.setattr(sys, "argv", ["ablation.py", "--size", "tiny", "--rows", "nothing"])
     with pytest.raises(SystemExit, match="no row called 'nothing'; rows: simplified NeRF"):
         ablation.main()
+
+
+TINY_RUN = (
+    "--guidance.name toy --guidance.image-size 32 --steps 1 --render.size 12 --render.samples 8 "
+    "--render.occupancy-cells 8 --voxels.coarsest-cells 2 --voxels.levels 2 --voxels.density-scale 10 "
+    "--voxels.density-gain 5 --voxels.blob-strength 5 --voxels.blob-offset -1 --collapse.restarts 0 --device cpu "
+    "--export.mesh-cells 16 --export.max-faces 500 --export.level 10 --export.texture-size 128 --export.sheet-size 32 "
+    "--export.video-size 16 --export.video-frames 2 --export.lapse-frames 2 --export.still-samples 8"
+)
+
+
+class Stranger(AbstractGuidance):
+    """A judge of colours that guided nothing."""
+
+    name = "stranger"
+    image_size = 24
+
+    def __init__(self, *_: object) -> None:
+        super().__init__()
+        self.toy = ToyGuidance(24)
+
+    def encode_text(self, sentences: Sequence[str]) -> Tensor:
+        return self.toy.encode_text(sentences)
+
+    def encode_image(self, images: Tensor) -> Tensor:
+        return self.toy.encode_image(images)
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Make runs in this process and return what is made, one after another."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    runs = importlib.import_module("runs")
+    known: list[str] = []
+
+    def make(prompt: str, plan: Any) -> Path:
+        path: Path = runs.folder(prompt, plan)
+        if not path.exists():
+            asked = cli.parse(runs.command(prompt, plan), Console())
+            assert isinstance(asked, Generate)
+            run = api.start(cli.configuration(asked), plan.runs)
+            for _ in run.steps():
+                pass
+            run.finish()
+            (path / "cost.json").write_text('{"seconds": 2.0, "peak_gb": 1.5}')
+            known.append(prompt)
+        return path
+
+    monkeypatch.setattr(runs, "make", make)
+    return known
+
+
+def arguments(name: str, folder: Path, *more: str) -> list[str]:
+    """Return a tiny benchmark's command line."""
+    places = ["--runs", str(folder / "runs"), "--out", str(folder / "out")]
+    return [f"{name}.py", *places, f"--extra={TINY_RUN}", *more]
+
+
+def results(name: str, folder: Path) -> str:
+    """Return a benchmark's table, after a look at its sheet."""
+    (table,), (picture,) = (folder / "out").glob(f"{name}_quick_seed0_*.md"), (folder / "out").glob("*.png")
+    Image.open(picture).verify()
+    text = table.read_text()
+    assert "outside | seconds | peak GB | attempts |" in text
+    assert "--guidance.name toy" in text
+    assert "median fog 0." in text
+    return text
+
+
+@pytest.mark.slow
+def test_nouns_are_made_by_the_command_once_and_never_mixed_with_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nouns = load("nouns", monkeypatch)
+    views = tuple(ViewJudgement(45.0 * index, 0.25, "banana", index < 5, True) for index in range(8))
+
+    class Named:
+        def judge(self, field: object, classes: list[str]) -> Judgement:
+            return Judgement("named", tuple(classes), views)
+
+    monkeypatch.setattr(nouns.dreamfields, "Judge", lambda device: Named())
+    monkeypatch.setattr(sys, "argv", arguments("nouns", tmp_path, "--nouns", "banana"))
+    nouns.main()
+    assert "a banana: " in capsys.readouterr().err
+    text = results("nouns", tmp_path)
+    assert "**1 of 1** nouns are named right in at least 4 of 8 views; median fog 0." in text
+    assert "| banana | 5 | 8 | 0.25 | banana | 0." in text
+    nouns.main()
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys, "argv", [*arguments("nouns", tmp_path)[:-1], "--nouns", "banana"])
+    with pytest.raises(SystemExit, match=r"a-banana-0 was made by other settings; name another folder with --runs"):
+        nouns.main()
+
+
+def test_free_prompts_are_looked_for_among_all(
+    made: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts = load("prompts", monkeypatch)
+    monkeypatch.setattr(prompts, "load_judge", Stranger)
+    command = arguments("prompts", tmp_path, "--prompts", "a white unicorn", "a giraffe")
+    monkeypatch.setattr(sys, "argv", command)
+    prompts.main()
+    prompts.main()
+    assert made == ["a giraffe", "a white unicorn"]
+    text = results("prompts", tmp_path)
+    assert "| no class | 2 | " in text
+    assert "| chance |  | 4.2% | 20.8% |" in text
+    monkeypatch.setattr(prompts, "load_judge", lambda device: ToyGuidance())
+    with pytest.raises(UsageError, match="toy guided"):
+        prompts.main()
+    monkeypatch.setattr(sys, "argv", [*command, "a girafe"])
+    with pytest.raises(SystemExit, match="no prompt called 'a girafe'; did you mean 'a giraffe'"):
+        prompts.main()
+
+
+def test_one_object_is_made_of_a_pair_and_compared_with_both_prompts(
+    made: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attributes = load("attributes", monkeypatch)
+    monkeypatch.setattr(attributes, "load_judge", Stranger)
+    monkeypatch.setattr(sys, "argv", arguments("attributes", tmp_path, "--pairs", "a red teapot", "a round table"))
+    attributes.main()
+    assert made == ["a red teapot", "a round table"]
+    text = results("attributes", tmp_path)
+    assert "| a red teapot | a blue teapot | " in text
+    # Who knows colours alone cannot tell shapes: a tie is no success.
+    assert "| a round table | a square table | no | 0 | " in text
+    assert "| shape | 1 | 0.0 ± 0.0 % |" in text
+
+
+def test_captions_are_looked_for_by_both_judges(
+    made: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    benchmark = load("captions", monkeypatch)
+    monkeypatch.setattr(benchmark, "load_judge", Stranger)
+    monkeypatch.setattr(benchmark.judges, "load_judge", Stranger)
+    monkeypatch.setattr(sys, "argv", arguments("captions", tmp_path, "--count", "2", "--samples", "8"))
+    benchmark.main()
+    assert made == benchmark.spread()[:2]
+    text = results("captions", tmp_path)
+    for name in ("adapters", "closed form"):
+        for look in ("colours", "plaster"):
+            assert f"| {name} | {look} | " in text
+    assert "| chance |  | 0.7% | 3.3% |" in text
+    assert "among 153" in text
+    for caption in made:
+        assert f"| {caption} | " in text
+
+
+def test_the_gallery_takes_further_arguments(made: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gallery = load("gallery", monkeypatch)
+    monkeypatch.setattr(gallery, "SHOWN", ("umbrella",))
+    monkeypatch.setattr(gallery, "drawn", lambda mesh: mesh.read_bytes()[:4])
+    monkeypatch.setattr(sys, "argv", arguments("gallery", tmp_path))
+    gallery.main()
+    assert made == ["an umbrella"]
+    page = (tmp_path / "out" / "README.md").read_text()
+    assert "## an umbrella" in page
+    assert '`dreamfields generate "an umbrella" --seed 0 --guidance.name toy' in page
+
+
+def test_there_are_twenty_four_prompts_of_four_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
+    prompts = load("prompts", monkeypatch)
+    assert [len(some) for some in prompts.PROMPTS.values()] == [6, 6, 6, 6]
+    assert len(set(prompts.ALL)) == 24
+    for prompt in prompts.PROMPTS["no class"]:
+        assert not [name for name in class_names() if f" {name.lower()} " in f" {prompt} "]
+
+
+def test_pairs_differ_in_one_word_and_no_word_is_favoured(monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = load("attributes", monkeypatch).pairs()
+    assert len({pair.made for pair in pairs} | {pair.swapped for pair in pairs}) == 48
+    turned = []
+    for pair in pairs:
+        (_, made, *thing), (_, swapped, *same) = pair.made.split(), pair.swapped.split()
+        assert thing == same
+        turned.append((made, swapped))
+    assert len(set(turned)) == 24
+    assert {(swapped, made) for made, swapped in turned} == set(turned)
+
+
+def test_captions_are_spread_over_the_paper_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = load("captions", monkeypatch).spread()
+    places = [captions().index(caption) for caption in chosen]
+    gaps = {after - before for before, after in itertools.pairwise([-4, *places, 156])}
+    assert len(chosen) == 24
+    assert gaps <= {6, 7}
+    # They are told apart by the judge as they were made.
+    assert [normalised(clean_prompt(caption)) for caption in chosen] == chosen
+
+
+def test_a_sheet_shows_front_and_back_below_the_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    runs = importlib.import_module("runs")
+    picture = Image.new("RGB", (128, 64), "white")
+    picture.paste("red", (0, 0, 32, 32))
+    picture.paste("blue", (96, 0, 128, 32))
+    picture.save(tmp_path / "contact_sheet.png")
+    sheet = runs.sheet([(tmp_path, "one\nof two"), (tmp_path, "words " * 40)], columns=1)
+    assert sheet.size == (64, 2 * (32 + 30))
+    for top in (30, 92):
+        assert [sheet.getpixel((x, top + 16)) for x in (16, 48)] == [(255, 0, 0), (0, 0, 255)]
+
+
+def test_results_say_no_folder_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    runs = importlib.import_module("runs")
+    assert runs.shown("--guidance.name lit:2+clip:/models/b16:1@0.3") == "--guidance.name lit:2+clip:b16:1@0.3"
+    assert runs.shown("--guidance.adapters=../mine/a.safetensors --steps 3") == (
+        "--guidance.adapters=a.safetensors --steps 3"
+    )

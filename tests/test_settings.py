@@ -179,7 +179,7 @@ def test_settings_are_frozen_documented_and_few(kind: type[Settings]) -> None:
     name = dataclasses.fields(kind)[0].name
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(make(kind), name, None)
-    assert len(dataclasses.fields(kind)) <= 14
+    assert len(dataclasses.fields(kind)) <= 12
     assert (kind.__doc__ or "").strip()
 
 

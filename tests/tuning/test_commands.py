@@ -41,7 +41,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     QuickEncoder.calls = 0
 
 
-QUICK = ["--tower", "lite0", "--epochs", "3", "--batch", "4", "--hidden", "8", "--space", "8", "--validation", "0.4"]
+QUICK = ["--tower", "lite0", "--epochs", "3", "--batch", "4", "--validation", "0.4"]
+QUICK += ["--network.hidden", "8", "--network.space", "8"]
 
 
 def test_training_writes_adapters_that_can_be_measured_and_the_second_time_looks_at_nothing(
@@ -133,6 +134,7 @@ def test_descriptions_stand_beside_the_names_of_their_class(tmp_path: Path) -> N
         (["train", "FOLDER", "--out", "new", "--descriptions", "none.json"], "cannot be read as sentences"),
         (["train", "FOLDER", "--out", "new", "--tower", "lite0", "--batch", "1"], "batch is 1; it must be from 2"),
         (["train", "FOLDER", "--out", "new", "--wight-decay", "1"], "did you mean --weight-decay"),
+        (["train", "FOLDER", "--out", "new", "--network.space", "1"], "space is 1; it must be from 2"),
         (["evaluate", "FOLDER", "FOLDER"], "evaluate takes one folder"),
         (["evaluate", "FOLDER"], "no held-out pictures"),
     ],

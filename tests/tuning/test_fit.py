@@ -20,11 +20,16 @@ from dreamfields.tuning.fit import (
     schedule,
     sigmoid_loss,
 )
-from dreamfields.tuning.settings import Loss, TuningSettings
+from dreamfields.tuning.settings import Loss, NetworkSettings, TuningSettings
 from dreamfields.tuning.train import restored, train
 
 SETTINGS = TuningSettings(
-    epochs=6, patience=6, batch=32, learning_rate=0.01, hidden=16, space=8, dropout=(0.1, 0.1), validation=0.2
+    epochs=6,
+    patience=6,
+    batch=32,
+    learning_rate=0.01,
+    validation=0.2,
+    network=NetworkSettings(hidden=16, space=8, dropout=(0.1, 0.1)),
 )
 
 

@@ -20,8 +20,8 @@ from dreamfields.guidance.classes import class_names
 from dreamfields.guidance.text import SentenceEncoder
 from dreamfields.guidance.towers import Tower
 from dreamfields.guidance.weights import JUDGE_TOWER
-from dreamfields.render.renderer import render_still
-from dreamfields.scene.cameras import turntable
+from dreamfields.render.renderer import Rendering, render_still
+from dreamfields.scene.cameras import Camera, turntable
 from dreamfields.scene.fields.base import AbstractField
 from dreamfields.settings import unknown_name
 
@@ -91,11 +91,10 @@ class Judge:
             UsageError: a name is not one of the 1000 classes; the nearest is offered.
         """
         right = class_indices(classes)
-        size = JUDGE_TOWER.native_size
         views = []
-        for camera in turntable(VIEWS, ELEVATION_DEG, FOV_DEG):
-            rendering = render_still(field, camera, size, samples)
-            pictures = torch.cat([rendering.over(background) for background in BACKGROUNDS])
+        for camera in held_out_cameras():
+            rendering = render_still(field, camera, JUDGE_TOWER.native_size, samples)
+            pictures = torch.cat([rendering.over(background) for background in BACKGROUNDS]).to(self.device)
             views.append(judge_view(self.probabilities(pictures), right, camera.azimuth_deg))
         return Judgement(JUDGE_TOWER.name, tuple(classes), tuple(views))
 
@@ -104,6 +103,16 @@ class Judge:
         """Return the mean class probabilities (1000,) of pictures (b, 3, h, w) in [0, 1]."""
         logits = self.tower.logits(self.tower.features(pictures))
         return functional.softmax(logits, dim=-1).mean(dim=0)
+
+
+def held_out_cameras() -> list[Camera]:
+    """Return the cameras that a judge looks through; none of them is trained with."""
+    return turntable(VIEWS, ELEVATION_DEG, FOV_DEG)
+
+
+def held_out_renderings(field: AbstractField, size: int, samples: int = 96) -> list[Rendering]:
+    """Return what all held-out cameras see of a field, before any background."""
+    return [render_still(field, camera, size, samples) for camera in held_out_cameras()]
 
 
 def judge_view(probabilities: Tensor, right: Sequence[int], azimuth_deg: float) -> ViewJudgement:

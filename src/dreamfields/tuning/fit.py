@@ -75,11 +75,11 @@ class Progress:
 
 def new_adapters(material: Material, settings: TuningSettings) -> Adapters:
     """Return untrained adapters for material, standardised by it."""
-    features, sentences = material.views.shape[-1], material.sentences.shape[-1]
+    features, sentences, network = material.views.shape[-1], material.sentences.shape[-1], settings.network
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(settings.seed, "adapters"))
-        image = Projection(features, settings.hidden, settings.space, settings.dropout)
-        text = Projection(sentences, settings.hidden, settings.space, (0.5 * settings.dropout[0], settings.dropout[1]))
+        image = Projection(features, network.hidden, network.space, network.dropout)
+        text = Projection(sentences, network.hidden, network.space, (0.5 * network.dropout[0], network.dropout[1]))
     image.standardise(material.views[:, ~material.validation].reshape(-1, features))
     text.standardise(material.sentences)
     return Adapters(settings.tower, image, text)

@@ -1,6 +1,6 @@
 """Settings of training adapters."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from dreamfields.settings import Range, Settings
@@ -8,6 +8,18 @@ from dreamfields.settings import Range, Settings
 Loss = Literal["contrastive", "sigmoid"]
 TowerName = Literal["lite0", "lite1", "lite2"]
 Precision = Literal["fp32", "bf16"]
+
+
+@dataclass(frozen=True)
+class NetworkSettings(Settings):
+    """The two networks of a pair of adapters: how large they are, and what is left out while they are trained."""
+
+    hidden: Annotated[int, Range(1, 8192)] = 480
+    """Units of each hidden layer."""
+    space: Annotated[int, Range(2, 4096)] = 320
+    """Dimensions of the space where pictures and sentences meet."""
+    dropout: Annotated[tuple[float, float], Range(0.0, 0.99)] = (0.3, 0.6)
+    """Shares of the inputs and of the hidden units that are left out while training."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +46,9 @@ class TuningSettings(Settings):
     """Peak step of AdamW; it rises over the first tenth of the steps and falls as a cosine."""
     weight_decay: Annotated[float, Range(0.0, 10.0)] = 0.1
     """Decay of AdamW."""
-    hidden: Annotated[int, Range(1, 8192)] = 480
-    """Units of each hidden layer."""
-    space: Annotated[int, Range(2, 4096)] = 320
-    """Dimensions of the space where pictures and sentences meet."""
-    dropout: Annotated[tuple[float, float], Range(0.0, 0.99)] = (0.3, 0.6)
-    """Shares of the inputs and of the hidden units that are left out while training."""
     classes: Annotated[float, Range(0.0, 100.0)] = 0.5
     """Weight of what the tower's classifier knows: a picture among the 1,000 class names as the classifier has it."""
     validation: Annotated[float, Range(0.01, 0.5)] = 0.06
     """Share of the pictures that only decides when to stop."""
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    """The networks that are trained."""
