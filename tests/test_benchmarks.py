@@ -221,6 +221,33 @@ def test_nouns_are_made_by_the_command_once_and_never_mixed_with_others(
         nouns.main()
 
 
+def test_grids_and_a_network_are_made_in_the_same_time_and_shown_side_by_side(
+    made: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fields = load("fields", monkeypatch)
+    views = tuple(ViewJudgement(45.0 * index, 0.25, "banana", index < 5, True) for index in range(8))
+
+    class Named:
+        def judge(self, field: object, classes: list[str]) -> Judgement:
+            return Judgement("named", tuple(classes), views)
+
+    monkeypatch.setattr(fields.dreamfields, "Judge", lambda device: Named())
+    monkeypatch.setattr(fields, "NETWORK", "--field mlp --mlp.width 8 --mlp.hidden 8 --mlp.waves 4 --export.level 0.5")
+    monkeypatch.setattr(fields, "seconds_a_step", lambda plan: 1.0)
+    monkeypatch.setattr(fields, "median", lambda seconds: 3.2)
+    networks = tmp_path / "networks"
+    more = ("--network-runs", str(networks), "--nouns", "banana")
+    monkeypatch.setattr(sys, "argv", arguments("fields", tmp_path, *more))
+    fields.main()
+    assert made == ["a banana", "a banana"]
+    assert api.load(networks / "a-banana-0").config.recipe.optimize.steps == 3
+    (table,) = (tmp_path / "out").glob("fields_quick_seed0_*.md")
+    text = table.read_text()
+    assert "* network: 1 of 1 named right in at least 4 of 8 views, mean probability 0.25" in text
+    assert "| banana | voxels | 5 | 8 | 0.25 | " in text
+    assert "| banana | mlp | 5 | 8 | 0.25 | " in text
+
+
 def test_free_prompts_are_looked_for_among_all(
     made: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
