@@ -237,6 +237,7 @@ def test_an_option_changes_what_it_names_and_nothing_else(place: int) -> None:
     plain = configured(*chosen)
     for option, name, value in [
         ("--steps=7", "recipe.optimize.steps", 7),
+        ("--guidance=toy", "recipe.guidance.name", "toy"),
         ("--seed=7", "seed", 7),
         ("--threads=3", "threads", 3),
         ("--device=cpu", "device", "cpu"),

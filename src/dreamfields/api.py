@@ -38,6 +38,7 @@ def generate(
     preset: str = presets.DEFAULT,
     seed: int = 0,
     steps: int | None = None,
+    guidance: str | None = None,
     out: str | Path = "runs",
     device: str = "auto",
     threads: int = 0,
@@ -54,6 +55,7 @@ def generate(
         preset: `draft`, `quick` or `standard`.
         seed: same seed, same machine, same object.
         steps: steps of the optimiser; None takes the preset's.
+        guidance: who looks, such as `lit` or `clip:FOLDER-OR-ID`; None takes the preset's.
         out: folder for the run's folder.
         device: `auto`, `cpu`, `cuda` or `mps`.
         threads: CPU threads; 0 takes all cores.
@@ -65,6 +67,8 @@ def generate(
     recipe = chosen.recipe
     if steps is not None:
         recipe = replace(recipe, optimize=replace(recipe.optimize, steps=steps))
+    if guidance is not None:
+        recipe = replace(recipe, guidance=replace(recipe.guidance, name=guidance))
     config = Config(prompt, seed=seed, device=device, threads=threads, recipe=recipe, export=chosen.export)  # type: ignore[arg-type]
     run = start(config, out)
     for _ in run.steps():

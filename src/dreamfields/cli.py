@@ -218,6 +218,8 @@ def configuration(command: Generate) -> Config:
         recipe = command.recipe
         if command.steps is not None:
             recipe = replace(recipe, optimize=replace(recipe.optimize, steps=command.steps))
+        if command.guidance is not None:
+            recipe = replace(recipe, guidance=replace(recipe.guidance, name=command.guidance))
         config = Config(
             prompt=command.prompt,
             seed=command.seed,

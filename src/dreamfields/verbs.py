@@ -29,6 +29,8 @@ class Generate:
     """Same seed, same machine, same object."""
     steps: int | None = None
     """Steps of the optimiser; the preset's if not given."""
+    guidance: str | None = None
+    """Who looks, such as lit or clip:FOLDER-OR-ID, short for --guidance.name; the preset's if not given."""
     out: Path = Path("runs")
     """Folder in which the run gets its own."""
     device: str = "auto"
