@@ -41,9 +41,9 @@ class Arguments:
 
 
 def spread(count: int = COUNT) -> list[str]:
-    """Return some of the captions, evenly over the paper's list, whose neighbours are about the same things."""
+    """Return some of the captions, evenly over the paper's list from its first to its last: neighbours are alike."""
     known = captions()
-    return [known[(2 * index + 1) * len(known) // (2 * count)] for index in range(count)]
+    return [known[round(index * (len(known) - 1) / (count - 1))] for index in range(count)]
 
 
 def main() -> None:
