@@ -32,7 +32,7 @@ NOUNS = ("banana", "cheeseburger", "strawberry", "teapot", "soccer ball", "mushr
 NETWORK = (
     "--field mlp --mlp.width 64 --mlp.hidden 128 --mlp.waves 64 --mlp.no-recompute --mlp.anneal-steps 40 "
     "--render.size 40 --render.samples 32 --render.occupancy-cells 16 "
-    "--optimize.views 1 --optimize.backgrounds 6 --optimize.learning-rate 0.003"
+    "--optimize.views 1 --optimize.backgrounds 6 --optimize.learning-rate 0.001 --optimize.warm-up 0.15"
 )
 WARM_UP, TIMED = 2, 6
 """Steps that are not timed, as they compile and find the scene full, and those that are."""
