@@ -66,7 +66,7 @@ def head(plan: runs.Plan) -> list[str]:
         "",
         f"Twelve objects made by {defaults}{extra} at seed {plan.seed}, drawn from their GLB files from azimuth 30",
         "and 150. Twelve of the twenty of [the benchmark](../../benchmarks/results/nouns_quick_seed0.md), which shows",
-        "the others, too, and what a judge says. Seconds are those of one core of a server CPU that did other work, too;",
+        "the others, too, and what a judge says. Seconds are those of one core of a server CPU that was also busy;",
         "its tables tell what two cores take. Made again by `python benchmarks/gallery.py`.",
         "",
     ]
