@@ -76,7 +76,7 @@ def test_held_out_views_are_the_paper_s(colour_judge: Judge, monkeypatch: pytest
     cameras: list[Camera] = []
     sizes: set[int] = set()
 
-    def recorded(field: BallsField, camera: Camera, size: int, samples: int) -> Any:
+    def recorded(field: BallsField, camera: Camera, size: int, samples: int, **_: Tensor | None) -> Any:
         cameras.append(camera)
         sizes.add(size)
         return render_still(field, camera, 8, samples)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dreamfields.render.occupancy import is_occupied, occupied_box, occupied_cells
+from dreamfields.render.occupancy import is_occupied, occupied_box, occupied_cells, visible_cells
 from dreamfields.render.renderer import render, render_still
 from dreamfields.scene.cameras import Camera
 from dreamfields.scene.fields.voxels import VoxelField
@@ -123,6 +123,23 @@ def test_rendering_within_the_occupied_box_converges_to_the_same_picture(seed: i
     assert everything.opacity.max() > 0.5
     assert torch.allclose(packed.colour, everything.colour, atol=1e-3)
     assert torch.allclose(packed.depth, everything.depth, atol=5e-3)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_can_be_seen_of_a_field_is_in_its_visible_cells(seed: int) -> None:
+    field, camera = speckled_field(seed), Camera(200.0, -40.0)
+    visible = visible_cells(field)
+    assert visible is not None
+    assert 0.0 < visible.float().mean() < 0.8
+    everything, packed = (render_still(field, camera, 8, 2000, occupancy=some) for some in (None, visible))
+    assert everything.opacity.max() > 0.5
+    assert torch.allclose(packed.colour, everything.colour, atol=2e-3)
+
+
+def test_of_a_field_without_end_everything_is_looked_at() -> None:
+    field = speckled_field(0)
+    field.bounded = False
+    assert visible_cells(field) is None
 
 
 def test_the_box_holds_all_occupied_cells_and_no_more() -> None:

@@ -20,6 +20,7 @@ from dreamfields.guidance.classes import class_names
 from dreamfields.guidance.text import SentenceEncoder
 from dreamfields.guidance.towers import Tower
 from dreamfields.guidance.weights import JUDGE_TOWER
+from dreamfields.render.occupancy import visible_cells
 from dreamfields.render.renderer import Rendering, render_still
 from dreamfields.scene.cameras import Camera, turntable
 from dreamfields.scene.fields.base import AbstractField
@@ -92,8 +93,8 @@ class Judge:
         """
         right = class_indices(classes)
         views = []
-        for camera in held_out_cameras():
-            rendering = render_still(field, camera, JUDGE_TOWER.native_size, samples)
+        renderings = held_out_renderings(field, JUDGE_TOWER.native_size, samples)
+        for camera, rendering in zip(held_out_cameras(), renderings, strict=True):
             pictures = torch.cat([rendering.over(background) for background in BACKGROUNDS]).to(self.device)
             views.append(judge_view(self.probabilities(pictures), right, camera.azimuth_deg))
         return Judgement(JUDGE_TOWER.name, tuple(classes), tuple(views))
@@ -112,7 +113,8 @@ def held_out_cameras() -> list[Camera]:
 
 def held_out_renderings(field: AbstractField, size: int, samples: int = 96) -> list[Rendering]:
     """Return what all held-out cameras see of a field, before any background."""
-    return [render_still(field, camera, size, samples) for camera in held_out_cameras()]
+    occupancy = visible_cells(field)
+    return [render_still(field, camera, size, samples, occupancy=occupancy) for camera in held_out_cameras()]
 
 
 def judge_view(probabilities: Tensor, right: Sequence[int], azimuth_deg: float) -> ViewJudgement:

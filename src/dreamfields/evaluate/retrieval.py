@@ -19,14 +19,11 @@ from dreamfields import paper
 from dreamfields.errors import UsageError
 from dreamfields.evaluate.captions import captions, normalised
 from dreamfields.guidance.base import AbstractGuidance
-from dreamfields.render.occupancy import occupied_cells
+from dreamfields.render.occupancy import visible_cells
 from dreamfields.render.renderer import render_still
 from dreamfields.render.shading import ShadedField, light_beside
 from dreamfields.scene.cameras import Camera
 from dreamfields.scene.fields.base import AbstractField
-
-_CELLS, _INVISIBLE = 32, 0.01
-"""Cells whose density lets 99.9 % of the light through are left out: networks would take minutes for them."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +136,7 @@ def held_out_views(candidate: Candidate, size: int, samples: int) -> tuple[Tenso
         paper.TEST_AZIMUTH_DEG, paper.TEST_ELEVATION_DEG, fov_deg=paper.TEST_FOV_DEG, target=candidate.target
     )
     shaded = ShadedField(candidate.field, light_beside(paper.TEST_AZIMUTH_DEG))
-    occupancy = occupied_cells(candidate.field, _CELLS, _INVISIBLE) if candidate.field.bounded else None
+    occupancy = visible_cells(candidate.field)
 
     def picture(field: AbstractField) -> Tensor:
         rendering = render_still(field, camera, size, samples, occupancy=occupancy)
