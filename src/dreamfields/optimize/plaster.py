@@ -20,7 +20,7 @@ from dreamfields.scene.cameras import Camera
 from dreamfields.scene.fields.base import AbstractField
 
 _CELLS: Final = 64
-"""Cells a side of the lattice that normals are found on: those of the default field, which then needs no more."""
+"""The most cells a side of the lattice that normals are found on: those of the default field's finest grid."""
 _TURN_DEG: Final = 60.0
 """Farthest that the light stands beside the camera, either way."""
 
@@ -58,7 +58,8 @@ def look_at_plaster(
     draws = generator(seed, "plaster", step)
     camera = cameras[int(torch.randint(len(cameras), (), generator=draws))]
     turn_deg = _TURN_DEG * (2.0 * float(torch.rand((), generator=draws)) - 1.0)
-    shaded = ShadedField(field, light_beside(camera.azimuth_deg, turn_deg=turn_deg), _CELLS, learns=True)
+    cells = min(field.grid_cells or _CELLS, _CELLS)
+    shaded = ShadedField(field, light_beside(camera.azimuth_deg, turn_deg=turn_deg), cells, learns=True)
     rendering = render(
         shaded,
         [camera],
