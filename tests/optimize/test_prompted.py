@@ -1,5 +1,6 @@
 """What is asked besides the prompt: each of it reaches the step, and a stopped run goes on as if it had not been."""
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from dreamfields.config import Config
 from dreamfields.guidance.base import Guide
 from dreamfields.guidance.directions import Directions
 from dreamfields.guidance.settings import PromptSettings
@@ -20,7 +22,7 @@ from dreamfields.optimize.settings import LossSettings, Recipe
 from dreamfields.optimize.state import TrainingState
 from dreamfields.render.renderer import Rendering
 from tests.optimize.test_objective import STILL, RecordingGuidance, rendering
-from tests.toys import PROMPT, TINY, TINY_MLP, advance, fingerprint, new_state
+from tests.toys import PROMPT, TINY, TINY_MLP, advance, fingerprint, new_state, tiny_config
 
 STEPS = TINY.optimize.steps
 ALL = PromptSettings(
@@ -189,3 +191,15 @@ def test_a_geometry_prompt_alone_shapes_and_does_not_paint() -> None:
     for old, new in zip(before, state.field.parameters(), strict=True):
         assert not torch.equal(old[..., 0], new[..., 0])
         assert torch.equal(old[..., 1:], new[..., 1:])
+
+
+def test_what_is_asked_tells_a_run_from_others_and_old_runs_asked_nothing() -> None:
+    plain, asking = tiny_config(), replace(tiny_config(), prompts=ALL)
+    others = {name for name, value in plain.made_from().items() if asking.made_from()[name] != value}
+    assert others == {f"prompts.{name}" for name in ("negative_prompt", "paraphrases", "azimuth_prompts")} | {
+        "prompts.geometry_prompt",
+        "prompts.style",
+    }
+    assert Config.from_json(json.loads(json.dumps(asking.to_json()))) == asking
+    old = {name: value for name, value in plain.to_json().items() if name != "prompts"}
+    assert Config.from_json(old) == plain
