@@ -67,7 +67,7 @@ def directions(guidance: AbstractGuidance, asked: PromptSettings, prompt: str = 
 
 
 def unit(*shape: int) -> Tensor:
-    draws = torch.Generator().manual_seed(0)
+    draws = torch.Generator().manual_seed(len(shape))
     return torch.nn.functional.normalize(torch.randn(shape, generator=draws, dtype=torch.float64), dim=-1)
 
 

@@ -66,8 +66,9 @@ def gradient(field: VoxelField, learns: bool) -> Tensor:
     field.zero_grad()
     shaded = ShadedField(field, (0.3, 0.8, 0.5), 8, learns=learns)
     (render(shaded, CAMERAS[:1], 12, 12).colour[..., :6]).sum().backward()
-    assert field.grids[0].grad is not None
-    return field.grids[0].grad[..., 0].clone()
+    found = field.grids[0].grad
+    assert found is not None
+    return found[..., 0].clone()
 
 
 def test_shades_teach_the_shape_only_where_they_are_to() -> None:
