@@ -59,7 +59,7 @@ def generate(
         out: folder for the run's folder.
         device: `auto`, `cpu`, `cuda` or `mps`.
         threads: CPU threads; 0 takes all cores.
-        prompts: what is asked besides the prompt, such as `PromptSettings(negative_prompt="people")`.
+        prompts: what is asked besides the prompt, such as `PromptSettings(negative_prompt="a mug")`.
 
     Raises:
         DreamfieldsError: one sentence that says what to do; see `dreamfields.errors`.
