@@ -38,6 +38,7 @@ from dreamfields import paper
 from dreamfields.devices import Device, resolve_device
 from dreamfields.errors import DegenerateError
 from dreamfields.guidance.clip import ClipGuidance
+from dreamfields.guidance.directions import Directions
 from dreamfields.guidance.preprocess import CLIP_PREPROCESSING
 from dreamfields.optimize.loop import take_step
 from dreamfields.optimize.objective import Target, crop_and_compose
@@ -195,7 +196,7 @@ def random_clip(tiny: bool, bf16: bool, device: torch.device) -> Target:
     model = transformers.CLIPModel(config).to(torch.bfloat16 if bf16 else torch.float32)
     size = int(vision["image_size"])
     clip = ClipGuidance(model, tokenizer, replace(CLIP_PREPROCESSING, size=size), "clip:random").to(device)
-    return Target(clip, clip.encode_text(["teapot"])[0], 1.0)
+    return Target(clip, Directions(clip.encode_text(["teapot"])[None]), 1.0)
 
 
 def time_guide(state: TrainingState, target: Target, device: torch.device) -> tuple[float, float]:

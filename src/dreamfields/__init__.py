@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dreamfields.errors import DreamfieldsError
     from dreamfields.evaluate.judge import Judge, Judgement
     from dreamfields.export.mesh import Mesh
+    from dreamfields.guidance.settings import PromptSettings
     from dreamfields.optimize.loop import Step
     from dreamfields.optimize.settings import Recipe
     from dreamfields.presets import PRESETS
@@ -31,6 +32,7 @@ __all__ = [
     "Judge",
     "Judgement",
     "Mesh",
+    "PromptSettings",
     "Recipe",
     "Rendering",
     "Run",
@@ -49,6 +51,7 @@ _HOMES = {
     "Judge": "dreamfields.evaluate.judge",
     "Judgement": "dreamfields.evaluate.judge",
     "Mesh": "dreamfields.export.mesh",
+    "PromptSettings": "dreamfields.guidance.settings",
     "Recipe": "dreamfields.optimize.settings",
     "Rendering": "dreamfields.render.renderer",
     "Run": "dreamfields.api",

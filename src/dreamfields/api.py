@@ -19,8 +19,9 @@ from dreamfields.evaluate.judge import Judge, Judgement, nearest_class
 from dreamfields.evaluate.retrieval import Candidate
 from dreamfields.export.viewer import SUFFIX as VIEWER_SUFFIX
 from dreamfields.guidance.base import Guide
+from dreamfields.guidance.directions import all_sentences
 from dreamfields.guidance.load import load_guides
-from dreamfields.guidance.prompts import fill_wordings
+from dreamfields.guidance.settings import PromptSettings
 from dreamfields.guidance.weights import check_weights
 from dreamfields.optimize.footprint import check_space, run_bytes
 from dreamfields.optimize.keeper import Keeper
@@ -38,10 +39,10 @@ def generate(
     preset: str = presets.DEFAULT,
     seed: int = 0,
     steps: int | None = None,
-    guidance: str | None = None,
     out: str | Path = "runs",
     device: str = "auto",
     threads: int = 0,
+    prompts: PromptSettings | None = None,
 ) -> "Run":
     """Make an object of a prompt, with all its files, and return its run.
 
@@ -55,10 +56,10 @@ def generate(
         preset: `draft`, `quick` or `standard`.
         seed: same seed, same machine, same object.
         steps: steps of the optimiser; None takes the preset's.
-        guidance: who looks, such as `lit` or `clip:FOLDER-OR-ID`; None takes the preset's.
         out: folder for the run's folder.
         device: `auto`, `cpu`, `cuda` or `mps`.
         threads: CPU threads; 0 takes all cores.
+        prompts: what is asked besides the prompt, such as `PromptSettings(negative_prompt="a mug")`.
 
     Raises:
         DreamfieldsError: one sentence that says what to do; see `dreamfields.errors`.
@@ -67,9 +68,15 @@ def generate(
     recipe = chosen.recipe
     if steps is not None:
         recipe = replace(recipe, optimize=replace(recipe.optimize, steps=steps))
-    if guidance is not None:
-        recipe = replace(recipe, guidance=replace(recipe.guidance, name=guidance))
-    config = Config(prompt, seed=seed, device=device, threads=threads, recipe=recipe, export=chosen.export)  # type: ignore[arg-type]
+    config = Config(
+        prompt,
+        seed=seed,
+        device=device,  # type: ignore[arg-type]
+        threads=threads,
+        prompts=prompts or PromptSettings(),
+        recipe=recipe,
+        export=chosen.export,
+    )
     run = start(config, out)
     for _ in run.steps():
         pass
@@ -192,7 +199,8 @@ class Run(Outputs):
                 return
             self._keeper.tidy(state)
             guides = self._load_guides(state.device)
-            targets = make_targets(guides, self.config.recipe.guidance.template, self.config.prompt)
+            template = self.config.recipe.guidance.template
+            targets = make_targets(guides, template, self.config.prompt, self.config.prompts)
             self._set_status("running", device=str(state.device))
             began, before, whole = time.perf_counter(), float(self.record.get("seconds", 0.0)), True
             steps = optimize(state, targets, lambda: self._keeper.recall(state))
@@ -268,7 +276,8 @@ class Run(Outputs):
                 raise MissingPackageError(
                     f"the files of {name} are not those that {self.path} began with; put those back, or start a new run"
                 )
-        sentence = max(fill_wordings(self.config.recipe.guidance.template, self.config.prompt), key=len)
+        template = self.config.recipe.guidance.template
+        sentence = max(all_sentences(template, self.config.prompt, self.config.prompts), key=len)
         unread = {guide.guidance.name: guide.guidance.unread_words(sentence) for guide in guides}
         notes = [f'{name} cannot read the whole prompt; dropped: "{" ".join(w)}"' for name, w in unread.items() if w]
         self.record = {**self.record, "guidance": names, "weights": weights, "notes": notes + self._remarks}

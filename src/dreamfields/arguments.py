@@ -58,7 +58,7 @@ def option_types(kind: type[Any], prefix: str = "") -> dict[str, Option]:
     for entry in dataclasses.fields(kind):
         hint = hints[entry.name]
         if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-            inner = prefix if entry.name in ("recipe", "settings") else f"{prefix}{entry.name}."
+            inner = prefix if entry.name in ("recipe", "settings", "prompts") else f"{prefix}{entry.name}."
             found |= option_types(hint, inner)
         else:
             found[f"--{prefix}{entry.name}".replace("_", "-")] = hint

@@ -225,6 +225,7 @@ def configuration(command: Generate) -> Config:
             seed=command.seed,
             device=typing.cast(Device, command.device),
             threads=command.threads,
+            prompts=command.prompts,
             recipe=recipe,
             export=command.export,
         )

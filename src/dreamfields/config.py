@@ -8,6 +8,7 @@ from dreamfields.devices import Device
 from dreamfields.errors import UsageError
 from dreamfields.export.settings import ExportSettings
 from dreamfields.guidance.prompts import clean_prompt
+from dreamfields.guidance.settings import PromptSettings
 from dreamfields.optimize.settings import Recipe
 from dreamfields.settings import Range, Settings
 
@@ -24,6 +25,8 @@ class Config(Settings):
     """Where to compute; `auto` takes CUDA, then MPS, then the CPU."""
     threads: Annotated[int, Range(0, 1024)] = 0
     """CPU threads; 0 takes all cores. Results are bit-for-bit the same only for the same number."""
+    prompts: PromptSettings = field(default_factory=PromptSettings)
+    """What is asked besides the prompt."""
     recipe: Recipe = field(default_factory=Recipe)
     """How it is made."""
     export: ExportSettings = field(default_factory=ExportSettings)
@@ -56,13 +59,14 @@ class Config(Settings):
         Left out is what may change without making it another run: how long, how often saved, and where the guidance's
         weights are (run.json holds what tells those weights from others).
         """
-        recipe = self.to_json()["recipe"]
+        values = self.to_json()
+        recipe = values["recipe"]
         del recipe["guidance"]["name"], recipe["optimize"]["steps"], recipe["optimize"]["checkpoint_every"]
         named = {
             f"{part}.{name}": value
-            for part, values in recipe.items()
+            for part, settings in {**recipe, "prompts": values["prompts"]}.items()
             if part != "field"
-            for name, value in values.items()
+            for name, value in settings.items()
         }
         plain = {"prompt": self.prompt, "seed": self.seed, "field": recipe["field"], **named}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}

@@ -8,6 +8,7 @@ import tyro
 
 from dreamfields import models, paper, presets
 from dreamfields.export.settings import ExportSettings, Pass
+from dreamfields.guidance.settings import PromptSettings
 from dreamfields.optimize.settings import Recipe
 from dreamfields.tuning.settings import TuningSettings
 
@@ -37,6 +38,8 @@ class Generate:
     """Where to compute: auto, cpu, cuda or mps."""
     threads: int = 0
     """CPU threads; 0 takes all cores."""
+    prompts: Annotated[PromptSettings, tyro.conf.arg(name="")] = field(default_factory=PromptSettings)
+    """What is asked besides the prompt."""
     recipe: Annotated[Recipe, tyro.conf.arg(name="")] = field(default_factory=Recipe)
     """How it is made."""
     export: ExportSettings = field(default_factory=ExportSettings)

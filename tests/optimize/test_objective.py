@@ -79,7 +79,7 @@ def test_the_prompt_is_put_into_the_template_once_for_every_guide() -> None:
     targets = make_targets([Guide(guides[0], 0.25), Guide(guides[1], 0.75)], "a photo of {}", "a teapot")
     assert [list(guide.sentences) for guide in guides] == [["a photo of a teapot"]] * 2
     assert [(target.guidance, target.weight) for target in targets] == [(guides[0], 0.25), (guides[1], 0.75)]
-    assert all(target.embedding.tolist() == [1.0] for target in targets)
+    assert all(target.directions.table.tolist() == [[[1.0]]] for target in targets)
 
 
 def evaluate(guides: Sequence[Guide], seed: int = 0, step: int = 0) -> Objective:

@@ -50,6 +50,10 @@ def wrong_value(kind: type[Settings], name: str, draws: random.Random) -> Any:
         odd.append([math.nan, 1.0] if pair else math.nan)
     if name in ("prompt", "title"):
         odd = [3, None, "", " \n", "x" * (LONGEST + 1), "a\0b", ["a"]]
+    if name in ("negative_prompt", "geometry_prompt", "style"):
+        odd = [3, None, " \n", "x" * (LONGEST + 1), "a\0b", ["a"]]
+    if name in ("paraphrases", "azimuth_prompts"):
+        odd += [[""], ["fine", "a\0b"], ["x" * (LONGEST + 1)], ["a {}"] * 101]
     if name == "name":
         odd = [3, None, ["lit"]]
     if name == "template":

@@ -14,17 +14,32 @@ def clean_prompt(prompt: str) -> str:
     Raises:
         UsageError: nothing readable is left, it is too long, or it holds what no text can (a lone surrogate, NUL).
     """
-    if any(unicodedata.category(character) == "Cs" or character == "\0" for character in prompt):
-        raise UsageError("the prompt holds a character that is not text; type it again in plain letters")
-    spaced = "".join(" " if character.isspace() else character for character in prompt)
+    cleaned = clean_text(prompt, "the prompt")
+    if not cleaned:
+        raise UsageError('the prompt is empty; say what to make, for example: dreamfields generate "a teapot"')
+    return cleaned
+
+
+def clean_text(text: str, name: str) -> str:
+    """Return a text in the form that prompts have, "" if nothing readable is left; its name is for the sentences.
+
+    Raises:
+        UsageError: it is too long, or holds what no text can (a lone surrogate, NUL).
+    """
+    if any(unicodedata.category(character) == "Cs" or character == "\0" for character in text):
+        raise UsageError(f"{name} holds a character that is not text; type it again in plain letters")
+    spaced = "".join(" " if character.isspace() else character for character in text)
     readable = "".join(character for character in spaced if unicodedata.category(character) != "Cc")
     # Composed last: a control character may have stood between a letter and its accent.
     cleaned = " ".join(unicodedata.normalize("NFC", readable).split())
-    if not cleaned:
-        raise UsageError('the prompt is empty; say what to make, for example: dreamfields generate "a teapot"')
     if len(cleaned) > LONGEST:
-        raise UsageError(f"the prompt has {len(cleaned)} characters; at most {LONGEST} are allowed, so shorten it")
+        raise UsageError(f"{name} has {len(cleaned)} characters; at most {LONGEST} are allowed, so shorten it")
     return cleaned
+
+
+def with_style(prompt: str, style: str) -> str:
+    """Return a prompt with a style written behind it, after a comma; without a style, the prompt."""
+    return f"{prompt.rstrip('.')}, {style}" if style else prompt
 
 
 def fill_template(template: str, prompt: str) -> str:

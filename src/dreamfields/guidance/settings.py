@@ -1,16 +1,24 @@
-"""Settings of guidance: which models look, and how a prompt is put to them."""
+"""Settings of guidance: which models look, how a prompt is put to them, and what is asked besides it."""
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from dreamfields.errors import UsageError
-from dreamfields.guidance.prompts import wordings
+from dreamfields.guidance.prompts import clean_text, wordings
 from dreamfields.guidance.spec import parse_members
+from dreamfields.guidance.views import parse_views
 from dreamfields.settings import Range, Rising, Settings
 
 Bridge = Literal["classes", "features", "both"]
 Mode = Literal["closed-form", "adapters", "both"]
 Precision = Literal["fp32", "bf16"]
+
+_MOST_TEXTS: Final = 100
+"""Paraphrases, or wordings by azimuth."""
+_MOST_CHARACTERS: Final = 20_000
+"""Of all texts of `PromptSettings` together: each checkpoint says what it is made from, these among it."""
 
 
 @dataclass(frozen=True)
@@ -57,3 +65,67 @@ class GuidanceSettings(Settings):
             except UsageError as error:
                 found.append(str(error))
         return found
+
+
+@dataclass(frozen=True)
+class PromptSettings(Settings):
+    """What is asked besides the prompt; by default nothing, and each of these works with every guidance."""
+
+    negative_prompt: str = ""
+    """What the object must not look like; only what it says besides the prompt counts."""
+    negative_weight: Annotated[float, Range(0.0, 10.0)] = 0.5
+    """How far to push away from that, against the pull of the prompt."""
+    paraphrases: tuple[str, ...] = ()
+    """Other words for the same; each step draws one of these and the prompt."""
+    azimuth_prompts: tuple[str, ...] = ()
+    """What it is called from where, as WHERE:WORDING with {} for the prompt: `front:{}, front view`
+    `side:{}, side view` `back:{}, back view`. WHERE may also be degrees; in between, both neighbours count."""
+    geometry_prompt: str = ""
+    """What the shape alone must look like, in plaster, lit from a side that changes: seen once a step."""
+    geometry_weight: Annotated[float, Range(0.0, 1000.0)] = 0.5
+    """Weight of that score, against the prompt's."""
+    style: str = ""
+    """Written behind the prompt and each paraphrase, after a comma."""
+
+    def __post_init__(self) -> None:
+        """Check every field and bring all texts into the form of prompts.
+
+        Raises:
+            UsageError: a field cannot be used.
+        """
+        super().__post_init__()
+        for name, texts in self._texts():
+            # Where faults are collected, a text that cannot be used stays as it is.
+            with contextlib.suppress(UsageError):
+                cleaned = tuple(clean_text(text, name) for text in texts)
+                object.__setattr__(self, name, cleaned if isinstance(getattr(self, name), tuple) else cleaned[0])
+
+    def faults(self) -> list[str]:
+        """Return one sentence for each fault, those of the texts among them."""
+        found = super().faults()
+        for name, texts in self._texts():
+            try:
+                cleaned = [clean_text(text, name) for text in texts]
+                if not all(cleaned):
+                    raise UsageError(f"{name} holds a text with nothing to read in it; leave it out")
+                if name == "azimuth_prompts":
+                    parse_views(cleaned)
+            except UsageError as error:
+                found.append(str(error))
+            if len(texts) > _MOST_TEXTS:
+                found.append(f"{name} holds {len(texts)} texts; at most {_MOST_TEXTS} are allowed")
+        total = sum(len(text) for _, texts in self._texts() for text in texts)
+        if total > _MOST_CHARACTERS:
+            found.append(
+                f"{', '.join(name for name, _ in self._texts())} have {total} characters together; at most "
+                f"{_MOST_CHARACTERS} are allowed, so shorten them"
+            )
+        return found
+
+    def _texts(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """Yield the name and the texts of each field that holds any, unless it is of a wrong type."""
+        for name in ("negative_prompt", "paraphrases", "azimuth_prompts", "geometry_prompt", "style"):
+            value = getattr(self, name)
+            texts = value if isinstance(value, tuple) else (value,)
+            if value and all(isinstance(text, str) for text in texts):
+                yield name, texts

@@ -1,7 +1,8 @@
 """The loop: a generator of steps that the command line, a notebook and the tests drive with a plain `for`.
 
 One step, in the paper's order: cameras -> rays -> samples -> field -> picture -> backgrounds -> variations -> guides ->
-loss -> Adam. Every draw comes from (seed, stream, step), so a stopped loop goes on as if it had not been stopped.
+loss -> Adam; where there is a geometry prompt, one view in plaster goes the same way. Every draw comes from (seed,
+stream, step), so a stopped loop goes on as if it had not been stopped.
 """
 
 import time
@@ -16,6 +17,7 @@ from dreamfields.optimize import schedules
 from dreamfields.optimize.collapse import Verdict, diagnose, observe
 from dreamfields.optimize.finite import first_odd
 from dreamfields.optimize.objective import Target, evaluate_objective
+from dreamfields.optimize.plaster import look_at_plaster
 from dreamfields.optimize.randomness import generator
 from dreamfields.optimize.sparsity import disturbed
 from dreamfields.optimize.state import Saved, TrainingState
@@ -93,18 +95,21 @@ def take_step(state: TrainingState, targets: Sequence[Target]) -> Step:
 
     settings, views = recipe.render, recipe.optimize.views
     cameras = sample_cameras(recipe.cameras, views, generator(seed, "cameras", index), state.target)
-    draws = generator(seed, "samples", index)
+    draws, occupancy = generator(seed, "samples", index), state.occupancy if settings.bounds else None
     with disturbed(state.field, schedules.line(progress, *recipe.losses.density_noise), seed, index):
         rendering = render(
             state.field,
             cameras,
             settings.size,
             settings.samples,
-            occupancy=state.occupancy if settings.bounds else None,
+            occupancy=occupancy,
             jitter=draw_jitter(views * settings.size**2, settings.samples, settings.jitter, draws),
             termination=settings.termination,
         )
-    objective = evaluate_objective(rendering, targets, recipe, seed, index)
+    azimuths, plaster = [camera.azimuth_deg for camera in cameras], None
+    if any(target.geometry for target in targets):
+        plaster = look_at_plaster(state.field, cameras, settings, occupancy, seed, index)
+    objective = evaluate_objective(rendering, targets, recipe, seed, index, azimuths, plaster)
     loss = objective.total(recipe.losses)
     skipped = _descend(state, loss, progress)
 

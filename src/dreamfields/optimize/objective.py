@@ -1,18 +1,22 @@
 """What a step is scored on: views in front of backgrounds, varied, in the eyes of every guide.
 
-Notation: v views, k backgrounds a view; each guide sees v k pictures a step, of its own backgrounds and variations.
+Notation: v views, k backgrounds a view; each guide sees v k pictures a step, of its own backgrounds and variations,
+and where there is a geometry prompt another k of the view in plaster.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from dreamfields.guidance.base import AbstractGuidance, Guide, mean_direction
+from dreamfields.guidance.base import AbstractGuidance, Guide
+from dreamfields.guidance.directions import Directions, find_directions, geometry_sentences, prompt_sentences
 from dreamfields.guidance.parts import score_in_parts
-from dreamfields.guidance.prompts import fill_wordings
+from dreamfields.guidance.settings import PromptSettings
 from dreamfields.optimize import losses, schedules, sparsity
+from dreamfields.optimize.plaster import Plaster
 from dreamfields.optimize.randomness import generator
 from dreamfields.optimize.settings import LossSettings, Recipe
 from dreamfields.render import crops
@@ -24,13 +28,18 @@ from dreamfields.render.renderer import Rendering
 
 @dataclass(frozen=True)
 class Target:
-    """A guide and the embedding (d,) it is to find in every picture."""
+    """A guide and what it is to find in every picture."""
 
     guidance: AbstractGuidance
-    embedding: Tensor
+    directions: Directions
+    """Of the prompt, its paraphrases, its wordings by azimuth."""
     weight: float
     start: float = 0.0
     """Share of the steps from which it is asked."""
+    geometry: Directions | None = None
+    """Of the geometry prompt, if there is one."""
+    geometry_weight: float = 0.0
+    """Weight of its score, against the prompt's."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +57,14 @@ class Objective:
     """Factor of the guidance in place of the transmittance's term; None where that is additive."""
     beta_prior: Tensor | None = None
     """None where it has no weight."""
+    geometry: Tensor | None = None
+    """What the geometry prompt adds to the guidance, already weighed; None where there is none."""
 
     def total(self, settings: LossSettings) -> Tensor:
         """Return the weighted sum: ()."""
+        guidance = self.guidance if self.geometry is None else self.guidance + self.geometry
         total = (
-            settings.guidance * (self.guidance if self.gate is None else self.gate * self.guidance)
+            settings.guidance * (guidance if self.gate is None else self.gate * guidance)
             + settings.transmittance * self.transmittance
             + settings.total_variation * self.total_variation
             + settings.fog * self.fog
@@ -60,35 +72,56 @@ class Objective:
         return total if self.beta_prior is None else total + settings.beta_prior * self.beta_prior
 
 
-def make_targets(guides: Sequence[Guide], template: str, prompt: str) -> list[Target]:
-    """Embed the prompt, put into every wording of the template, once for every guide."""
-    sentences = fill_wordings(template, prompt)
-    embeddings = [mean_direction(guide.guidance.encode_text(sentences)) for guide in guides]
-    return [Target(g.guidance, e, g.weight, g.start) for g, e in zip(guides, embeddings, strict=True)]
+def make_targets(
+    guides: Sequence[Guide], template: str, prompt: str, asked: PromptSettings | None = None
+) -> list[Target]:
+    """Embed the prompt, and what else is asked, once for every guide."""
+    asked = asked or PromptSettings()
+    rows, shape = prompt_sentences(prompt, asked), geometry_sentences(asked)
+    return [
+        Target(
+            guide.guidance,
+            find_directions(guide.guidance, template, rows, asked),
+            guide.weight,
+            guide.start,
+            find_directions(guide.guidance, template, shape, asked) if shape else None,
+            asked.geometry_weight,
+        )
+        for guide in guides
+    ]
 
 
 def evaluate_objective(
-    rendering: Rendering, targets: Sequence[Target], recipe: Recipe, seed: int, step: int
+    rendering: Rendering,
+    targets: Sequence[Target],
+    recipe: Recipe,
+    seed: int,
+    step: int,
+    azimuths_deg: Sequence[float] = (),
+    plaster: Plaster | None = None,
 ) -> Objective:
-    """Score a rendering of v views; every draw comes from the seed and the step, every schedule from the step."""
+    """Score a rendering of v views; every draw comes from the seed and the step, every schedule from the step.
+
+    Args:
+        rendering: the views in colour.
+        targets: who looks, for what.
+        recipe: how.
+        seed: of the attempt.
+        step: its number.
+        azimuths_deg: where each view is taken from; may be left out where no wording depends on it.
+        plaster: what a geometry prompt is scored on; None where there is none.
+    """
     progress, terms = step / recipe.optimize.steps, recipe.losses
-    sharpness = schedules.ramp(progress, *recipe.guidance.sharpen)
     transmittance = schedules.transmittance_target(
         progress, terms.transmittance_start, terms.transmittance_end, terms.transmittance_ramp
     )
-    active = [i for i, target in enumerate(targets) if target.start <= progress]
-    asked = [active[step % len(active)]] if recipe.guidance.alternate else active
-    scores = [
-        targets[i].weight * guidance_term(rendering, targets[i], recipe, sharpness, generator(seed, f"guide {i}", step))
-        for i in asked
-    ]
+    guidance, geometry = ask_guides(rendering, targets, recipe, seed, step, azimuths_deg, plaster)
     haze, rising = losses.fog(rendering.opacity), schedules.ramp(progress, *terms.fog_ramp)
     opacity, gated = rendering.opacity, terms.transmittance_form != "additive"
     clipped = transmittance if terms.transmittance_form == "clipped-gated" else None
     nothing = torch.zeros((), device=opacity.device)
     return Objective(
-        # One in turn counts as all do together: over a round, the mean is the weighted mean.
-        guidance=torch.stack(scores).sum() / (sum(targets[i].weight for i in active) * len(asked) / len(active)),
+        guidance=guidance,
         transmittance=nothing if gated else losses.transmittance_loss(opacity, transmittance),
         # What weighs nothing costs nothing.
         total_variation=losses.total_variation(rendering.opacity) if terms.total_variation > 0.0 else nothing,
@@ -96,17 +129,69 @@ def evaluate_objective(
         haze=float(haze.detach()),
         gate=sparsity.gate(opacity, clipped) if gated else None,
         beta_prior=sparsity.beta_prior(opacity) if terms.beta_prior > 0.0 else None,
+        geometry=geometry,
     )
 
 
+def ask_guides(
+    rendering: Rendering,
+    targets: Sequence[Target],
+    recipe: Recipe,
+    seed: int,
+    step: int,
+    azimuths_deg: Sequence[float] = (),
+    plaster: Plaster | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """Return the guides' terms for the views and, where there is one, for the view in plaster, weighed: () each."""
+    progress = step / recipe.optimize.steps
+    sharpness = schedules.ramp(progress, *recipe.guidance.sharpen)
+    active = [i for i, target in enumerate(targets) if target.start <= progress]
+    asked = [active[step % len(active)]] if recipe.guidance.alternate else active
+    # One in turn counts as all do together: over a round, the mean is the weighted mean.
+    share = sum(targets[i].weight for i in active) * len(asked) / len(active)
+    paraphrase = draw_paraphrase(targets[0].directions.paraphrases, seed, step)
+    scores, shapes = [], []
+    for i in asked:
+        target, guidance = targets[i], targets[i].guidance
+        wanted, draws = target.directions.towards(paraphrase, azimuths_deg), generator(seed, f"guide {i}", step)
+        scores.append(target.weight * guidance_term(rendering, guidance, wanted, recipe, sharpness, draws))
+        if plaster is not None and target.geometry is not None:
+            wanted, draws = target.geometry.towards(0, [plaster.azimuth_deg]), generator(seed, f"geometry {i}", step)
+            term = guidance_term(plaster.rendering, guidance, wanted, recipe, sharpness, draws)
+            shapes.append(target.geometry_weight * target.weight * term)
+    return torch.stack(scores).sum() / share, torch.stack(shapes).sum() / share if shapes else None
+
+
+def draw_paraphrase(count: int, seed: int, step: int) -> int:
+    """Draw which of several wordings counts in a step, from the seed and the step alone."""
+    return int(torch.randint(count, (), generator=generator(seed, "paraphrase", step))) if count > 1 else 0
+
+
 def guidance_term(
-    rendering: Rendering, target: Target, recipe: Recipe, sharpness: float, draws: torch.Generator
+    rendering: Rendering,
+    guidance: AbstractGuidance,
+    wanted: Sequence[Tensor],
+    recipe: Recipe,
+    sharpness: float,
+    draws: torch.Generator,
 ) -> Tensor:
-    """Return minus one guide's mean score over v k pictures: ()."""
-    varied = pictures(rendering, target.guidance, recipe, draws)
-    at_once = recipe.guidance.at_once
-    scores = score_in_parts(lambda some: target.guidance.score(some, target.embedding, sharpness), varied, at_once)
-    return losses.guidance_loss(scores)
+    """Return minus one guide's mean score over v k pictures: ().
+
+    Args:
+        rendering: v views.
+        guidance: who looks.
+        wanted: what is to be found, an embedding (d,) for each view, or one for all of them.
+        recipe: how they are shown.
+        sharpness: see `AbstractGuidance.score`.
+        draws: for backgrounds and variations.
+    """
+    varied, at_once = pictures(rendering, guidance, recipe, draws), recipe.guidance.at_once
+    scores = []
+    for view, embedding in enumerate(wanted):
+        # Views keep their order over all their backgrounds, so every so many pictures are of the same one.
+        score = partial(guidance.score, text_embedding=embedding, sharpness=sharpness)
+        scores.append(score_in_parts(score, varied[view :: len(wanted)], at_once))
+    return losses.guidance_loss(torch.cat(scores))
 
 
 def pictures(rendering: Rendering, guidance: AbstractGuidance, recipe: Recipe, draws: torch.Generator) -> Tensor:

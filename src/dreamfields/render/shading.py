@@ -22,19 +22,32 @@ DIFFUSE: Final = 0.9
 """Light from the lamp; DreamFusion's."""
 CELLS: Final = 96
 """Cells a side of the lattice that normals are found on."""
+_FLATTEST: Final = {False: 1e-12, True: 1e-2}
+"""Length of grad a, per cell, below which a normal is shorter than 1. Where a shape learns from its shades, what is
+nearly flat would turn with the slightest change, and its gradient be without bounds."""
 
 
 @final
 class ShadedField(AbstractField):
-    """A field's shape without its colours, lit from one side; there to be looked at, not to be shaped."""
+    """A field's shape without its colours, lit from one side."""
 
-    def __init__(self, field: AbstractField, light: tuple[float, float, float], cells: int = CELLS) -> None:
-        """Find the normals of a field as it is now, for light from a direction in the world."""
+    def __init__(
+        self, field: AbstractField, light: tuple[float, float, float], cells: int = CELLS, learns: bool = False
+    ) -> None:
+        """Find the normals of a field as it is now.
+
+        Args:
+            field: what is there.
+            light: direction to the light, in the world.
+            cells: cells a side of the lattice that normals are found on.
+            learns: whether the shades have a gradient, for a shape that they are to change; density has one anyway.
+        """
         super().__init__()
         self.field = field
         self.bounded = field.bounded
         self.light = functional.normalize(torch.tensor(light), dim=0)
-        with torch.no_grad():
+        self.flattest = _FLATTEST[learns]
+        with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
             # Of the opacity, which is flat within an object; its density is not, and would speckle it.
             opacity = alpha_from_density(field.density_volume(cells), torch.tensor(2.0 / cells))
             smooth = functional.avg_pool3d(opacity[None], 3, stride=1, padding=1, count_include_pad=False)[0]
@@ -46,7 +59,7 @@ class ShadedField(AbstractField):
         inner = self.field.evaluator()
 
         def evaluate(query: Query) -> FieldValues:
-            normals = functional.normalize(interpolate(self.normals, query.points), dim=-1)
+            normals = functional.normalize(interpolate(self.normals, query.points), dim=-1, eps=self.flattest)
             shade = AMBIENT + DIFFUSE * (normals @ self.light.to(normals.device)).clamp(min=0.0)
             return FieldValues(inner(query).density, shade[:, None].expand(-1, 3))
 

@@ -1,0 +1,205 @@
+"""What is asked besides the prompt: each of it reaches the step, and a stopped run goes on as if it had not been."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import islice
+
+import pytest
+import torch
+from torch import Tensor
+
+from dreamfields.config import Config
+from dreamfields.guidance.base import Guide
+from dreamfields.guidance.directions import Directions
+from dreamfields.guidance.settings import PromptSettings
+from dreamfields.guidance.toy import ToyGuidance
+from dreamfields.optimize.loop import Step, optimize
+from dreamfields.optimize.objective import Objective, draw_paraphrase, evaluate_objective, make_targets
+from dreamfields.optimize.plaster import Plaster
+from dreamfields.optimize.settings import LossSettings, Recipe
+from dreamfields.optimize.state import TrainingState
+from dreamfields.render.renderer import Rendering
+from tests.optimize.test_objective import STILL, RecordingGuidance, rendering
+from tests.toys import PROMPT, TINY, TINY_MLP, advance, fingerprint, new_state, tiny_config
+
+STEPS = TINY.optimize.steps
+ALL = PromptSettings(
+    negative_prompt="a green ball",
+    paraphrases=("a red sphere", "an orange ball"),
+    azimuth_prompts=("front:{}, red and white", "side:{}, blue", "back:{}, black"),
+    geometry_prompt="a white ball",
+    style="yellow",
+)
+BLANK = PromptSettings(negative_prompt="a green ball", negative_weight=0.0)
+
+
+def steps(state: TrainingState, asked: PromptSettings, count: int = STEPS) -> list[Step]:
+    """Take some steps of the loop."""
+    targets = make_targets([Guide(ToyGuidance())], state.recipe.guidance.template, PROMPT, asked)
+    return list(islice(optimize(state, targets), count))
+
+
+def end(asked: PromptSettings, recipe: Recipe = TINY) -> dict[str, str]:
+    """Return where a run that is never stopped leads."""
+    state = new_state(recipe)
+    steps(state, asked)
+    return fingerprint(state)
+
+
+@pytest.mark.parametrize("recipe", [TINY, TINY_MLP], ids=["voxels", "mlp"])
+def test_a_run_stopped_at_every_step_ends_bit_for_bit_where_the_other_does(recipe: Recipe) -> None:
+    state = new_state(recipe)
+    for _ in range(STEPS):
+        saved = state.tensors(), state.counters()
+        state = new_state(recipe)
+        state.restore(*saved)
+        steps(state, ALL, 1)
+    assert fingerprint(state) == end(ALL, recipe)
+
+
+@pytest.mark.parametrize("asked", [PromptSettings(), BLANK], ids=["nothing", "a weightless negative"])
+def test_where_nothing_is_asked_a_run_keeps_its_bits(asked: PromptSettings) -> None:
+    state = new_state()
+    advance(state, STEPS)
+    assert fingerprint(state) == end(asked)
+
+
+@pytest.mark.parametrize("name", ["negative_prompt", "paraphrases", "azimuth_prompts", "geometry_prompt", "style"])
+def test_each_setting_by_itself_leads_elsewhere(name: str) -> None:
+    assert end(PromptSettings(**{name: getattr(ALL, name)})) != end(PromptSettings())
+
+
+def test_every_paraphrase_is_drawn_about_equally_often_and_by_seed_and_step_alone() -> None:
+    drawn = [draw_paraphrase(4, 7, step) for step in range(400)]
+    assert drawn == [draw_paraphrase(4, 7, step) for step in range(400)]
+    assert drawn != [draw_paraphrase(4, 8, step) for step in range(400)]
+    counts = Counter(drawn)
+    assert set(counts) == set(range(4))
+    assert min(counts.values()) > 70
+    assert draw_paraphrase(1, 7, 3) == 0
+
+
+class Wanting(RecordingGuidance):
+    """Remembers what it is to find, a number for each word that it knows, and in how many pictures."""
+
+    WORDS = ("ball", "front", "back", "plaster", "sphere")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wanted: list[tuple[int, list[float]]] = []
+
+    def encode_text(self, sentences: Sequence[str]) -> Tensor:
+        return torch.stack([torch.tensor([float(word in one) for word in self.WORDS]) for one in sentences])
+
+    def score(self, images: Tensor, text_embedding: Tensor, sharpness: float = 0.0) -> Tensor:
+        self.wanted.append((len(images), text_embedding.tolist()))
+        return images[:, 0].mean(dim=(1, 2))
+
+
+def evaluated(
+    asked: PromptSettings, step: int = 0, plaster: Plaster | None = None, recipe: Recipe = TINY
+) -> tuple[Objective, list[tuple[int, list[float]]]]:
+    """Return a step's objective of a red and a black view, from the front and from behind, and what was wanted."""
+    guidance = Wanting()
+    targets = make_targets([Guide(guidance, 0.5)], "{}", "ball", asked)
+    still = replace(recipe, augment=STILL)
+    objective = evaluate_objective(rendering(1.0), targets, still, 0, step, [0.0, 180.0], plaster)
+    return objective, guidance.wanted
+
+
+def test_each_view_is_scored_against_the_wording_of_its_side() -> None:
+    objective, wanted = evaluated(PromptSettings(azimuth_prompts=("front:{} front", "back:{} back")))
+    half = 0.5**0.5
+    assert [count for count, _ in wanted] == [TINY.optimize.backgrounds] * 2
+    assert wanted[0][1] == pytest.approx([half, half, 0.0, 0.0, 0.0])
+    assert wanted[1][1] == pytest.approx([half, 0.0, half, 0.0, 0.0])
+    assert objective.guidance.item() == pytest.approx(-0.5, abs=1e-5)
+
+
+def test_views_are_told_apart_by_their_own_pictures() -> None:
+    class Facing(Wanting):
+        def score(self, images: Tensor, text_embedding: Tensor, sharpness: float = 0.0) -> Tensor:
+            # Only the view from the front is red.
+            return images[:, 0].mean(dim=(1, 2)) * text_embedding[1]
+
+    asked = PromptSettings(azimuth_prompts=("front:{} front", "back:{} back"))
+    targets = make_targets([Guide(Facing())], "{}", "ball", asked)
+    recipe = replace(TINY, augment=STILL)
+    terms = [
+        evaluate_objective(rendering(1.0), targets, recipe, 0, 0, azimuths).guidance.item()
+        for azimuths in ([0.0, 180.0], [180.0, 0.0])
+    ]
+    assert terms == pytest.approx([-0.5 * 0.5**0.5, 0.0], abs=1e-5)
+
+
+def test_all_views_of_a_step_are_scored_against_the_same_paraphrase() -> None:
+    asked = PromptSettings(paraphrases=("sphere",))
+    found = [evaluated(asked, step)[1] for step in range(12)]
+    assert all(len(wanted) == 1 for wanted in found)
+    assert {tuple(wanted[0][1]) for wanted in found} == {(1.0, 0.0, 0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 0.0, 1.0)}
+
+
+def plaster(azimuth_deg: float = 180.0) -> Plaster:
+    """A view that is a quarter white."""
+    ones = torch.ones(1, 1, 12, 12)
+    return Plaster(Rendering(torch.full((1, 3, 12, 12), 0.25), ones, ones), azimuth_deg)
+
+
+def test_the_geometry_prompt_is_scored_on_plaster_and_counts_by_its_weight() -> None:
+    asked = PromptSettings(geometry_prompt="plaster", geometry_weight=3.0, style="front", paraphrases=("sphere",))
+    plain, _ = evaluated(replace(asked, geometry_prompt=""))
+    objective, wanted = evaluated(asked, plaster=plaster())
+    assert wanted[-1] == (TINY.optimize.backgrounds, [0.0, 0.0, 0.0, 1.0, 0.0])
+    assert objective.geometry is not None
+    assert objective.geometry.item() == pytest.approx(-3.0 * 0.25, abs=1e-5)
+    assert torch.equal(objective.guidance, plain.guidance)
+    assert plain.geometry is None
+    settings = LossSettings(guidance=2.0)
+    both, alone = objective.total(settings).item(), plain.total(settings).item()
+    assert both - alone == pytest.approx(-2.0 * 3.0 * 0.25, abs=1e-4)
+
+
+def test_the_geometry_prompt_has_the_wording_of_the_side_it_is_seen_from() -> None:
+    asked = PromptSettings(geometry_prompt="plaster", azimuth_prompts=("front:{} front", "back:{} back"))
+    _, wanted = evaluated(asked, plaster=plaster(180.0))
+    half = 0.5**0.5
+    assert wanted[-1][1] == pytest.approx([0.0, 0.0, half, half, 0.0])
+
+
+def test_the_factor_of_a_gated_loss_is_also_that_of_the_geometry() -> None:
+    gated = replace(TINY, losses=replace(TINY.losses, transmittance_form="gated"))
+    objective, _ = evaluated(PromptSettings(geometry_prompt="plaster"), plaster=plaster(), recipe=gated)
+    assert objective.gate is not None
+    assert objective.geometry is not None
+    without = replace(objective, geometry=None)
+    settings = LossSettings(guidance=1.0)
+    changed = objective.total(settings) - without.total(settings)
+    assert changed.item() == pytest.approx((objective.gate * objective.geometry).item(), abs=1e-6)
+
+
+def test_a_geometry_prompt_alone_shapes_and_does_not_paint() -> None:
+    recipe = replace(TINY, losses=LossSettings(guidance=1.0, transmittance=0.0, fog=0.0))
+    state = new_state(recipe)
+    asked = PromptSettings(geometry_prompt="a white ball", geometry_weight=1.0)
+    (target,) = make_targets([Guide(ToyGuidance())], "{}", PROMPT, asked)
+    # A cosine with nothing is 0 and has no gradient, so the prompt has no say.
+    silent = replace(target, directions=Directions(torch.zeros_like(target.directions.table)))
+    before = [grid.detach().clone() for grid in state.field.parameters()]
+    list(islice(optimize(state, [silent]), 3))
+    for old, new in zip(before, state.field.parameters(), strict=True):
+        assert not torch.equal(old[..., 0], new[..., 0])
+        assert torch.equal(old[..., 1:], new[..., 1:])
+
+
+def test_what_is_asked_tells_a_run_from_others_and_old_runs_asked_nothing() -> None:
+    plain, asking = tiny_config(), replace(tiny_config(), prompts=ALL)
+    others = {name for name, value in plain.made_from().items() if asking.made_from()[name] != value}
+    assert others == {f"prompts.{name}" for name in ("negative_prompt", "paraphrases", "azimuth_prompts")} | {
+        "prompts.geometry_prompt",
+        "prompts.style",
+    }
+    assert Config.from_json(json.loads(json.dumps(asking.to_json()))) == asking
+    old = {name: value for name, value in plain.to_json().items() if name != "prompts"}
+    assert Config.from_json(old) == plain
