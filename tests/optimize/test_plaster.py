@@ -68,7 +68,8 @@ def gradient(field: VoxelField, learns: bool) -> Tensor:
     (render(shaded, CAMERAS[:1], 12, 12).colour[..., :6]).sum().backward()
     found = field.grids[0].grad
     assert found is not None
-    return found[..., 0].clone()
+    of_density: Tensor = found[..., 0].clone()
+    return of_density
 
 
 def test_shades_teach_the_shape_only_where_they_are_to() -> None:
