@@ -33,9 +33,9 @@ NETWORK = (
     "--field mlp --mlp.width 64 --mlp.hidden 128 --mlp.waves 64 --mlp.no-recompute --mlp.anneal-steps 40 "
     "--render.size 40 --render.samples 32 --render.occupancy-cells 16 "
     "--optimize.views 1 --optimize.backgrounds 6 --optimize.learning-rate 0.001 --optimize.warm-up 0.15 "
-    "--export.lapse-frames 2"
+    "--export.lapse-frames 0"
 )
-"""The network's own options; a picture for the time-lapse takes it as long as five steps."""
+"""The network's own options; no pictures for a time-lapse, each of which takes as long as five steps."""
 WARM_UP, TIMED = 3, 10
 """Steps that are not timed, as they compile and find the scene full, and those that are."""
 
