@@ -213,7 +213,7 @@ def time_guide(state: TrainingState, target: Target, device: torch.device) -> tu
     shown = made[-1].detach().requires_grad_()
 
     def look() -> None:
-        target.guidance.score(shown, target.embedding).mean().backward()  # type: ignore[no-untyped-call]
+        target.guidance.score(shown, target.directions.table[0, 0]).mean().backward()  # type: ignore[no-untyped-call]
 
     return statistics.median(pictures), statistics.median([clock(look, device) for _ in range(5)])
 
