@@ -66,7 +66,7 @@ def gradient(field: VoxelField, learns: bool) -> Tensor:
     field.zero_grad()
     shaded = ShadedField(field, (0.3, 0.8, 0.5), 8, learns=learns)
     (render(shaded, CAMERAS[:1], 12, 12).colour[..., :6]).sum().backward()
-    found = field.grids[0].grad
+    found: Tensor | None = field.grids[0].grad
     assert found is not None
     of_density: Tensor = found[..., 0].clone()
     return of_density
