@@ -20,7 +20,7 @@ from dreamfields import api, cli, paper
 from dreamfields.api import Run
 from dreamfields.errors import UsageError
 from dreamfields.evaluate.captions import captions, normalised
-from dreamfields.evaluate.judge import Judgement, ViewJudgement
+from dreamfields.evaluate.judge import Judgement, ViewJudgement, held_out_renderings
 from dreamfields.guidance.base import AbstractGuidance
 from dreamfields.guidance.classes import class_names
 from dreamfields.guidance.prompts import clean_prompt
@@ -233,6 +233,7 @@ def test_grids_and_a_network_are_made_in_the_same_time_and_shown_side_by_side(
 
     monkeypatch.setattr(fields.dreamfields, "Judge", lambda device: Named())
     monkeypatch.setattr(fields, "NETWORK", "--field mlp --mlp.width 8 --mlp.hidden 8 --mlp.waves 4 --export.level 0.5")
+    monkeypatch.setattr(fields.nouns, "held_out_renderings", lambda field, size: held_out_renderings(field, 12, 8))
     monkeypatch.setattr(fields, "seconds_a_step", lambda plan: 1.0)
     monkeypatch.setattr(fields, "median", lambda seconds: 3.2)
     networks = tmp_path / "networks"
