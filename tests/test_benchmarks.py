@@ -155,6 +155,14 @@ class Stranger(AbstractGuidance):
         return self.toy.encode_image(images)
 
 
+class Named:
+    """A judge of nouns that sees a banana in five views of eight."""
+
+    def judge(self, field: object, classes: list[str]) -> Judgement:
+        views = tuple(ViewJudgement(45.0 * index, 0.25, "banana", index < 5, True) for index in range(8))
+        return Judgement("named", tuple(classes), views)
+
+
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Make runs in this process and return what is made, one after another."""
@@ -201,12 +209,6 @@ def test_nouns_are_made_by_the_command_once_and_never_mixed_with_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     nouns = load("nouns", monkeypatch)
-    views = tuple(ViewJudgement(45.0 * index, 0.25, "banana", index < 5, True) for index in range(8))
-
-    class Named:
-        def judge(self, field: object, classes: list[str]) -> Judgement:
-            return Judgement("named", tuple(classes), views)
-
     monkeypatch.setattr(nouns.dreamfields, "Judge", lambda device: Named())
     monkeypatch.setattr(sys, "argv", arguments("nouns", tmp_path, "--nouns", "banana"))
     nouns.main()
@@ -225,12 +227,6 @@ def test_grids_and_a_network_are_made_in_the_same_time_and_shown_side_by_side(
     made: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fields = load("fields", monkeypatch)
-    views = tuple(ViewJudgement(45.0 * index, 0.25, "banana", index < 5, True) for index in range(8))
-
-    class Named:
-        def judge(self, field: object, classes: list[str]) -> Judgement:
-            return Judgement("named", tuple(classes), views)
-
     monkeypatch.setattr(fields.dreamfields, "Judge", lambda device: Named())
     monkeypatch.setattr(fields, "NETWORK", "--field mlp --mlp.width 8 --mlp.hidden 8 --mlp.waves 4 --export.level 0.5")
     monkeypatch.setattr(fields.nouns, "held_out_renderings", lambda field, size: held_out_renderings(field, 12, 8))
