@@ -4,8 +4,8 @@ python benchmarks/ablation.py [--size cpu] [--rows ...] [--subjects ...] [--seed
 
 Each row is a recipe: table 1 adds one part at a time to a simplified NeRF, table 2 keeps scenes sparse in six ways. At
 size `cpu` a small network is shaped by `lit` for six nouns and judged by EfficientNet-Lite1 (the share of eight views
-named right, and the mean probability): 90 objects, for a night. At size `paper` the recipes are those of `paper-mq`,
-guided by CLIP B/16 for the 153 captions and judged by retrieval with CLIP B/32: for a GPU, or many.
+named right, and the mean probability): 90 objects of some two minutes of one core. At size `paper` the recipes are
+those of `paper-mq`, guided by CLIP B/16 for the 153 captions and judged by retrieval with CLIP B/32: for a GPU.
 
 An object that is there already is not made again and one that was stopped goes on, so the benchmark can be stopped and
 started at will, or shared out by --rows and --subjects; the table is always of all that is there.
@@ -13,13 +13,14 @@ started at will, or shared out by --rows and --subjects; the table is always of 
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from statistics import fmean
-from typing import Literal
+from typing import Any, Literal
 
+import runs
 import torch
 import tyro
 
@@ -49,8 +50,10 @@ NOUNS: Mapping[str, tuple[str, ...]] = {
 }
 """Subjects of size `cpu`, with the ImageNet classes that count as right."""
 RUNS = Path("runs/ablation")
-SMALL_SHEETS = ExportSettings(sheet_size=64, still_samples=24)
+SMALL_SHEETS = ExportSettings(sheet_size=96, still_samples=24, lapse_frames=0)
 """Networks take long to look at, and these are looked at in passing."""
+JUDGED_SIZE, JUDGED_SAMPLES = 96, 24
+"""Pixels a side and samples a ray of what the judge of size `cpu` sees, a few times what the guides saw."""
 
 
 @dataclass(frozen=True)
@@ -146,20 +149,18 @@ def whole_recipe(size: Size, steps: int | None) -> Recipe:
     recipe = paper.MQ
     if size != "paper":
         tiny = size == "tiny"
-        side = 12 if tiny else 40
+        side = 12 if tiny else 32
+        small = {"waves": 4, "width": 8, "hidden": 8} if tiny else {"waves": 64, "width": 64, "hidden": 128}
         recipe = replace(
             recipe,
             guidance=GuidanceSettings(name="toy" if tiny else "lit", image_size=32 if tiny else 160),
-            mlp=replace(
-                recipe.mlp, waves=4 if tiny else 64, degree=6.0, width=8 if tiny else 64, hidden=8 if tiny else 128
-            ),
-            render=replace(recipe.render, size=side, samples=8 if tiny else 32, occupancy_cells=4 if tiny else 16),
+            mlp=replace(recipe.mlp, degree=6.0, anneal_steps=40, recompute=False, **small),
+            render=replace(recipe.render, size=side, samples=8 if tiny else 16, occupancy_cells=4 if tiny else 16),
             augment=replace(recipe.augment, crop=side * 9 // 10),
-            # A twentieth of the steps, at thirty times the rate.
-            optimize=replace(recipe.optimize, steps=400, backgrounds=2 if tiny else 6, learning_rate=3e-3),
+            # A fiftieth of the steps, at ten times the rate.
+            optimize=replace(recipe.optimize, steps=200, backgrounds=2 if tiny else 4, learning_rate=1e-3),
             losses=replace(recipe.losses, transmittance_ramp=0.2),
         )
-        recipe = replace(recipe, mlp=replace(recipe.mlp, anneal_steps=40))
     return recipe if steps is None else replace(recipe, optimize=replace(recipe.optimize, steps=steps))
 
 
@@ -178,8 +179,13 @@ def main() -> None:
         for subject in subjects:
             for name, recipe in chosen.items():
                 make(folder / slug(name), name, subject, configuration(arguments, recipe, subject, seed), judge)
-    text = table(folder, whole, arguments.size)
+    found = outcomes(folder)
+    text = table(found, whole, arguments.size)
     atomic_write(arguments.out / f"ablation_{arguments.size}.md", text.encode())
+    entries = [
+        (path, f"{one['row']}\n{one['subject']}") for path, one in found if (path / "contact_sheet.png").exists()
+    ]
+    atomic_write(arguments.out / f"ablation_{arguments.size}.png", runs.png(runs.sheet(entries)))
     sys.stdout.write(text)
 
 
@@ -196,6 +202,8 @@ def configuration(arguments: Arguments, recipe: Recipe, subject: str, seed: int)
 
 
 JudgeOf = Callable[[api.Run], dict[str, float]]
+Outcome = dict[str, Any]
+"""What the judge says of an object, beside its row, subject, seed and seconds."""
 
 
 def judge_of(size: Size) -> JudgeOf:
@@ -212,7 +220,7 @@ def judge_of(size: Size) -> JudgeOf:
 
     def named(run: api.Run) -> dict[str, float]:
         candidate = run.candidate()
-        seen = judge.judge(candidate.field, NOUNS[run.config.prompt], 32)
+        seen = judge.judge(candidate.field, NOUNS[run.config.prompt], JUDGED_SAMPLES, JUDGED_SIZE)
         return {"score": seen.top1 / len(seen.views), "probability": seen.probability}
 
     return named
@@ -224,6 +232,10 @@ def make(folder: Path, row: str, subject: str, config: Config, judge: JudgeOf) -
     outcome = path / "ablation.json"
     if outcome.exists():
         return
+    if twin := twin_of(folder, config):
+        path.mkdir(parents=True)
+        atomic_write(outcome, json.dumps({**twin, "row": row}).encode())
+        return
     run = api.load(path) if (path / "run.json").exists() else api.start(config, folder)
     for _ in run.steps():
         pass
@@ -233,11 +245,24 @@ def make(folder: Path, row: str, subject: str, config: Config, judge: JudgeOf) -
     sys.stderr.write(f"{row}, {subject}, seed {config.seed}: {facts['score']:.2f}, {facts['seconds']:.0f} s\n")
 
 
-def table(folder: Path, whole: Recipe, size: Size) -> str:
+def twin_of(folder: Path, config: Config) -> Outcome | None:
+    """Return the outcome of another row that is made the same way, if there is one: both tables end with all parts."""
+    for outcome in folder.parent.glob(f"*/{directory_name(config.prompt, config.seed)}/ablation.json"):
+        if (outcome.parent / "run.json").exists() and api.load(outcome.parent).config == config:
+            found: Outcome = json.loads(outcome.read_text())
+            return found
+    return None
+
+
+def outcomes(folder: Path) -> list[tuple[Path, Outcome]]:
+    """Return all objects that are there, with their outcomes, by row and subject."""
+    return [(path.parent, json.loads(path.read_text())) for path in sorted(folder.glob("*/*/ablation.json"))]
+
+
+def table(all_found: Sequence[tuple[Path, Outcome]], whole: Recipe, size: Size) -> str:
     """Return all outcomes as Markdown, beside the paper's."""
-    found: dict[str, list[dict[str, float]]] = {}
-    for path in sorted(folder.glob("*/*/ablation.json")):
-        outcome = json.loads(path.read_text())
+    found: dict[object, list[Outcome]] = {}
+    for _, outcome in all_found:
         found.setdefault(outcome["row"], []).append(outcome)
     judged = "R@1 among 153 captions by CLIP B/32" if size == "paper" else "views named right by EfficientNet-Lite1"
     seeds = sorted({int(one["seed"]) for ones in found.values() for one in ones})
@@ -257,14 +282,14 @@ def table(folder: Path, whole: Recipe, size: Size) -> str:
     return "\n".join([*lines, ""])
 
 
-def _cells(outcomes: list[dict[str, float]]) -> str:
-    if not outcomes:
+def _cells(ones: Sequence[Outcome]) -> str:
+    if not ones:
         return "not made | | 0 | "
-    score = Share(fmean(one["score"] for one in outcomes), len(outcomes))
-    sure = [one["probability"] for one in outcomes if "probability" in one]
+    score = Share(fmean(one["score"] for one in ones), len(ones))
+    sure = [one["probability"] for one in ones if "probability" in one]
     probability = f"{fmean(sure):.3f}" if sure else ""
-    seconds = fmean(one["seconds"] for one in outcomes)
-    return f"{100 * score.value:.1f} ± {100 * score.error:.1f} | {probability} | {len(outcomes)} | {seconds:.0f}"
+    seconds = fmean(one["seconds"] for one in ones)
+    return f"{100 * score.value:.1f} ± {100 * score.error:.1f} | {probability} | {len(ones)} | {seconds:.0f}"
 
 
 def slug(name: str) -> str:

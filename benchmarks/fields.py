@@ -130,7 +130,8 @@ def cells(row: nouns.Row) -> tuple[object, ...]:
     """Return the cells of one object."""
     seen, clean = row.judgement, row.outcome.clean
     found = (seen.top1, seen.top5, f"{seen.probability:.2f}", f"{seconds_of(row):.0f}")
-    return (row.noun, field_of(row), *found, f"{clean.fog:.3f}", f"{clean.outside:.3f}")
+    last = f"{clean.outside:.3f}{', empty' if row.outcome.empty else ''}"
+    return (row.noun, field_of(row), *found, f"{clean.fog:.3f}", last)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 Each prompt is a run in a process of its own, so its seconds and its peak memory are what a user pays. With more jobs
 than one the seconds are not comparable, and the tables say so. Finished runs are kept and not made again, so an
 interrupted benchmark goes on where it stopped; a run that was made by other settings than are asked for is refused.
+An object that came to nothing is a result like any other: it is judged, and tables mark it as empty.
 """
 
 import hashlib
@@ -28,7 +29,7 @@ from rich.console import Console
 
 import dreamfields
 from dreamfields import cli
-from dreamfields.errors import UsageError
+from dreamfields.errors import DegenerateError, UsageError
 from dreamfields.evaluate.cleanness import Cleanness, cleanness
 from dreamfields.evaluate.retrieval import check_judge
 from dreamfields.guidance.base import AbstractGuidance
@@ -72,6 +73,8 @@ class Outcome:
     resumed: bool
     """Whether the last of several processes made it, whose cost alone is known."""
     attempts: int
+    empty: bool
+    """Whether the object came to nothing: it has pictures, but no surface."""
     clean: Cleanness
 
 
@@ -126,9 +129,11 @@ def make(prompt: str, plan: Plan) -> Path:
     process = subprocess.Popen([sys.executable, "-m", "dreamfields", *words], stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)  # As its own `wait` would, which does not tell its memory.
-    if process.returncode != 0:
+    empty = process.returncode == DegenerateError.exit_code and (path / "contact_sheet.png").exists()
+    if process.returncode != 0 and not empty:
         raise SystemExit(f"{words[0]} ended with status {process.returncode} for {prompt!r}")
-    cost = {"seconds": time.perf_counter() - began, "peak_gb": usage.ru_maxrss / 1e6, "resumed": resumed}
+    seconds, peak_gb = time.perf_counter() - began, usage.ru_maxrss / 1e6
+    cost = {"seconds": seconds, "peak_gb": peak_gb, "resumed": resumed, "empty": empty}
     atomic_write(path / "cost.json", json.dumps(cost).encode())
     sys.stderr.write(f"{prompt}: {cost['seconds']:.0f} s\n")
     return path
@@ -179,6 +184,7 @@ def outcome(run: dreamfields.Run, views: Sequence[Rendering]) -> Outcome:
         cost["peak_gb"],
         cost.get("resumed", False),
         int(run.record["attempts"]),
+        cost.get("empty", False),
         cleanness(run.shaped.field, views),
     )
 
@@ -186,7 +192,8 @@ def outcome(run: dreamfields.Run, views: Sequence[Rendering]) -> Outcome:
 def cells(one: Outcome) -> tuple[str, ...]:
     """Return the cells below `COLUMNS`."""
     seconds = f"{one.seconds:.0f}{'+' if one.resumed else ''}"
-    return (f"{one.clean.fog:.3f}", f"{one.clean.outside:.3f}", seconds, f"{one.peak_gb:.2f}", str(one.attempts))
+    attempts = f"{one.attempts}{', empty' if one.empty else ''}"
+    return (f"{one.clean.fog:.3f}", f"{one.clean.outside:.3f}", seconds, f"{one.peak_gb:.2f}", attempts)
 
 
 def medians(outcomes: Sequence[Outcome]) -> str:
@@ -223,7 +230,7 @@ def write(name: str, plan: Plan, lines: Sequence[str], entries: Sequence[tuple[P
     stem = f"{name}_{plan.preset}_seed{plan.seed}{_suffix(plan.extra)}"
     text = "\n".join([*lines, ""])
     atomic_write(plan.out / f"{stem}.md", text.encode())
-    atomic_write(plan.out / f"{stem}.png", _png(sheet(entries)))
+    atomic_write(plan.out / f"{stem}.png", png(sheet(entries)))
     sys.stdout.write(text)
 
 
@@ -265,7 +272,8 @@ def _fitting(draw: ImageDraw.ImageDraw, words: str, width: int) -> str:
     return f"{words} ..."
 
 
-def _png(image: Image.Image) -> bytes:
+def png(image: Image.Image) -> bytes:
+    """Return a picture as a file."""
     stream = io.BytesIO()
     image.save(stream, "PNG", optimize=True)
     return stream.getvalue()

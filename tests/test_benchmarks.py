@@ -113,13 +113,15 @@ def test_the_ablation_runs_from_end_to_end_and_is_not_made_twice(
     monkeypatch.setattr(ablation, "judge_of", lambda size: judge)
     monkeypatch.setattr(ablation, "SMALL_SHEETS", TINY_EXPORT)
     command = ["ablation.py", "--size", "tiny", "--steps", "1", "--device", "cpu", "--threads", "1"]
-    command += ["--rows", "simplified NeRF", "density noise", "--subjects", "a red ball"]
+    command += ["--rows", "simplified NeRF", "+ tracked origin", "clipped additive transmittance"]
+    command += ["--subjects", "a red ball"]
     command += ["--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "out")]
     monkeypatch.setattr(sys, "argv", command)
     ablation.main()
-    assert len(judged) == 2
+    assert len(judged) == 2  # The last rows of both tables are one object.
     table = (tmp_path / "out" / "ablation_tiny.md").read_text()
     assert "| simplified NeRF | 31.4 ± 2.7 | 50.0 ± 50.0 | 0.250 | 1 |" in table
+    assert "| clipped additive transmittance | 62.1 | 50.0 ± 50.0 | 0.250 | 1 |" in table
     assert "| + scene bounds | 65.4 ± 2.7 | not made |" in table
     ablation.main()
     assert len(judged) == 2
@@ -221,6 +223,21 @@ def test_nouns_are_made_by_the_command_once_and_never_mixed_with_others(
     monkeypatch.setattr(sys, "argv", [*arguments("nouns", tmp_path)[:-1], "--nouns", "banana"])
     with pytest.raises(SystemExit, match=r"a-banana-0 was made by other settings; name another folder with --runs"):
         nouns.main()
+
+
+@pytest.mark.slow
+def test_an_object_that_comes_to_nothing_is_a_result_and_a_refused_command_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = load("runs", monkeypatch)
+    plan = runs.Plan(runs=tmp_path, extra=f"{TINY_RUN} --export.level 1000")
+    path = runs.make("a banana", plan)
+    run = runs.opened(path)
+    found = runs.outcome(run, held_out_renderings(run.shaped.field, 12, 8))
+    assert found.empty
+    assert runs.cells(found)[-1] == "1, empty"
+    with pytest.raises(SystemExit, match="generate ended with status 2 for 'a teapot'"):
+        runs.make("a teapot", replace(plan, extra="--steps 0"))
 
 
 def test_grids_and_a_network_are_made_in_the_same_time_and_shown_side_by_side(

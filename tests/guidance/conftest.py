@@ -29,7 +29,9 @@ class Lit:
 
 @pytest.fixture(scope="session")
 def lit() -> Lit:
-    settings = GuidanceSettings(name="lit", bridge="both", image_size=SIZE, size_jitter=0.25, template="a photo of {}")
+    settings = GuidanceSettings(
+        name="lit", mode="closed-form", bridge="both", image_size=SIZE, size_jitter=0.25, template="a photo of {}"
+    )
     members = load_guides(settings, torch.device("cpu"))
     guides = tuple(member.guidance for member in members if isinstance(member.guidance, LitGuidance))
     assert len(guides) == len(members)

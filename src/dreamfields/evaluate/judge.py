@@ -85,17 +85,27 @@ class Judge:
         self.device = device
         self.tower = Tower(JUDGE_TOWER).to(device)
 
-    def judge(self, field: AbstractField, classes: Sequence[str], samples: int = 96) -> Judgement:
+    def judge(
+        self, field: AbstractField, classes: Sequence[str], samples: int = 96, size: int = JUDGE_TOWER.native_size
+    ) -> Judgement:
         """Look at a field, which ends with the scene cube or does not, from all held-out views.
+
+        Args:
+            field: the object.
+            classes: names that count as right.
+            samples: along each ray.
+            size: pixels a side of the views; fewer than the judge looks at cost less, and are enlarged for it.
 
         Raises:
             UsageError: a name is not one of the 1000 classes; the nearest is offered.
         """
         right = class_indices(classes)
         views = []
-        renderings = held_out_renderings(field, JUDGE_TOWER.native_size, samples)
+        renderings = held_out_renderings(field, size, samples)
         for camera, rendering in zip(held_out_cameras(), renderings, strict=True):
             pictures = torch.cat([rendering.over(background) for background in BACKGROUNDS]).to(self.device)
+            if size != JUDGE_TOWER.native_size:
+                pictures = functional.interpolate(pictures, size=(JUDGE_TOWER.native_size,) * 2, mode="bilinear")
             views.append(judge_view(self.probabilities(pictures), right, camera.azimuth_deg))
         return Judgement(JUDGE_TOWER.name, tuple(classes), tuple(views))
 

@@ -31,7 +31,7 @@ class GuidanceSettings(Settings):
     the share of the steps from which it is asked: `lit:2+clip:/models/b16:1@0.3`."""
     bridge: Bridge = "classes"
     """How `lit` ties text to pictures: `classes` (as ConSE), `features` (as DeViSE), or the mean of both scores."""
-    mode: Mode = "closed-form"
+    mode: Mode = "both"
     """What `lit` scores by: the bridge above, adapters trained on captions, or the mean of both scores."""
     adapters: tuple[str, ...] = ()
     """Files of `dreamfields lit train` in place of the shipped ones; the towers that guide are those they belong to."""
