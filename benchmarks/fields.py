@@ -30,12 +30,13 @@ from dreamfields.verbs import Generate
 NOUNS = ("banana", "cheeseburger", "strawberry", "teapot", "soccer ball", "mushroom")
 """Those of the ablation."""
 NETWORK = (
-    "--field mlp --mlp.width 64 --mlp.hidden 128 --mlp.waves 64 --mlp.no-recompute --mlp.anneal-steps 40 "
-    "--render.size 40 --render.samples 32 --render.occupancy-cells 16 "
-    "--optimize.views 1 --optimize.backgrounds 6 --optimize.learning-rate 0.001 --optimize.warm-up 0.15 "
-    "--export.lapse-frames 0"
+    "--field mlp --mlp.width 64 --mlp.hidden 128 --mlp.waves 64 --mlp.degree 5 --mlp.no-recompute "
+    "--mlp.anneal-steps 40 --render.size 32 --render.samples 24 --render.occupancy-cells 16 "
+    "--optimize.views 2 --optimize.backgrounds 2 --optimize.learning-rate 0.001 --optimize.warm-up 0.1 "
+    "--losses.fog 0 --collapse.restarts 3 --export.lapse-frames 0 --export.video-frames 2 --export.video-size 48 "
+    "--export.still-samples 24 --export.mesh-cells 48"
 )
-"""The network's own options; no pictures for a time-lapse, each of which takes as long as five steps."""
+"""The network's own options; small exports, as to look at a network takes as long as to shape it."""
 WARM_UP, TIMED = 3, 10
 """Steps that are not timed, as they compile and find the scene full, and those that are."""
 
