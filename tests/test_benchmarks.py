@@ -235,6 +235,9 @@ def test_an_object_that_comes_to_nothing_is_a_result_and_a_refused_command_is_no
     run = runs.opened(path)
     found = runs.outcome(run, held_out_renderings(run.shaped.field, 12, 8))
     assert found.empty
+    light = " ".join(runs.command("a banana", replace(plan, light=True)))
+    assert runs.LIGHT in light
+    assert runs.LIGHT not in " ".join(runs.command("a banana", plan))
     assert runs.cells(found)[-1] == "1, empty"
     with pytest.raises(SystemExit, match="generate ended with status 2 for 'a teapot'"):
         runs.make("a teapot", replace(plan, extra="--steps 0"))
