@@ -25,6 +25,7 @@ from rich.console import Console
 import dreamfields
 from dreamfields import api, cli
 from dreamfields.devices import resolve_device
+from dreamfields.evaluate.judge import held_out_renderings
 from dreamfields.verbs import Generate
 
 NOUNS = ("banana", "cheeseburger", "strawberry", "teapot", "soccer ball", "mushroom")
@@ -37,6 +38,8 @@ NETWORK = (
     "--export.still-samples 24 --export.mesh-cells 48"
 )
 """The network's own options; small exports, as to look at a network takes as long as to shape it."""
+JUDGED_SIZE, JUDGED_SAMPLES = 160, 48
+"""Pixels a side and samples a ray of what is judged; networks take long to look at."""
 WARM_UP, TIMED = 3, 10
 """Steps that are not timed, as they compile and find the scene full, and those that are."""
 
@@ -70,7 +73,7 @@ def main() -> None:
     networks = runs.make_all(prompts, plan)
     judge = dreamfields.Judge(resolve_device("auto"))
     rows = [
-        (nouns.judged(noun, grid, judge), nouns.judged(noun, network, judge))
+        (judged(noun, grid, judge), judged(noun, network, judge))
         for noun, grid, network in zip(chosen, grids, networks, strict=True)
     ]
     entries = [(one.outcome.path, label(one)) for pair in rows for one in pair]
@@ -90,6 +93,14 @@ def seconds_a_step(plan: runs.Plan) -> float:
         seconds = time.perf_counter() - began
         steps.close()
     return seconds / TIMED
+
+
+def judged(noun: str, path: Path, judge: dreamfields.Judge) -> nouns.Row:
+    """Judge one noun's run, of either field, at a size that a network can be looked at."""
+    run = runs.opened(path)
+    seen = judge.judge(run.shaped.field, list(nouns.NOUNS[noun]), JUDGED_SAMPLES, JUDGED_SIZE)
+    views = held_out_renderings(run.shaped.field, JUDGED_SIZE // 2, JUDGED_SAMPLES)
+    return nouns.Row(noun, seen, runs.outcome(run, views))
 
 
 def label(row: nouns.Row) -> str:
@@ -113,7 +124,7 @@ def table(rows: list[tuple[nouns.Row, nouns.Row]], plan: runs.Plan, network: run
     lines = [
         *runs.heading("Fields", plan),
         f"Network: `{NETWORK} --steps {steps}`, the rest as the preset has it. Seconds are those of the steps alone. "
-        "Judge: EfficientNet-Lite1, elevation 45, 8 azimuths, mean over white, grey and black.",
+        f"Judge: EfficientNet-Lite1, elevation 45, 8 azimuths, mean over white, grey and black, {JUDGED_SIZE} pixels.",
         "",
     ]
     for index, name in enumerate(("grids", "network")):

@@ -160,7 +160,7 @@ class Stranger(AbstractGuidance):
 class Named:
     """A judge of nouns that sees a banana in five views of eight."""
 
-    def judge(self, field: object, classes: list[str]) -> Judgement:
+    def judge(self, field: object, classes: list[str], *_: int) -> Judgement:
         views = tuple(ViewJudgement(45.0 * index, 0.25, "banana", index < 5, True) for index in range(8))
         return Judgement("named", tuple(classes), views)
 
@@ -249,7 +249,8 @@ def test_grids_and_a_network_are_made_in_the_same_time_and_shown_side_by_side(
     fields = load("fields", monkeypatch)
     monkeypatch.setattr(fields.dreamfields, "Judge", lambda device: Named())
     monkeypatch.setattr(fields, "NETWORK", "--field mlp --mlp.width 8 --mlp.hidden 8 --mlp.waves 4 --export.level 0.5")
-    monkeypatch.setattr(fields.nouns, "held_out_renderings", lambda field, size: held_out_renderings(field, 12, 8))
+    monkeypatch.setattr(fields, "JUDGED_SIZE", 24)
+    monkeypatch.setattr(fields, "JUDGED_SAMPLES", 8)
     monkeypatch.setattr(fields, "seconds_a_step", lambda plan: 1.0)
     monkeypatch.setattr(fields, "median", lambda seconds: 3.2)
     networks = tmp_path / "networks"
