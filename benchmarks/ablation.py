@@ -20,7 +20,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
 
-import runs
 import torch
 import tyro
 
@@ -36,6 +35,8 @@ from dreamfields.guidance.settings import GuidanceSettings
 from dreamfields.optimize.run_directory import directory_name
 from dreamfields.optimize.settings import Recipe
 from dreamfields.storage import atomic_write
+
+import runs
 
 Size = Literal["cpu", "paper", "tiny"]
 Change = Callable[[Recipe], Recipe]
@@ -275,7 +276,7 @@ def table(all_found: Sequence[tuple[Path, Outcome]], whole: Recipe, size: Size) 
         "different things at different sizes: compare the order of rows, not figures.",
     ]
     for number in (1, 2):
-        lines += ["", f"## Table {number}", "", "| row | paper | ours | probability | objects | seconds an object |"]
+        lines += ["", f"## Table {number}", "", "| row | paper | ours | probability, % | objects | seconds an object |"]
         lines += ["|---|---|---|---|---|---|"]
         for row in (one for one in tables(whole) if one.table == number):
             lines.append(f"| {row.name} | {row.published} | {_cells(found.get(row.name, []))} |")
@@ -287,7 +288,7 @@ def _cells(ones: Sequence[Outcome]) -> str:
         return "not made | | 0 | "
     score = Share(fmean(one["score"] for one in ones), len(ones))
     sure = [one["probability"] for one in ones if "probability" in one]
-    probability = f"{fmean(sure):.3f}" if sure else ""
+    probability = f"{100 * fmean(sure):.2g}" if sure else ""
     seconds = fmean(one["seconds"] for one in ones)
     return f"{100 * score.value:.1f} ± {100 * score.error:.1f} | {probability} | {len(ones)} | {seconds:.0f}"
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-import runs
 import tyro
 
 from dreamfields.devices import resolve_device
@@ -24,6 +23,8 @@ from dreamfields.evaluate.retrieval_report import words
 from dreamfields.evaluate.sentences import similarities
 from dreamfields.guidance.base import AbstractGuidance
 from dreamfields.guidance.load import load_judge
+
+import runs
 
 
 @dataclass(frozen=True)

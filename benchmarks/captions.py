@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-import runs
 import tyro
 
 from dreamfields import paper
@@ -22,6 +21,8 @@ from dreamfields.evaluate.judge import held_out_renderings
 from dreamfields.evaluate.retrieval import Judged, Retrieval, judge_objects
 from dreamfields.evaluate.retrieval_report import WITHIN, words
 from dreamfields.guidance.load import load_judge
+
+import runs
 
 COUNT = 24
 ADAPTERS, CLOSED_FORM = "adapters", "closed form"

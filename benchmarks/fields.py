@@ -17,8 +17,6 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Annotated
 
-import nouns
-import runs
 import tyro
 from rich.console import Console
 
@@ -27,6 +25,9 @@ from dreamfields import api, cli
 from dreamfields.devices import resolve_device
 from dreamfields.evaluate.judge import held_out_renderings
 from dreamfields.verbs import Generate
+
+import nouns
+import runs
 
 NOUNS = ("banana", "cheeseburger", "strawberry", "teapot", "soccer ball", "mushroom")
 """Those of the ablation."""

@@ -13,7 +13,6 @@ from typing import Annotated
 
 import export
 import numpy as np
-import runs
 import tyro
 from numpy.typing import NDArray
 from PIL import Image
@@ -21,6 +20,8 @@ from PIL import Image
 import dreamfields
 from dreamfields.scene.cameras import Camera
 from dreamfields.storage import atomic_write
+
+import runs
 
 SHOWN = (
     "teapot",

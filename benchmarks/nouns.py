@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-import runs
 import tyro
 
 import dreamfields
 from dreamfields.devices import resolve_device
 from dreamfields.evaluate.judge import held_out_renderings
 from dreamfields.guidance.weights import JUDGE_TOWER
+
+import runs
 
 NOUNS: dict[str, tuple[str, ...]] = {
     "teapot": ("teapot",),

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-import runs
 import tyro
 
 from dreamfields.devices import resolve_device
@@ -22,6 +21,8 @@ from dreamfields.evaluate.retrieval_report import WITHIN, words
 from dreamfields.evaluate.sentences import similarities
 from dreamfields.guidance.base import AbstractGuidance
 from dreamfields.guidance.load import load_judge
+
+import runs
 
 PROMPTS: Mapping[str, tuple[str, ...]] = {
     "attributes": (

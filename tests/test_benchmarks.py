@@ -120,8 +120,8 @@ def test_the_ablation_runs_from_end_to_end_and_is_not_made_twice(
     ablation.main()
     assert len(judged) == 2  # The last rows of both tables are one object.
     table = (tmp_path / "out" / "ablation_tiny.md").read_text()
-    assert "| simplified NeRF | 31.4 ± 2.7 | 50.0 ± 50.0 | 0.250 | 1 |" in table
-    assert "| clipped additive transmittance | 62.1 | 50.0 ± 50.0 | 0.250 | 1 |" in table
+    assert "| simplified NeRF | 31.4 ± 2.7 | 50.0 ± 50.0 | 25 | 1 |" in table
+    assert "| clipped additive transmittance | 62.1 | 50.0 ± 50.0 | 25 | 1 |" in table
     assert "| + scene bounds | 65.4 ± 2.7 | not made |" in table
     ablation.main()
     assert len(judged) == 2
