@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from dreamfields.errors import MissingPackageError, UsageError
 from dreamfields.guidance import load, weights
-from dreamfields.guidance.adapted import AdaptedGuidance
+from dreamfields.guidance.adapted import NAMED_FROM, AdaptedGuidance, closed_share
 from dreamfields.guidance.adapters import (
     Adapters,
     Projection,
@@ -208,6 +208,16 @@ def test_the_score_is_a_tenth_of_the_logit_and_both_the_mean_with_the_closed_for
         expected = closed.score(pictures, closed.encode_text(["a red teapot"])[0], sharpness)
         mean = 0.5 * (0.1 * logit + expected)
         assert torch.allclose(both.score(pictures, both.encode_text(["a red teapot"])[0], sharpness), mean, atol=1e-5)
+
+
+def test_the_name_of_a_class_is_left_to_the_closed_form(
+    guides: dict[str, AdaptedGuidance], pictures: Tensor, lit: Lit
+) -> None:
+    both, closed = guides["both"], lit.guides[0]
+    named = both.score(pictures, both.encode_text(["a photo of a school bus"])[0])
+    assert torch.allclose(named, closed.score(pictures, closed.encode_text(["a photo of a school bus"])[0]), atol=1e-5)
+    nearness = torch.tensor([-1.0, 0.5, NAMED_FROM, 0.5 * (NAMED_FROM + 1.0), 1.0])
+    assert torch.allclose(closed_share(nearness), torch.tensor([0.5, 0.5, 0.5, 0.75, 1.0]))
 
 
 @pytest.mark.parametrize("mode", ["adapters", "both"])
