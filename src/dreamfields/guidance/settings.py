@@ -32,7 +32,8 @@ class GuidanceSettings(Settings):
     bridge: Bridge = "classes"
     """How `lit` ties text to pictures: `classes` (as ConSE), `features` (as DeViSE), or the mean of both scores."""
     mode: Mode = "both"
-    """What `lit` scores by: the bridge above, adapters trained on captions, or the mean of both scores."""
+    """What `lit` scores by: the bridge above, adapters trained on captions, or the mean of both scores
+    (of a prompt that is only the name of a class the bridge's alone)."""
     adapters: tuple[str, ...] = ()
     """Files of `dreamfields lit train` in place of the shipped ones; the towers that guide are those they belong to."""
     precision: Precision = "fp32"
