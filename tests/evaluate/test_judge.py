@@ -89,6 +89,18 @@ def test_held_out_views_are_the_paper_s(colour_judge: Judge, monkeypatch: pytest
     assert sizes == {SIZE}
 
 
+def test_views_of_fewer_pixels_are_enlarged_for_the_judge(colour_judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: set[torch.Size] = set()
+
+    def recorded(pictures: Tensor) -> Tensor:
+        sizes.add(pictures.shape)
+        return torch.full((1000,), 1e-3)
+
+    monkeypatch.setattr(colour_judge, "probabilities", recorded)
+    colour_judge.judge(BallsField([Ball(0.2)]), ["teapot"], samples=8, size=SIZE // 2)
+    assert sizes == {torch.Size([3, 3, SIZE, SIZE])}
+
+
 def test_a_view_is_shown_over_white_grey_and_black(colour_judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[Tensor] = []
 

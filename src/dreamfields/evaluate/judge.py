@@ -86,7 +86,7 @@ class Judge:
         self.tower = Tower(JUDGE_TOWER).to(device)
 
     def judge(
-        self, field: AbstractField, classes: Sequence[str], samples: int = 96, size: int = JUDGE_TOWER.native_size
+        self, field: AbstractField, classes: Sequence[str], samples: int = 96, size: int | None = None
     ) -> Judgement:
         """Look at a field, which ends with the scene cube or does not, from all held-out views.
 
@@ -94,18 +94,20 @@ class Judge:
             field: the object.
             classes: names that count as right.
             samples: along each ray.
-            size: pixels a side of the views; fewer than the judge looks at cost less, and are enlarged for it.
+            size: pixels a side of the views, as many as the judge looks at if not given; fewer cost less, and are
+                enlarged for it.
 
         Raises:
             UsageError: a name is not one of the 1000 classes; the nearest is offered.
         """
         right = class_indices(classes)
         views = []
-        renderings = held_out_renderings(field, size, samples)
+        native = JUDGE_TOWER.native_size
+        renderings = held_out_renderings(field, size or native, samples)
         for camera, rendering in zip(held_out_cameras(), renderings, strict=True):
             pictures = torch.cat([rendering.over(background) for background in BACKGROUNDS]).to(self.device)
-            if size != JUDGE_TOWER.native_size:
-                pictures = functional.interpolate(pictures, size=(JUDGE_TOWER.native_size,) * 2, mode="bilinear")
+            if pictures.shape[-1] != native:
+                pictures = functional.interpolate(pictures, size=(native, native), mode="bilinear")
             views.append(judge_view(self.probabilities(pictures), right, camera.azimuth_deg))
         return Judgement(JUDGE_TOWER.name, tuple(classes), tuple(views))
 
