@@ -183,9 +183,10 @@ def main() -> None:
     found = outcomes(folder)
     text = table(found, whole, arguments.size)
     atomic_write(arguments.out / f"ablation_{arguments.size}.md", text.encode())
-    entries = [
-        (path, f"{one['row']}\n{one['subject']}") for path, one in found if (path / "contact_sheet.png").exists()
-    ]
+    order = list(recipes(whole))
+    seen = [(path, one) for path, one in found if (path / "contact_sheet.png").exists()]
+    seen.sort(key=lambda entry: order.index(entry[1]["row"]))
+    entries = [(path, f"{one['row']}\n{one['subject']}") for path, one in seen]
     atomic_write(arguments.out / f"ablation_{arguments.size}.png", runs.png(runs.sheet(entries)))
     sys.stdout.write(text)
 
