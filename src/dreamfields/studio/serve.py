@@ -4,6 +4,7 @@ import errno
 import getpass
 import secrets
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 import uvicorn
@@ -38,10 +39,10 @@ def view(path: Path, port: int, console: Console) -> int:
         token = secrets.token_urlsafe(32)
         server = make_server(journal, listener, token)
         announce(listener.getsockname()[1], token, console)
-        try:
+        # The server stops in peace and then raises the signal once more, which may or may not arrive here.
+        with suppress(KeyboardInterrupt):
             server.run(sockets=[listener])
-        except KeyboardInterrupt:
-            console.print("stopped looking; the run is untouched", soft_wrap=True)
+        console.print("stopped looking; the run is untouched", soft_wrap=True)
     return 0
 
 
