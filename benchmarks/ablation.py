@@ -169,10 +169,11 @@ def main() -> None:
     """Make all objects that are asked for and not there, judge them, write the table."""
     arguments = tyro.cli(Arguments, description=__doc__)
     whole = whole_recipe(arguments.size, arguments.steps)
-    chosen = {name: recipe for name, recipe in recipes(whole).items() if name in (arguments.rows or recipes(whole))}
+    known = recipes(whole)
+    chosen = {name: recipe for name, recipe in known.items() if name in (arguments.rows or known)}
     unknown = set(arguments.rows) - chosen.keys()
     if unknown:
-        raise SystemExit(f"ablation.py: there is no row called {min(unknown)!r}; rows: {', '.join(recipes(whole))}")
+        raise SystemExit(f"ablation.py: there is no row called {min(unknown)!r}; rows: {', '.join(known)}")
     subjects = arguments.subjects or (captions() if arguments.size == "paper" else tuple(NOUNS))
     folder = arguments.runs / arguments.size
     judge = judge_of(arguments.size)
@@ -183,7 +184,7 @@ def main() -> None:
     found = outcomes(folder)
     text = table(found, whole, arguments.size)
     atomic_write(arguments.out / f"ablation_{arguments.size}.md", text.encode())
-    order = list(recipes(whole))
+    order = list(known)
     seen = [(path, one) for path, one in found if (path / "contact_sheet.png").exists()]
     seen.sort(key=lambda entry: order.index(entry[1]["row"]))
     entries = [(path, f"{one['row']}\n{one['subject']}") for path, one in seen]
@@ -235,7 +236,7 @@ def make(folder: Path, row: str, subject: str, config: Config, judge: JudgeOf) -
     if outcome.exists():
         return
     if twin := twin_of(folder, config):
-        path.mkdir(parents=True)
+        path.mkdir(parents=True, exist_ok=True)  # One that was stopped may be there.
         atomic_write(outcome, json.dumps({**twin, "row": row}).encode())
         return
     run = api.load(path) if (path / "run.json").exists() else api.start(config, folder)

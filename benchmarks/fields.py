@@ -35,8 +35,7 @@ NETWORK = (
     "--field mlp --mlp.width 64 --mlp.hidden 128 --mlp.waves 64 --mlp.degree 5 --mlp.no-recompute "
     "--mlp.anneal-steps 40 --render.size 32 --render.samples 24 --render.occupancy-cells 16 "
     "--optimize.views 2 --optimize.backgrounds 2 --optimize.learning-rate 0.001 --optimize.warm-up 0.1 "
-    "--losses.fog 0 --collapse.restarts 3 --export.lapse-frames 0 --export.video-frames 2 --export.video-size 48 "
-    "--export.still-samples 24 --export.mesh-cells 48"
+    f"--losses.fog 0 --collapse.restarts 3 {runs.LIGHT} --export.still-samples 24"
 )
 """The network's own options; small exports, as to look at a network takes as long as to shape it."""
 JUDGED_SIZE, JUDGED_SAMPLES = 160, 48
@@ -97,8 +96,8 @@ def seconds_a_step(plan: runs.Plan) -> float:
 
 
 def judged(noun: str, path: Path, judge: dreamfields.Judge) -> nouns.Row:
-    """Judge one noun's run, of either field, at a size that a network can be looked at."""
-    run = runs.opened(path)
+    """Judge one noun's run, of either field, at a size at which a network can be looked at."""
+    run = nouns.opened(path)
     seen = judge.judge(run.shaped.field, list(nouns.NOUNS[noun]), JUDGED_SAMPLES, JUDGED_SIZE)
     views = held_out_renderings(run.shaped.field, JUDGED_SIZE // 2, JUDGED_SAMPLES)
     return nouns.Row(noun, seen, runs.outcome(run, views))
@@ -141,10 +140,9 @@ def table(rows: list[tuple[nouns.Row, nouns.Row]], plan: runs.Plan, network: run
 
 def cells(row: nouns.Row) -> tuple[object, ...]:
     """Return the cells of one object."""
-    seen, clean = row.judgement, row.outcome.clean
+    seen, (fog, outside, *_) = row.judgement, runs.cells(row.outcome)
     found = (seen.top1, seen.top5, f"{seen.probability:.2f}", f"{seconds_of(row):.0f}")
-    last = f"{clean.outside:.3f}{', empty' if row.outcome.empty else ''}"
-    return (row.noun, field_of(row), *found, f"{clean.fog:.3f}", last)
+    return (row.noun, field_of(row), *found, fog, f"{outside}{', empty' if row.outcome.empty else ''}")
 
 
 if __name__ == "__main__":

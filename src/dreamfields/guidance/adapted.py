@@ -70,7 +70,7 @@ class AdaptedGuidance(AbstractGuidance):
         if not self.both:
             return adapted
         share = closed_share((embeddings @ self.closed_form.class_sentences.T).amax(dim=-1, keepdim=True))
-        closed = self.closed_form.encode_text(sentences)
+        closed = self.closed_form.embed_sentences(embeddings)
         return torch.cat([(1.0 - share).sqrt() * adapted, share.sqrt() * closed], dim=-1)
 
     def encode_image(self, images: Tensor) -> Tensor:

@@ -80,7 +80,10 @@ class LitGuidance(AbstractGuidance):
 
     def encode_text(self, sentences: Sequence[str]) -> Tensor:
         """Return unit embeddings (n, d) of n sentences."""
-        embeddings = self.sentences.encode(sentences)
+        return self.embed_sentences(self.sentences.encode(sentences))
+
+    def embed_sentences(self, embeddings: Tensor) -> Tensor:
+        """Return unit embeddings (n, d) of sentences whose own embeddings (n, e) the encoder has found already."""
         classes = class_distribution(embeddings, self.class_sentences, _TEMPERATURE)
         features = (embeddings - self.sentence_mean) @ self.map
         centred = classes - classes.mean(dim=-1, keepdim=True)
