@@ -66,8 +66,10 @@ def test_a_second_signal_ends_it_within_a_second_and_files_stay_whole(
     folder = api.start(slow_config(), tmp_path).path
     blows = [Blow(first, lines=1), Blow(second)]  # Of two numbers, as the kernel makes one of two equal ones.
     ended = forks.run(Request(str(folder), ["resume", str(folder)], blows))
-    assert ended.code == 128 + second, ended.output
+    # A machine may be so busy that both wait for the process, and the kernel hands over the higher number first.
+    assert ended.code in (128 + first, 128 + second), ended.output
     assert ended.seconds < 1.0
+    assert "stopped and saved" not in ended.output
     assert api.load(folder).state.step == saved_step(folder)
 
 
