@@ -35,7 +35,7 @@ NETWORK = (
     "--field mlp --mlp.width 64 --mlp.hidden 128 --mlp.waves 64 --mlp.degree 5 --mlp.no-recompute "
     "--mlp.anneal-steps 40 --render.size 32 --render.samples 24 --render.occupancy-cells 16 "
     "--optimize.views 2 --optimize.backgrounds 2 --optimize.learning-rate 0.001 --optimize.warm-up 0.1 "
-    f"--losses.fog 0 --collapse.restarts 3 {runs.LIGHT} --export.still-samples 24"
+    f"--render.plaster 0 --losses.fog 0 --collapse.restarts 3 {runs.LIGHT} --export.still-samples 24"
 )
 """The network's own options; small exports, as to look at a network takes as long as to shape it."""
 JUDGED_SIZE, JUDGED_SAMPLES = 160, 48

@@ -125,6 +125,7 @@ def recipe(size: int, crop: int, steps: int) -> Recipe:
             termination=0.0,  # rays are followed to their ends
             occupancy_threshold=0.0,  # the paper skips nothing: every cell counts as occupied
             occupancy_every=100_000,  # so there is nothing to look for again
+            plaster=0.0,  # DreamFusion's, not the paper's
             bounds=True,  # base: mr_norm = "inf", mr0 = mr1 = 1, intersect_box; text sec. 3.4
         ),
         backgrounds=BACKGROUNDS,

@@ -22,6 +22,8 @@ from dreamfields.guidance.lit import LOGIT_SHARE, LitGuidance
 NAMED_FROM = 0.95
 """Cosine of a sentence to the nearest class name from which the closed form has more than half a say: "a red teapot" is
 at 0.91, "a spotted scarf" at 0.92, captions are below 0.85."""
+_MOST_CLOSED = 0.75
+"""Say of the closed form, which cannot read plaster, above which pictures in plaster are not shown."""
 
 
 @final
@@ -85,6 +87,10 @@ class AdaptedGuidance(AbstractGuidance):
         """Return the words at the end of a sentence that the text tower does not take in."""
         return self.closed_form.unread_words(sentence)
 
+    def reads_plaster(self, text_embedding: Tensor) -> bool:
+        """Tell whether the adapters, which can, have at least a quarter of the say."""
+        return not self.both or bool(self._closed_share(text_embedding) <= _MOST_CLOSED)
+
     def score(self, images: Tensor, text_embedding: Tensor, sharpness: float = 0.0) -> Tensor:
         """Return (b,): a tenth of the adapters' logit, or its weighted mean with the closed form's score."""
         features, levels = self.closed_form.tower.levels(images)
@@ -92,11 +98,15 @@ class AdaptedGuidance(AbstractGuidance):
         scale = LOGIT_SHARE * self.adapters.scale
         if not self.both:
             return scale * (adapted @ text_embedding)
-        parts = text_embedding.tensor_split([self.width])
-        share = parts[1].square().sum() / text_embedding.square().sum()
-        wanted, named = (functional.normalize(part, dim=0) for part in parts)
+        share = self._closed_share(text_embedding)
+        wanted, named = (functional.normalize(part, dim=0) for part in text_embedding.tensor_split([self.width]))
         closed = self.closed_form.score_features(features, named, sharpness)
         return (1.0 - share) * scale * (adapted @ wanted) + share * closed
+
+    def _closed_share(self, text_embedding: Tensor) -> Tensor:
+        """Return the closed form's say in an embedding (d,) of both: ()."""
+        named = text_embedding[self.width :]
+        return named.square().sum() / text_embedding.square().sum()
 
 
 def closed_share(nearness: Tensor) -> Tensor:

@@ -78,6 +78,10 @@ class LitGuidance(AbstractGuidance):
         near = range(16, 2 * self.image_size + 1, 16)
         return tuple(size for size in near if abs(size - self.image_size) <= reach) or (self.image_size,)
 
+    def reads_plaster(self, text_embedding: Tensor) -> bool:
+        """Return False: it classifies photographs, and plaster leads it astray (benchmarks/results/recipe_2026-11-26.md)."""
+        return False
+
     def encode_text(self, sentences: Sequence[str]) -> Tensor:
         """Return unit embeddings (n, d) of n sentences."""
         return self.embed_sentences(self.sentences.encode(sentences))

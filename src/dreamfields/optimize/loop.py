@@ -1,8 +1,8 @@
 """The loop: a generator of steps that the command line, a notebook and the tests drive with a plain `for`.
 
 One step, in the paper's order: cameras -> rays -> samples -> field -> picture -> backgrounds -> variations -> guides ->
-loss -> Adam; where there is a geometry prompt, one view in plaster goes the same way. Every draw comes from (seed,
-stream, step), so a stopped loop goes on as if it had not been stopped.
+loss -> Adam. In some steps the views are in plaster; where there is a geometry prompt, one such view more goes the same
+way instead. Every draw comes from (seed, stream, step), so a stopped loop goes on as if it had not been stopped.
 """
 
 import time
@@ -17,13 +17,13 @@ from dreamfields.optimize import schedules
 from dreamfields.optimize.collapse import Verdict, diagnose, observe
 from dreamfields.optimize.finite import first_odd
 from dreamfields.optimize.objective import Target, evaluate_objective
-from dreamfields.optimize.plaster import look_at_plaster
+from dreamfields.optimize.plaster import look_at_plaster, render_plaster, shown_in_plaster
 from dreamfields.optimize.randomness import generator
 from dreamfields.optimize.sparsity import disturbed
 from dreamfields.optimize.state import Saved, TrainingState
-from dreamfields.render.renderer import render
+from dreamfields.render.renderer import Rendering, render
 from dreamfields.render.sampling import draw_jitter
-from dreamfields.scene.cameras import sample_cameras
+from dreamfields.scene.cameras import Camera, sample_cameras
 
 SKIPS: Final = 10
 """Updates skipped in a row after which the state goes back."""
@@ -42,7 +42,8 @@ class Step:
     attempt: int
     """0 for the first; each restart adds 1."""
     score: float
-    """Mean score of this step's pictures, in [-1, 1]."""
+    """Mean score of this step's pictures, in [-1, 1]; where they are in plaster, which says nothing of the object in
+    its colours, the running mean of the steps before."""
     loss: float
     """The weighted sum that was minimised."""
     opacity: float
@@ -93,29 +94,22 @@ def take_step(state: TrainingState, targets: Sequence[Target]) -> Step:
     if index % recipe.render.occupancy_every == 0:
         state.look_for_occupancy()
 
-    settings, views = recipe.render, recipe.optimize.views
-    cameras = sample_cameras(recipe.cameras, views, generator(seed, "cameras", index), state.target)
-    draws, occupancy = generator(seed, "samples", index), state.occupancy if settings.bounds else None
-    with disturbed(state.field, schedules.line(progress, *recipe.losses.density_noise), seed, index):
-        rendering = render(
-            state.field,
-            cameras,
-            settings.size,
-            settings.samples,
-            occupancy=occupancy,
-            jitter=draw_jitter(views * settings.size**2, settings.samples, settings.jitter, draws),
-            termination=settings.termination,
-        )
+    cameras = sample_cameras(recipe.cameras, recipe.optimize.views, generator(seed, "cameras", index), state.target)
     azimuths, plaster = [camera.azimuth_deg for camera in cameras], None
-    if any(target.geometry for target in targets):
-        plaster = look_at_plaster(state.field, cameras, settings, occupancy, seed, index)
+    of_shape = any(target.geometry for target in targets)
+    can_read = not of_shape and all(target.reads_plaster for target in targets)
+    unpainted = can_read and shown_in_plaster(recipe.render, progress, seed, index)
+    rendering = _look(state, cameras, unpainted)
+    if of_shape:
+        plaster = look_at_plaster(state.field, cameras, recipe.render, state.sampled_cells, seed, index)
     objective = evaluate_objective(rendering, targets, recipe, seed, index, azimuths, plaster)
     loss = objective.total(recipe.losses)
     skipped = _descend(state, loss, progress)
 
     state.track()
     state.step += 1
-    score, opacity = -float(objective.guidance.detach()), float(rendering.opacity.detach().mean())
+    score = state.watch.score if unpainted else -float(objective.guidance.detach())
+    opacity = float(rendering.opacity.detach().mean())
     if skipped is None:
         state.skipped = 0
         state.watch = observe(state.watch, score, opacity, recipe.collapse)
@@ -134,6 +128,25 @@ def take_step(state: TrainingState, targets: Sequence[Target]) -> Step:
         collapsed=diagnose(state.watch, recipe.optimize.steps, recipe.collapse) if may_restart else None,
         skipped=skipped,
     )
+
+
+def _look(state: TrainingState, cameras: Sequence[Camera], unpainted: bool) -> Rendering:
+    """Render a step's views, in colour or in plaster."""
+    recipe, seed, index = state.recipe, state.attempt_seed, state.step
+    settings, draws = recipe.render, generator(seed, "samples", index)
+    noise = schedules.line(index / recipe.optimize.steps, *recipe.losses.density_noise)
+    with disturbed(state.field, noise, seed, index):
+        if unpainted:
+            return render_plaster(state.field, cameras, settings, state.sampled_cells, draws)
+        return render(
+            state.field,
+            cameras,
+            settings.size,
+            settings.samples,
+            occupancy=state.sampled_cells,
+            jitter=draw_jitter(len(cameras) * settings.size**2, settings.samples, settings.jitter, draws),
+            termination=settings.termination,
+        )
 
 
 def _descend(state: TrainingState, loss: torch.Tensor, progress: float) -> str | None:

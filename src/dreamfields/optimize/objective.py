@@ -36,6 +36,8 @@ class Target:
     weight: float
     start: float = 0.0
     """Share of the steps from which it is asked."""
+    reads_plaster: bool = True
+    """Whether the guide's score of the prompt says something of a shape without colours."""
     geometry: Directions | None = None
     """Of the geometry prompt, if there is one."""
     geometry_weight: float = 0.0
@@ -78,17 +80,20 @@ def make_targets(
     """Embed the prompt, and what else is asked, once for every guide."""
     asked = asked or PromptSettings()
     rows, shape = prompt_sentences(prompt, asked), geometry_sentences(asked)
-    return [
-        Target(
+    targets = []
+    for guide in guides:
+        directions = find_directions(guide.guidance, template, rows, asked)
+        target = Target(
             guide.guidance,
-            find_directions(guide.guidance, template, rows, asked),
+            directions,
             guide.weight,
             guide.start,
-            find_directions(guide.guidance, template, shape, asked) if shape else None,
-            asked.geometry_weight,
+            reads_plaster=all(guide.guidance.reads_plaster(one) for row in directions.table for one in row),
+            geometry=find_directions(guide.guidance, template, shape, asked) if shape else None,
+            geometry_weight=asked.geometry_weight,
         )
-        for guide in guides
-    ]
+        targets.append(target)
+    return targets
 
 
 def evaluate_objective(

@@ -1,7 +1,8 @@
-"""What a geometry prompt is scored on: one of a step's views in white plaster, where the shape alone can answer.
+"""Views in white plaster, where the shape alone can answer for what the prompt says.
 
-DreamFusion (Poole et al., ICLR 2023, sec. 3.1) renders some of its views so. Colours have no part in it: neither they
-nor what shapes them alone get a gradient from it.
+DreamFusion (Poole et al., ICLR 2023, sec. 3.1) renders some of its views so: what is only painted on scores nothing in
+them. Some steps show all of their views so, to the prompt; a geometry prompt is shown one more view so in every step
+instead. Colours have no part in it: neither they nor what shapes them alone get a gradient from it.
 """
 
 from collections.abc import Sequence
@@ -15,14 +16,12 @@ from dreamfields.optimize.randomness import generator
 from dreamfields.render.renderer import Rendering, render
 from dreamfields.render.sampling import draw_jitter
 from dreamfields.render.settings import RenderSettings
-from dreamfields.render.shading import ShadedField, light_beside
+from dreamfields.render.shading import in_plaster, light_beside
 from dreamfields.scene.cameras import Camera
 from dreamfields.scene.fields.base import AbstractField
 
-_CELLS: Final = 64
-"""The most cells a side of the lattice that normals are found on: those of the default field's finest grid."""
 _TURN_DEG: Final = 60.0
-"""Farthest that the light stands beside the camera, either way."""
+"""Farthest that a light stands beside its camera, either way."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +32,12 @@ class Plaster:
     """(1, ...)."""
     azimuth_deg: float
     """Where it is taken from."""
+
+
+def shown_in_plaster(settings: RenderSettings, progress: float, seed: int, step: int) -> bool:
+    """Draw whether a step shows its views in plaster, from the seed and the step alone."""
+    drawn = float(torch.rand((), generator=generator(seed, "shown in plaster", step)))
+    return progress >= settings.plaster_from and drawn < settings.plaster
 
 
 def look_at_plaster(
@@ -57,16 +62,36 @@ def look_at_plaster(
     """
     draws = generator(seed, "plaster", step)
     camera = cameras[int(torch.randint(len(cameras), (), generator=draws))]
-    turn_deg = _TURN_DEG * (2.0 * float(torch.rand((), generator=draws)) - 1.0)
-    cells = min(field.grid_cells or _CELLS, _CELLS)
-    shaded = ShadedField(field, light_beside(camera.azimuth_deg, turn_deg=turn_deg), cells, learns=True)
-    rendering = render(
-        shaded,
-        [camera],
-        settings.size,
-        settings.samples,
-        occupancy=occupancy,
-        jitter=draw_jitter(settings.size**2, settings.samples, settings.jitter, draws),
-        termination=settings.termination,
+    return Plaster(render_plaster(field, [camera], settings, occupancy, draws), camera.azimuth_deg)
+
+
+def render_plaster(
+    field: AbstractField,
+    cameras: Sequence[Camera],
+    settings: RenderSettings,
+    occupancy: Tensor | None,
+    draws: torch.Generator,
+) -> Rendering:
+    """Render a field from several cameras without its colours, each with a light of its own: (b, ...).
+
+    Where the lights stand beside their cameras is drawn.
+    """
+    turns = [_TURN_DEG * (2.0 * float(torch.rand((), generator=draws)) - 1.0) for _ in cameras]
+    lights = [light_beside(camera.azimuth_deg, turn_deg=turn) for camera, turn in zip(cameras, turns, strict=True)]
+    views = [
+        render(
+            shape,
+            [camera],
+            settings.size,
+            settings.samples,
+            occupancy=occupancy,
+            jitter=draw_jitter(settings.size**2, settings.samples, settings.jitter, draws),
+            termination=settings.termination,
+        )
+        for shape, camera in zip(in_plaster(field, lights), cameras, strict=True)
+    ]
+    return Rendering(
+        torch.cat([view.colour for view in views]),
+        torch.cat([view.opacity for view in views]),
+        torch.cat([view.depth for view in views]),
     )
-    return Plaster(rendering, camera.azimuth_deg)

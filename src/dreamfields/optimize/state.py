@@ -121,6 +121,11 @@ class TrainingState:
             centre = density_centre(self.field)
             self.origin = follow(self.origin, centre, self.recipe.cameras.track_memory)
 
+    @property
+    def sampled_cells(self) -> Tensor | None:
+        """Return the occupancy, if samples keep to it."""
+        return self.occupancy if self.recipe.render.bounds else None
+
     def look_for_occupancy(self) -> None:
         """Bring the occupancy up to date with the field."""
         render = self.recipe.render

@@ -20,7 +20,7 @@ from dreamfields.render.settings import TERMINATION
 from dreamfields.render.threads import in_threads
 from dreamfields.scene.colour import correlation
 from dreamfields.scene.fields.base import AbstractField
-from dreamfields.scene.fields.voxels import CHANNELS, VoxelField
+from dreamfields.scene.fields.voxels import CHANNELS, VoxelField, VoxelNodes
 from dreamfields.scene.rays import Rays
 from dreamfields.scene.settings import VoxelSettings
 
@@ -39,11 +39,12 @@ _GRADIENT_BYTES = 2**28
 """The most that the gradients of all threads may take."""
 
 
-def usable(field: AbstractField) -> TypeGuard[VoxelField]:
+def usable(field: AbstractField) -> TypeGuard[VoxelField | VoxelNodes]:
     """Tell whether this path can render a field: voxels, on the CPU, in float32, where Numba can be imported."""
-    if not isinstance(field, VoxelField):
+    if not isinstance(field, (VoxelField, VoxelNodes)):
         return False
-    if not all(grid.device.type == "cpu" and grid.dtype == torch.float32 for grid in field.grids):
+    values = field.grids if isinstance(field, VoxelField) else (field.nodes,)
+    if not all(grid.device.type == "cpu" and grid.dtype == torch.float32 for grid in values):
         return False
     try:
         _kernels()
@@ -52,8 +53,10 @@ def usable(field: AbstractField) -> TypeGuard[VoxelField]:
     return True
 
 
-def collapse(field: VoxelField) -> Tensor:
+def collapse(field: VoxelField | VoxelNodes) -> Tensor:
     """Return what `VoxelField.collapse` does, laid out for the loops: (n+1, n+1, n+1, 4), indexed [z, y, x]."""
+    if isinstance(field, VoxelNodes):
+        return field.nodes
     nodes: Tensor = _Collapse.apply(field.settings.level_scale, *field.grids)  # type: ignore[no-untyped-call]
     return nodes
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Literal
 
 import torch
@@ -152,4 +153,4 @@ def _tracer(field: AbstractField, engine: Engine, size: int) -> _Tracer:
 
 
 def _device_of(field: AbstractField) -> torch.device:
-    return next(field.parameters()).device
+    return next(chain(field.parameters(), field.buffers())).device

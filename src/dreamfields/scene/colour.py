@@ -18,6 +18,12 @@ def correlation(device: torch.device | None = None) -> Tensor:
     return root / longest
 
 
+def grey_direction(device: torch.device | None = None) -> Tensor:
+    """Return the decorrelated value (3,) that moves red, green and blue alike, by one: C^-1 (1, 1, 1)."""
+    direction: Tensor = torch.linalg.solve(correlation(device), torch.ones(3, device=device))
+    return direction
+
+
 def rgb_from_decorrelated(values: Tensor) -> Tensor:
     """Return RGB pre-activations (..., 3) of decorrelated values (..., 3)."""
     return values @ correlation(values.device).T

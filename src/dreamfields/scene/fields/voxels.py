@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dreamfields.scene.colour import rgb_from_decorrelated
+from dreamfields.scene.colour import grey_direction, rgb_from_decorrelated
 from dreamfields.scene.fields.base import AbstractField, Evaluator, FieldValues, Query, lattice
 from dreamfields.scene.settings import VoxelSettings
 
@@ -61,12 +61,46 @@ class VoxelField(AbstractField):
 
     def density_volume(self, cells: int) -> Tensor:
         """Return densities on an even lattice of cells+1 nodes a side, indexed [z, y, x]."""
-        points = lattice(cells, self.grids[0].device).points
         grid = collapse([level[:1] for level in self.levels()], self.settings.level_scale)
-        # On the lattice of its own nodes there is nothing to interpolate.
-        values = grid.reshape(-1) if grid.shape[1] == cells + 1 else interpolate(grid, points)[:, 0]
-        density = density_from_values(values, points, self.settings)
-        return density.reshape(cells + 1, cells + 1, cells + 1)
+        return density_on_lattice(grid[0], cells, self.settings)
+
+
+@final
+class VoxelNodes(AbstractField):
+    """A voxel field at one moment, or what is made of it: values on nodes, which no step changes."""
+
+    def __init__(self, nodes: Tensor, settings: VoxelSettings) -> None:
+        """Take the values (n+1, n+1, n+1, 4) of the nodes of n cells a side, indexed [z, y, x]."""
+        super().__init__()
+        self.register_buffer("nodes", nodes)
+        self.nodes: Tensor
+        self.settings = settings
+
+    @property
+    def grid_cells(self) -> int:
+        """Return the cells a side."""
+        return len(self.nodes) - 1
+
+    def evaluator(self) -> Evaluator:
+        """Return an evaluator over the nodes."""
+        grid = self.nodes.permute(3, 0, 1, 2)
+
+        def evaluate(query: Query) -> FieldValues:
+            return decode(interpolate(grid, query.points), query.points, self.settings)
+
+        return evaluate
+
+    def density_volume(self, cells: int) -> Tensor:
+        """Return densities on an even lattice of cells+1 nodes a side, indexed [z, y, x]."""
+        return density_on_lattice(self.nodes[..., 0], cells, self.settings)
+
+
+def density_on_lattice(values: Tensor, cells: int, settings: VoxelSettings) -> Tensor:
+    """Return densities on an even lattice of cells+1 nodes a side of density values (n+1, n+1, n+1) on nodes."""
+    points = lattice(cells, values.device).points
+    # On the lattice of its own nodes there is nothing to interpolate.
+    at_points = values.reshape(-1) if len(values) == cells + 1 else interpolate(values[None], points)[:, 0]
+    return density_from_values(at_points, points, settings).reshape(cells + 1, cells + 1, cells + 1)
 
 
 def collapse(grids: list[Tensor], level_scale: float) -> Tensor:
@@ -116,6 +150,11 @@ def density_from_values(value: Tensor, points: Tensor, settings: VoxelSettings) 
 def colour_from_values(values: Tensor, settings: VoxelSettings) -> Tensor:
     """Return c = sigmoid(k C v), (n, 3), of decorrelated values (n, 3)."""
     return torch.sigmoid(settings.colour_gain * rgb_from_decorrelated(values))
+
+
+def values_from_grey(shade: Tensor, settings: VoxelSettings) -> Tensor:
+    """Return the decorrelated values (..., 3) that become shades (...) in (0, 1) of grey: v = C^-1 logit(c) / k."""
+    return torch.logit(shade)[..., None] * (grey_direction(shade.device) / settings.colour_gain)
 
 
 def decode(values: Tensor, points: Tensor, settings: VoxelSettings) -> FieldValues:
