@@ -220,6 +220,18 @@ def test_the_name_of_a_class_is_left_to_the_closed_form(
     assert torch.allclose(closed_share(nearness), torch.tensor([0.5, 0.5, 0.5, 0.75, 1.0]))
 
 
+def test_plaster_is_read_where_adapters_have_a_say(guides: dict[str, AdaptedGuidance], lit: Lit) -> None:
+    sentence, name = "a photo of a red teapot on a table", "a photo of a school bus"
+    for guide, sentence_is_read, name_is_read in (
+        (guides["adapters"], True, True),
+        (guides["both"], True, False),
+        (lit.guides[0], False, False),
+    ):
+        of_sentence, of_name = guide.encode_text([sentence, name])
+        assert guide.reads_plaster(of_sentence) is sentence_is_read
+        assert guide.reads_plaster(of_name) is name_is_read
+
+
 @pytest.mark.parametrize("mode", ["adapters", "both"])
 def test_following_the_gradient_raises_the_score_of_the_shipped_adapters(mode: str, lit: Lit) -> None:
     trained = packaged_adapters(weights.GUIDING_ADAPTERS[0]).adapters

@@ -7,7 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from dreamfields.guidance.base import Guide
+from dreamfields.guidance.settings import PromptSettings
+from dreamfields.guidance.toy import ToyGuidance
 from dreamfields.optimize.loop import take_step
+from dreamfields.optimize.objective import make_targets
 from dreamfields.optimize.plaster import Plaster, look_at_plaster, render_plaster, shown_in_plaster
 from dreamfields.render.renderer import render
 from dreamfields.render.shading import ShadedField, averaged, in_plaster
@@ -156,6 +160,7 @@ def test_shades_on_nodes_are_rendered_alike_fast_and_slow_and_close_to_those_by_
     assert float(apart.max()) < 0.15
 
 
+@torch.no_grad()
 def test_each_camera_has_a_light_of_its_own() -> None:
     draws = torch.Generator().manual_seed(0)
     seen = render_plaster(voxels(), [CAMERAS[0]] * 3, TINY.render, None, draws)
@@ -173,9 +178,27 @@ def test_a_share_of_the_steps_from_some_step_on_is_in_plaster() -> None:
     assert not any(shown_in_plaster(replace(settings, plaster=0.0), 1.0, 0, step) for step in range(100))
 
 
+ALWAYS = replace(TINY, render=replace(TINY.render, plaster=1.0, plaster_from=0.0))
+
+
+def colours_learn(asked: PromptSettings | None = None, **changes: bool) -> bool:
+    """Tell whether colours get a gradient from a step of a run that shows plaster whenever it may."""
+    state = new_state(ALWAYS)
+    targets = make_targets([Guide(ToyGuidance())], "{}", "a red ball", asked)
+    take_step(state, [replace(target, **changes) for target in targets])
+    assert isinstance(state.field, VoxelField)
+    assert all(grid.grad is not None for grid in state.field.grids)
+    return any(bool(grid.grad[..., 1:].any()) for grid in state.field.grids if grid.grad is not None)
+
+
+def test_steps_in_plaster_are_for_guides_that_read_it_and_prompts_without_one_of_geometry() -> None:
+    assert not colours_learn()
+    assert colours_learn(reads_plaster=False)
+    assert colours_learn(PromptSettings(geometry_prompt="a ball"))
+
+
 def test_a_step_in_plaster_teaches_no_colour_and_leaves_the_mean_of_the_scores() -> None:
-    always = replace(TINY.render, plaster=1.0, plaster_from=0.0)
-    state = new_state(replace(TINY, render=always))
+    state = new_state(ALWAYS)
     state.watch = replace(state.watch, score=0.25, steps=3)
     step = take_step(state, targets_of())
     assert isinstance(state.field, VoxelField)

@@ -79,7 +79,7 @@ class LitGuidance(AbstractGuidance):
         return tuple(size for size in near if abs(size - self.image_size) <= reach) or (self.image_size,)
 
     def reads_plaster(self, text_embedding: Tensor) -> bool:
-        """Return False: it classifies photographs, and plaster leads it astray (benchmarks/results/recipe_2026-11-26.md)."""
+        """Return False: it classifies photographs, and plaster leads it astray, as the nouns of the benchmark say."""
         return False
 
     def encode_text(self, sentences: Sequence[str]) -> Tensor:
