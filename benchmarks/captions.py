@@ -18,7 +18,7 @@ from dreamfields.devices import resolve_device
 from dreamfields.evaluate import judges
 from dreamfields.evaluate.captions import captions
 from dreamfields.evaluate.judge import held_out_renderings
-from dreamfields.evaluate.retrieval import Judged, Retrieval, judge_objects
+from dreamfields.evaluate.retrieval import Judged, Retrieval, judge_pictures, take_pictures
 from dreamfields.evaluate.retrieval_report import WITHIN, words
 from dreamfields.guidance.load import load_judge
 
@@ -55,13 +55,13 @@ def main() -> None:
     device = resolve_device("auto")
     paths = runs.make_all(spread()[: arguments.count], arguments.plan)
     asked = {ADAPTERS: load_judge(device), CLOSED_FORM: judges.load_judge("lit", device)}
-    size = asked[ADAPTERS].image_size
-    candidates, outcomes = [], []
+    size = asked[ADAPTERS].image_size  # Both are on one tower, so they look at the same pictures.
+    pictures, outcomes = [], []
     for path in paths:
         run = runs.opened(path, *asked.values())
-        candidates.append(run.candidate())
+        pictures.append(take_pictures(run.candidate(), size, arguments.samples))
         outcomes.append(runs.outcome(run, held_out_renderings(run.shaped.field, size)))
-    found = {name: judge_objects(judge, candidates, arguments.samples) for name, judge in asked.items()}
+    found = {name: judge_pictures(judge, pictures) for name, judge in asked.items()}
     lines = table(found, outcomes, arguments.plan)
     entries = [(path, label(one)) for path, one in zip(paths, found[ADAPTERS].objects, strict=True)]
     runs.write("captions", arguments.plan, lines, entries)

@@ -181,11 +181,11 @@ def test_a_share_of_the_steps_from_some_step_on_is_in_plaster() -> None:
 ALWAYS = replace(TINY, render=replace(TINY.render, plaster=1.0, plaster_from=0.0))
 
 
-def colours_learn(asked: PromptSettings | None = None, **changes: bool) -> bool:
+def colours_learn(asked: PromptSettings | None = None, reads_plaster: bool = True) -> bool:
     """Tell whether colours get a gradient from a step of a run that shows plaster whenever it may."""
     state = new_state(ALWAYS)
     targets = make_targets([Guide(ToyGuidance())], "{}", "a red ball", asked)
-    take_step(state, [replace(target, **changes) for target in targets])
+    take_step(state, [replace(target, reads_plaster=reads_plaster) for target in targets])
     assert isinstance(state.field, VoxelField)
     assert all(grid.grad is not None for grid in state.field.grids)
     return any(bool(grid.grad[..., 1:].any()) for grid in state.field.grids if grid.grad is not None)

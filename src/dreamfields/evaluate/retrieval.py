@@ -9,7 +9,7 @@ Notation: n objects, c captions, p a share of the objects; its standard error is
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -35,6 +35,18 @@ class Candidate:
     field: AbstractField
     target: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """The point that its training cameras looked at last."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What a judge is shown of an object."""
+
+    name: str
+    prompt: str
+    colour: Tensor
+    """(3, s, s) in [0, 1], over white."""
+    geometry: Tensor
+    """The same view of the shape without its colours."""
 
 
 @dataclass(frozen=True)
@@ -114,19 +126,28 @@ def judge_objects(judge: AbstractGuidance, candidates: Sequence[Candidate], samp
     """
     if not candidates:
         raise UsageError("there is no run to judge; name folders of runs: dreamfields evaluate retrieval RUNS...")
+    return judge_pictures(judge, (take_pictures(one, judge.image_size, samples) for one in candidates))
+
+
+def take_pictures(candidate: Candidate, size: int, samples: int) -> Pictures:
+    """Take the pictures that an object is judged by."""
+    return Pictures(candidate.name, candidate.prompt, *held_out_views(candidate, size, samples))
+
+
+def judge_pictures(judge: AbstractGuidance, objects: Iterable[Pictures]) -> Retrieval:
+    """Let a judge look at pictures of its size."""
     known = captions()
     embeddings = judge.encode_text(known)
     judged = []
-    for candidate in candidates:
-        own = normalised(candidate.prompt)
+    for one in objects:
+        own = normalised(one.prompt)
         names, texts = known, embeddings
         if own not in known:
             names, texts = (*known, own), torch.cat([embeddings, judge.encode_text([own])])
-        colour, geometry = held_out_views(candidate, judge.image_size, samples)
         with torch.no_grad():
-            pictures = judge.encode_image(torch.stack([colour, geometry]).to(texts.device))
+            pictures = judge.encode_image(torch.stack([one.colour, one.geometry]).to(texts.device))
         found = [rank(similarities, names, own) for similarities in pictures @ texts.T]
-        judged.append(Judged(candidate.name, own, found[0], found[1], colour.cpu(), geometry.cpu()))
+        judged.append(Judged(one.name, own, found[0], found[1], one.colour.cpu(), one.geometry.cpu()))
     return Retrieval(judge.name, len(known), tuple(judged))
 
 
