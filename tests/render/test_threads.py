@@ -1,6 +1,7 @@
 """Threads for loops: every part once, by either way, and no error is lost."""
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -17,6 +18,21 @@ def test_every_part_is_done_once(way: Callable[[Work, int], None], parts: int) -
     for _ in range(20):
         way(lambda part, count: done.append((part, count)), parts)
     assert sorted(done) == sorted([(part, parts) for part in range(parts)] * 20)
+
+
+@pytest.fixture
+def hasty() -> Iterator[None]:
+    """Threads that take turns as often as they can, so that what may come between two instructions does."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-7)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_no_part_is_asked_for_that_there_is_not(way: Callable[[Work, int], None], hasty: None) -> None:
+    for _ in range(1000):
+        way(lambda part, count: None, 4)
 
 
 def test_one_part_is_done_where_it_is_asked_for() -> None:

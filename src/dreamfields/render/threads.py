@@ -45,13 +45,14 @@ _Callback = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
 def _in_openmp(openmp: Any, work: Work, parts: int) -> None:
-    waiting, errors = list(range(parts)), list[BaseException]()
+    waiting, errors = iter(range(parts)), list[BaseException]()
 
     def take_parts(_: object) -> None:
-        # The library may give fewer threads than were asked for, so each goes on until nothing waits.
+        # The library may give fewer threads than were asked for, so each goes on until nothing waits. To look whether
+        # anything does and to take it is one step: between two, another thread could take it.
         try:
-            while waiting:
-                work(waiting.pop(), parts)
+            while (part := next(waiting, None)) is not None:
+                work(part, parts)
         except BaseException as error:  # An exception must not leave through foreign code.
             errors.append(error)
 
