@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -41,12 +42,19 @@ def whole(recipe: Recipe) -> dict[str, str]:
     return fingerprint(state)
 
 
-@pytest.fixture
-def half(recipe: Recipe) -> Saved:
-    """The tensors and counters of the same run half-way; a copy for each test."""
+@pytest.fixture(scope="module")
+def half_way(recipe: Recipe) -> Saved:
+    """The tensors and counters of the same run half-way."""
     state = new_state(recipe)
     advance(state, HALF)
-    return {name: tensor.clone() for name, tensor in state.tensors().items()}, state.counters()
+    return state.tensors(), state.counters()
+
+
+@pytest.fixture
+def half(half_way: Saved) -> Saved:
+    """A copy of these for each test."""
+    tensors, counters = half_way
+    return {name: tensor.clone() for name, tensor in tensors.items()}, deepcopy(counters)
 
 
 def gone_on(saved: Saved, recipe: Recipe, guidance: AbstractGuidance | None = None) -> dict[str, str]:
