@@ -89,7 +89,7 @@ class AdaptedGuidance(AbstractGuidance):
 
     def reads_plaster(self, text_embedding: Tensor) -> bool:
         """Tell whether the adapters, which can, have at least a quarter of the say."""
-        return not self.both or bool(self._closed_share(text_embedding) <= _MOST_CLOSED)
+        return not self.both or bool(self._say_of_closed_form(text_embedding) <= _MOST_CLOSED)
 
     def score(self, images: Tensor, text_embedding: Tensor, sharpness: float = 0.0) -> Tensor:
         """Return (b,): a tenth of the adapters' logit, or its weighted mean with the closed form's score."""
@@ -98,12 +98,12 @@ class AdaptedGuidance(AbstractGuidance):
         scale = LOGIT_SHARE * self.adapters.scale
         if not self.both:
             return scale * (adapted @ text_embedding)
-        share = self._closed_share(text_embedding)
+        share = self._say_of_closed_form(text_embedding)
         wanted, named = (functional.normalize(part, dim=0) for part in text_embedding.tensor_split([self.width]))
         closed = self.closed_form.score_features(features, named, sharpness)
         return (1.0 - share) * scale * (adapted @ wanted) + share * closed
 
-    def _closed_share(self, text_embedding: Tensor) -> Tensor:
+    def _say_of_closed_form(self, text_embedding: Tensor) -> Tensor:
         """Return the closed form's say in an embedding (d,) of both: ()."""
         named = text_embedding[self.width :]
         return named.square().sum() / text_embedding.square().sum()

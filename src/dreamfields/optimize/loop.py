@@ -21,8 +21,7 @@ from dreamfields.optimize.plaster import look_at_plaster, render_plaster, shown_
 from dreamfields.optimize.randomness import generator
 from dreamfields.optimize.sparsity import disturbed
 from dreamfields.optimize.state import Saved, TrainingState
-from dreamfields.render.renderer import Rendering, render
-from dreamfields.render.sampling import draw_jitter
+from dreamfields.render.renderer import Rendering, render_jittered
 from dreamfields.scene.cameras import Camera, sample_cameras
 
 SKIPS: Final = 10
@@ -99,7 +98,7 @@ def take_step(state: TrainingState, targets: Sequence[Target]) -> Step:
     of_shape = any(target.geometry for target in targets)
     can_read = not of_shape and all(target.reads_plaster for target in targets)
     unpainted = can_read and shown_in_plaster(recipe.render, progress, seed, index)
-    rendering = _look(state, cameras, unpainted)
+    rendering = _look(state, cameras, progress, unpainted)
     if of_shape:
         plaster = look_at_plaster(state.field, cameras, recipe.render, state.sampled_cells, seed, index)
     objective = evaluate_objective(rendering, targets, recipe, seed, index, azimuths, plaster)
@@ -130,23 +129,13 @@ def take_step(state: TrainingState, targets: Sequence[Target]) -> Step:
     )
 
 
-def _look(state: TrainingState, cameras: Sequence[Camera], unpainted: bool) -> Rendering:
+def _look(state: TrainingState, cameras: Sequence[Camera], progress: float, unpainted: bool) -> Rendering:
     """Render a step's views, in colour or in plaster."""
     recipe, seed, index = state.recipe, state.attempt_seed, state.step
-    settings, draws = recipe.render, generator(seed, "samples", index)
-    noise = schedules.line(index / recipe.optimize.steps, *recipe.losses.density_noise)
+    look, draws = render_plaster if unpainted else render_jittered, generator(seed, "samples", index)
+    noise = schedules.line(progress, *recipe.losses.density_noise)
     with disturbed(state.field, noise, seed, index):
-        if unpainted:
-            return render_plaster(state.field, cameras, settings, state.sampled_cells, draws)
-        return render(
-            state.field,
-            cameras,
-            settings.size,
-            settings.samples,
-            occupancy=state.sampled_cells,
-            jitter=draw_jitter(len(cameras) * settings.size**2, settings.samples, settings.jitter, draws),
-            termination=settings.termination,
-        )
+        return look(state.field, cameras, recipe.render, state.sampled_cells, draws)
 
 
 def _descend(state: TrainingState, loss: torch.Tensor, progress: float) -> str | None:

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from dreamfields.optimize.randomness import generator
-from dreamfields.render.renderer import Rendering, render
-from dreamfields.render.sampling import draw_jitter
+from dreamfields.render.renderer import Rendering, render_jittered
 from dreamfields.render.settings import RenderSettings
 from dreamfields.render.shading import in_plaster, light_beside
 from dreamfields.scene.cameras import Camera
@@ -79,15 +78,7 @@ def render_plaster(
     turns = [_TURN_DEG * (2.0 * float(torch.rand((), generator=draws)) - 1.0) for _ in cameras]
     lights = [light_beside(camera.azimuth_deg, turn_deg=turn) for camera, turn in zip(cameras, turns, strict=True)]
     views = [
-        render(
-            shape,
-            [camera],
-            settings.size,
-            settings.samples,
-            occupancy=occupancy,
-            jitter=draw_jitter(settings.size**2, settings.samples, settings.jitter, draws),
-            termination=settings.termination,
-        )
+        render_jittered(shape, [camera], settings, occupancy, draws)
         for shape, camera in zip(in_plaster(field, lights), cameras, strict=True)
     ]
     return Rendering(

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from dreamfields.render import fused, volume
 from dreamfields.render.occupancy import is_occupied
-from dreamfields.render.sampling import MIDDLE, bin_edges, distances_in, find_span
-from dreamfields.render.settings import TERMINATION
+from dreamfields.render.sampling import MIDDLE, bin_edges, distances_in, draw_jitter, find_span
+from dreamfields.render.settings import TERMINATION, RenderSettings
 from dreamfields.scene.cameras import Camera, rays_of
 from dreamfields.scene.fields.base import AbstractField, Evaluator, Query
 from dreamfields.scene.rays import Rays
@@ -70,6 +70,25 @@ def render(
     pixels = trace(rays, samples, occupancy=occupancy, jitter=jitter, termination=termination)
     picture = pixels.reshape(len(cameras), size, size, 5).permute(0, 3, 1, 2)
     return Rendering(*picture.split((3, 1, 1), dim=1))
+
+
+def render_jittered(
+    field: AbstractField,
+    cameras: Sequence[Camera],
+    settings: RenderSettings,
+    occupancy: Tensor | None,
+    draws: torch.Generator,
+) -> Rendering:
+    """Render the views of a training step as `render` does, each sample moved within its bin by a draw."""
+    return render(
+        field,
+        cameras,
+        settings.size,
+        settings.samples,
+        occupancy=occupancy,
+        jitter=draw_jitter(len(cameras) * settings.size**2, settings.samples, settings.jitter, draws),
+        termination=settings.termination,
+    )
 
 
 @torch.no_grad()

@@ -52,7 +52,7 @@ class ShadedField(AbstractField):
         super().__init__()
         self.field = field
         self.bounded = field.bounded
-        self.light = functional.normalize(torch.tensor(light), dim=0)
+        self.light = unit(light)
         self.flattest = _FLATTEST if learns else 1e-12
         with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
             self.outward = torch.stack(outward_slopes(field.density_volume(cells)))
@@ -60,7 +60,7 @@ class ShadedField(AbstractField):
     def lit_from(self, light: Vector) -> "ShadedField":
         """Return the same shape, its normals shared, with its light elsewhere."""
         other = copy(self)
-        other.light = functional.normalize(torch.tensor(light), dim=0)
+        other.light = unit(light)
         return other
 
     def evaluator(self) -> Evaluator:
@@ -69,7 +69,7 @@ class ShadedField(AbstractField):
 
         def evaluate(query: Query) -> FieldValues:
             slopes = interpolate(self.outward, query.points).unbind(dim=-1)
-            shade = shade_of(slopes, self.light.tolist(), self.flattest)
+            shade = shade_of(slopes, self.light, self.flattest)
             return FieldValues(inner(query).density, shade[:, None].expand(-1, 3))
 
         return evaluate
@@ -94,8 +94,7 @@ def in_plaster(field: AbstractField, lights: Sequence[Vector]) -> list[AbstractF
     slopes = outward_slopes(density)
     shaded: list[AbstractField] = []
     for light in lights:
-        unit = functional.normalize(torch.tensor(light), dim=0).tolist()
-        shade = shade_of(slopes, unit, _FLATTEST).clamp(max=_BRIGHTEST)
+        shade = shade_of(slopes, unit(light), _FLATTEST).clamp(max=_BRIGHTEST)
         values = torch.cat([nodes[..., :1], values_from_grey(shade, field.settings)], dim=-1)
         shaded.append(VoxelNodes(values, field.settings))
     return shaded
@@ -131,6 +130,12 @@ def shade_of(slopes: Sequence[Tensor], light: Sequence[float], flattest: float) 
     length = (x * x + y * y + z * z + flattest**2).sqrt()
     lit = (light[0] * x + light[1] * y + light[2] * z) / length
     return AMBIENT + DIFFUSE * lit.clamp(min=0.0)
+
+
+def unit(vector: Vector) -> list[float]:
+    """Return a vector at length 1."""
+    parts: list[float] = functional.normalize(torch.tensor(vector), dim=0).tolist()
+    return parts
 
 
 def light_beside(azimuth_deg: float, elevation_deg: float = 60.0, turn_deg: float = 40.0) -> Vector:

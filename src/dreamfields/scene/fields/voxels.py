@@ -52,12 +52,7 @@ class VoxelField(AbstractField):
 
     def evaluator(self) -> Evaluator:
         """Return an evaluator over the collapsed grid."""
-        grid = self.collapse()
-
-        def evaluate(query: Query) -> FieldValues:
-            return decode(interpolate(grid, query.points), query.points, self.settings)
-
-        return evaluate
+        return evaluator_over(self.collapse(), self.settings)
 
     def density_volume(self, cells: int) -> Tensor:
         """Return densities on an even lattice of cells+1 nodes a side, indexed [z, y, x]."""
@@ -83,16 +78,20 @@ class VoxelNodes(AbstractField):
 
     def evaluator(self) -> Evaluator:
         """Return an evaluator over the nodes."""
-        grid = self.nodes.permute(3, 0, 1, 2)
-
-        def evaluate(query: Query) -> FieldValues:
-            return decode(interpolate(grid, query.points), query.points, self.settings)
-
-        return evaluate
+        return evaluator_over(self.nodes.permute(3, 0, 1, 2), self.settings)
 
     def density_volume(self, cells: int) -> Tensor:
         """Return densities on an even lattice of cells+1 nodes a side, indexed [z, y, x]."""
         return density_on_lattice(self.nodes[..., 0], cells, self.settings)
+
+
+def evaluator_over(grid: Tensor, settings: VoxelSettings) -> Evaluator:
+    """Return an evaluator of the values (4, n+1, n+1, n+1) of nodes, indexed [z, y, x]."""
+
+    def evaluate(query: Query) -> FieldValues:
+        return decode(interpolate(grid, query.points), query.points, settings)
+
+    return evaluate
 
 
 def density_on_lattice(values: Tensor, cells: int, settings: VoxelSettings) -> Tensor:
