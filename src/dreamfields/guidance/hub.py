@@ -113,9 +113,7 @@ def download(place: str, revision: str = "main") -> Located:
     if is_path(place):
         raise UsageError(f"{place!r} is not the id of a model; it must be owner/name, such as {next(iter(KNOWN))}")
     announced = reach.ask(place, revision)
-    from huggingface_hub import constants
-
-    cache = Path(constants.HF_HUB_CACHE)
+    cache = _cache()
     probe = cache / ".dreamfields"
     try:
         atomic_write(probe, b"")
@@ -125,7 +123,7 @@ def download(place: str, revision: str = "main") -> Located:
             f"cannot download {place}: the cache {cache} cannot be written to; set HF_HOME to a folder that can"
         ) from error
     try:
-        folder = reach.fetch(place, revision, FILES, cache / f"models--{place.replace('/', '--')}")
+        folder = reach.fetch(place, revision, FILES, cache / _cache_name(place))
     except OSError as error:
         raise MissingPackageError(
             f"cannot download {place} at revision {revision}: {error}; run the same again, which goes on from there, "
@@ -168,7 +166,20 @@ def _endpoint() -> str:
     return constants.ENDPOINT
 
 
+def _cache() -> Path:
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE)
+
+
+def _cache_name(place: str) -> str:
+    return f"models--{place.replace('/', '--')}"
+
+
 def _cached(place: str, revision: str) -> Path | None:
+    # The hub's client takes half a second to import, which a refusal need not wait for.
+    if not (_cache() / _cache_name(place)).is_dir():
+        return None
     from huggingface_hub import snapshot_download
 
     try:
