@@ -20,6 +20,7 @@ from dreamfields.guidance.adapters import (
     packaged_adapters,
     read_adapters,
 )
+from dreamfields.guidance.directions import Directions, for_plaster
 from dreamfields.guidance.load import load_guides, load_judge
 from dreamfields.guidance.locked import plain_activations
 from dreamfields.guidance.settings import GuidanceSettings, Mode
@@ -228,8 +229,25 @@ def test_plaster_is_read_where_adapters_have_a_say(guides: dict[str, AdaptedGuid
         (lit.guides[0], False, False),
     ):
         of_sentence, of_name = guide.encode_text([sentence, name])
-        assert guide.reads_plaster(of_sentence) is sentence_is_read
-        assert guide.reads_plaster(of_name) is name_is_read
+        assert (guide.towards_plaster(of_sentence) is not None) is sentence_is_read
+        assert (guide.towards_plaster(of_name) is not None) is name_is_read
+
+
+def test_a_shape_in_plaster_is_scored_by_the_adapters_alone(
+    guides: dict[str, AdaptedGuidance], pictures: Tensor
+) -> None:
+    sentence, paraphrase = "a photo of a red teapot on a table", "a red teapot which stands on a table"
+    alone, both = guides["adapters"], guides["both"]
+    rows = torch.stack([both.encode_text([sentence]), both.encode_text([paraphrase])])
+    shapes = for_plaster(both, Directions(rows))
+    assert shapes is not None
+    for (of_shape,), text in zip(shapes.table, (sentence, paraphrase), strict=True):
+        assert torch.allclose(of_shape.norm(), torch.tensor(1.0), atol=1e-6)
+        assert torch.allclose(
+            both.score(pictures, of_shape), alone.score(pictures, alone.encode_text([text])[0]), atol=1e-5
+        )
+    with_a_name = torch.cat([rows, both.encode_text(["a photo of a school bus"])[None]])
+    assert for_plaster(both, Directions(with_a_name)) is None
 
 
 @pytest.mark.parametrize("mode", ["adapters", "both"])

@@ -185,7 +185,7 @@ def colours_learn(asked: PromptSettings | None = None, reads_plaster: bool = Tru
     """Tell whether colours get a gradient from a step of a run that shows plaster whenever it may."""
     state = new_state(ALWAYS)
     targets = make_targets([Guide(ToyGuidance())], "{}", "a red ball", asked)
-    take_step(state, [replace(target, reads_plaster=reads_plaster) for target in targets])
+    take_step(state, targets if reads_plaster else [replace(target, in_plaster=None) for target in targets])
     assert isinstance(state.field, VoxelField)
     assert all(grid.grad is not None for grid in state.field.grids)
     return any(bool(grid.grad[..., 1:].any()) for grid in state.field.grids if grid.grad is not None)

@@ -23,7 +23,7 @@ NAMED_FROM = 0.95
 """Cosine of a sentence to the nearest class name from which the closed form has more than half a say: "a red teapot" is
 at 0.91, "a spotted scarf" at 0.92, captions are below 0.85."""
 _MOST_CLOSED = 0.75
-"""Say of the closed form, which cannot read plaster, above which pictures in plaster are not shown."""
+"""Say of the closed form above which pictures in plaster are not shown: the adapters know few names."""
 
 
 @final
@@ -87,9 +87,17 @@ class AdaptedGuidance(AbstractGuidance):
         """Return the words at the end of a sentence that the text tower does not take in."""
         return self.closed_form.unread_words(sentence)
 
-    def reads_plaster(self, text_embedding: Tensor) -> bool:
-        """Tell whether the adapters, which can, have at least a quarter of the say."""
-        return not self.both or bool(self._say_of_closed_form(text_embedding) <= _MOST_CLOSED)
+    def towards_plaster(self, text_embedding: Tensor) -> Tensor | None:
+        """Return the adapters' part of an embedding (d,) alone, as the closed form cannot read plaster.
+
+        None where the adapters have less than a quarter of the say.
+        """
+        if not self.both:
+            return text_embedding
+        if self._say_of_closed_form(text_embedding) > _MOST_CLOSED:
+            return None
+        wanted, named = text_embedding.tensor_split([self.width])
+        return functional.normalize(torch.cat([wanted, torch.zeros_like(named)]), dim=0)
 
     def score(self, images: Tensor, text_embedding: Tensor, sharpness: float = 0.0) -> Tensor:
         """Return (b,): a tenth of the adapters' logit, or its weighted mean with the closed form's score."""

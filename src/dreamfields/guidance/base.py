@@ -40,9 +40,12 @@ class AbstractGuidance(nn.Module, ABC):
         """Return the words at the end of a sentence that it cannot take in; by default it takes in all."""
         return ()
 
-    def reads_plaster(self, text_embedding: Tensor) -> bool:
-        """Tell whether its score says something of a shape without colours, for a sentence's embedding (d,)."""
-        return True
+    def towards_plaster(self, text_embedding: Tensor) -> Tensor | None:
+        """Return what a shape in white plaster is scored on in place of a sentence's embedding (d,), by default that.
+
+        None where the score says nothing of a shape without colours.
+        """
+        return text_embedding
 
     def score(self, images: Tensor, text_embedding: Tensor, sharpness: float = 0.0) -> Tensor:
         """Return how well pictures (b, 3, h, w) match one sentence's embedding (d,): (b,), differentiably.

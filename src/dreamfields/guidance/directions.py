@@ -10,7 +10,7 @@ wording counts at an azimuth phi (`views.azimuth_weights`); |.| whatever makes t
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -79,6 +79,13 @@ def find_directions(guidance: AbstractGuidance, template: str, rows: Sentences, 
     if asked.negative_prompt and asked.negative_weight > 0.0:
         table = push_away(table, embed(asked.negative_prompt), asked.negative_weight)
     return Directions(table, tuple(view.azimuth_deg for view in parse_views(asked.azimuth_prompts)))
+
+
+def for_plaster(guidance: AbstractGuidance, directions: Directions) -> Directions | None:
+    """Return what takes their place where pictures are in plaster; None where the guidance cannot read one of them."""
+    flat = [guidance.towards_plaster(one) for row in directions.table for one in row]
+    read = [one for one in flat if one is not None]
+    return replace(directions, table=torch.stack(read).view_as(directions.table)) if len(read) == len(flat) else None
 
 
 def orthogonal_part(vector: Tensor, directions: Tensor) -> Tensor:

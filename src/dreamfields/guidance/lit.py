@@ -78,9 +78,9 @@ class LitGuidance(AbstractGuidance):
         near = range(16, 2 * self.image_size + 1, 16)
         return tuple(size for size in near if abs(size - self.image_size) <= reach) or (self.image_size,)
 
-    def reads_plaster(self, text_embedding: Tensor) -> bool:
-        """Return False: it classifies photographs, and plaster leads it astray, as the nouns of the benchmark say."""
-        return False
+    def towards_plaster(self, text_embedding: Tensor) -> None:
+        """Return None: it classifies photographs, and plaster leads it astray, as the nouns of the benchmark say."""
+        return
 
     def encode_text(self, sentences: Sequence[str]) -> Tensor:
         """Return unit embeddings (n, d) of n sentences."""

@@ -12,7 +12,13 @@ import torch
 from torch import Tensor
 
 from dreamfields.guidance.base import AbstractGuidance, Guide
-from dreamfields.guidance.directions import Directions, find_directions, geometry_sentences, prompt_sentences
+from dreamfields.guidance.directions import (
+    Directions,
+    find_directions,
+    for_plaster,
+    geometry_sentences,
+    prompt_sentences,
+)
 from dreamfields.guidance.parts import score_in_parts
 from dreamfields.guidance.settings import PromptSettings
 from dreamfields.optimize import losses, schedules, sparsity
@@ -36,8 +42,8 @@ class Target:
     weight: float
     start: float = 0.0
     """Share of the steps from which it is asked."""
-    reads_plaster: bool = True
-    """Whether the guide's score of the prompt says something of a shape without colours."""
+    in_plaster: Directions | None = None
+    """Of the same, for pictures in plaster; None where the guide's score says nothing of those."""
     geometry: Directions | None = None
     """Of the geometry prompt, if there is one."""
     geometry_weight: float = 0.0
@@ -83,13 +89,15 @@ def make_targets(
     targets = []
     for guide in guides:
         directions = find_directions(guide.guidance, template, rows, asked)
+        geometry = find_directions(guide.guidance, template, shape, asked) if shape else None
         target = Target(
             guide.guidance,
             directions,
             guide.weight,
             guide.start,
-            reads_plaster=all(guide.guidance.reads_plaster(one) for row in directions.table for one in row),
-            geometry=find_directions(guide.guidance, template, shape, asked) if shape else None,
+            in_plaster=for_plaster(guide.guidance, directions),
+            # It was asked for, so those who read plaster badly are asked as well.
+            geometry=geometry and (for_plaster(guide.guidance, geometry) or geometry),
             geometry_weight=asked.geometry_weight,
         )
         targets.append(target)
