@@ -6,15 +6,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 from torch import Tensor
 
 from dreamfields.cli import main
 from dreamfields.guidance.adapters import read_adapters
 from dreamfields.guidance.towers import Tower
 from dreamfields.tuning import material, retrieval
+from dreamfields.tuning.commands import recall_table
 from dreamfields.tuning.features import picture_features, sentence_embeddings
 from dreamfields.tuning.material import choose, read_descriptions
 from dreamfields.tuning.pairs import read_pairs
+from dreamfields.tuning.retrieval import Recall
 from tests.tuning.sets import write_set
 
 
@@ -100,6 +103,12 @@ def test_a_changed_picture_is_looked_at_again(tmp_path: Path) -> None:
     for file in cache.iterdir():
         file.write_bytes(file.read_bytes()[:-1])
     assert kept() == [False]
+
+
+def test_a_narrow_terminal_still_tells_the_names_of_an_ensemble(capsys: pytest.CaptureFixture[str]) -> None:
+    shares = Recall((0.25, 0.5, 0.75), (0.25, 0.5, 0.75))
+    Console(width=80).print(recall_table("pictures", {"lite0+lite2": shares}))
+    assert "lite0+lite2" in capsys.readouterr().out
 
 
 def test_sentences_come_back_in_the_order_given(tmp_path: Path) -> None:

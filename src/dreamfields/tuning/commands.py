@@ -89,7 +89,8 @@ def measure(places: Places, files: Sequence[Path], count: int, console: Console)
 def recall_table(title: str, found: dict[str, Recall]) -> Table:
     """Return recalls as a table, one row an ensemble."""
     table = Table(title=title)
-    for heading in ("adapters", *(f"{way} R@{k}" for way in ("text to image", "image to text") for k in (1, 5, 10))):
+    table.add_column("adapters", no_wrap=True)
+    for heading in (f"{way} R@{k}" for way in ("text to image", "image to text") for k in (1, 5, 10)):
         table.add_column(heading)
     for name, shares in found.items():
         table.add_row(name, *(f"{share:.3f}" for share in (*shares.pictures, *shares.sentences)))
