@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import dreamfields
+from dreamfields.presets import PRESETS
 from dreamfields.scene.cameras import Camera
 from dreamfields.storage import atomic_write
 
@@ -68,7 +69,9 @@ def head(plan: runs.Plan) -> list[str]:
         f"Twelve objects made by {defaults}{extra} at seed {plan.seed}, drawn from their GLB files from azimuth 30",
         "and 150. Twelve of the twenty of [the benchmark](../../benchmarks/results/nouns_quick_seed0.md), which shows",
         "the others, too, and what a judge says. Seconds are those of one core of a server CPU that was also busy;",
-        "its tables tell what two cores take. Made again by `python benchmarks/gallery.py`.",
+        "its tables tell what two cores take."
+        + (" The files of full size are not in them; they take some ten seconds." if plan.light else ""),
+        f"Made again by `python benchmarks/gallery.py{' --light' if plan.light else ''}`.",
         "",
     ]
 
@@ -76,8 +79,8 @@ def head(plan: runs.Plan) -> list[str]:
 def entry(path: Path, plan: runs.Plan) -> str:
     """Draw a run's GLB and return its part of the page."""
     run = dreamfields.load(path)
-    # The mesh as this version makes it, of the field as the run left it.
-    mesh = run.export(path / "object.glb")
+    # The mesh as this version makes it, of the field as the run left it; at full size, also of runs with small files.
+    mesh = run.export(path / "object.glb", run.model(PRESETS[plan.preset].export if plan.light else None))
     atomic_write(plan.out / f"{path.name}.png", drawn(mesh))
     cost, threads = json.loads((path / "cost.json").read_text()), run.record["cpu_threads"]
     summary, prompt = run.record["mesh"], run.config.prompt
