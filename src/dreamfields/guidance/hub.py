@@ -177,12 +177,12 @@ def _cache_name(place: str) -> str:
 
 
 def _cached(place: str, revision: str) -> Path | None:
-    # The hub's client takes half a second to import, which a refusal need not wait for.
-    if not (_cache() / _cache_name(place)).is_dir():
-        return None
-    from huggingface_hub import snapshot_download
-
     try:
+        # The hub's client takes half a second to import, which a refusal need not wait for.
+        if not (_cache() / _cache_name(place)).is_dir():
+            return None
+        from huggingface_hub import snapshot_download
+
         return Path(snapshot_download(place, revision=revision, local_files_only=True))
     except (OSError, ValueError):
         return None
