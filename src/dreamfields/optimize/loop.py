@@ -96,13 +96,14 @@ def take_step(state: TrainingState, targets: Sequence[Target]) -> Step:
     cameras = sample_cameras(recipe.cameras, recipe.optimize.views, generator(seed, "cameras", index), state.target)
     azimuths, plaster = [camera.azimuth_deg for camera in cameras], None
     of_shape = any(target.geometry for target in targets)
-    shapes = [replace(target, directions=target.in_plaster) for target in targets if target.in_plaster]
-    can_read = not of_shape and len(shapes) == len(targets)
+    can_read = not of_shape and all(target.in_plaster for target in targets)
     unpainted = can_read and shown_in_plaster(recipe.render, progress, seed, index)
+    if unpainted:
+        targets = [replace(target, directions=target.in_plaster) for target in targets if target.in_plaster]
     rendering = _look(state, cameras, progress, unpainted)
     if of_shape:
         plaster = look_at_plaster(state.field, cameras, recipe.render, state.sampled_cells, seed, index)
-    objective = evaluate_objective(rendering, shapes if unpainted else targets, recipe, seed, index, azimuths, plaster)
+    objective = evaluate_objective(rendering, targets, recipe, seed, index, azimuths, plaster)
     loss = objective.total(recipe.losses)
     skipped = _descend(state, loss, progress)
 
