@@ -97,7 +97,7 @@ def main() -> None:
     ]
     words = [control.flags or "alone" for control in (ALONE, *CONTROLS)]
     entries = [(path, f"{PROMPT}\n{said}") for path, said in zip(paths, words, strict=True)]
-    runs.write("control", plan, table(rows, words, [one.outcome for one in objects], plan), entries)
+    runs.write("control", plan, table(rows, words, [one.outcome for one in objects], plan), entries, columns=3)
 
 
 def made(control: Control, plan: runs.Plan) -> Path:

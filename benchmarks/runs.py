@@ -234,12 +234,12 @@ def markdown(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> list[
     return [f"| {' | '.join(str(cell) for cell in line)} |" for line in lines]
 
 
-def write(name: str, plan: Plan, lines: Sequence[str], entries: Sequence[tuple[Path, str]]) -> None:
+def write(name: str, plan: Plan, lines: Sequence[str], entries: Sequence[tuple[Path, str]], columns: int = 4) -> None:
     """Write a result and the sheet of its runs, and say it."""
     stem = f"{name}_{plan.preset}_seed{plan.seed}{_suffix(plan.extra)}"
     text = "\n".join([*lines, ""])
     atomic_write(plan.out / f"{stem}.md", text.encode())
-    atomic_write(plan.out / f"{stem}.png", png(sheet(entries)))
+    atomic_write(plan.out / f"{stem}.png", png(sheet(entries, columns)))
     sys.stdout.write(text)
 
 
