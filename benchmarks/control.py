@@ -7,11 +7,12 @@ guide, says how near the held-out views come to what was asked besides, with the
 each is an example and no proof. Writes a table and a picture into --out; see `runs` for how objects are made and kept.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, final
 
 import tyro
 
@@ -23,12 +24,15 @@ from dreamfields.guidance.load import load_judge
 from dreamfields.render.occupancy import visible_cells
 from dreamfields.render.renderer import Rendering, render_still
 from dreamfields.render.shading import in_plaster, light_beside
-from dreamfields.scene.fields.base import AbstractField
 
 import runs
 
 PROMPT = "a vase of flowers"
-AROUND, FRONT, BACK = tuple(range(VIEWS)), (VIEWS - 1, 0, 1), (VIEWS // 2 - 1, VIEWS // 2, VIEWS // 2 + 1)
+WHERE: Mapping[str, tuple[int, ...]] = {
+    "all around": tuple(range(VIEWS)),
+    "from the front": (VIEWS - 1, 0, 1),
+    "from the back": (VIEWS // 2 - 1, VIEWS // 2, VIEWS // 2 + 1),
+}
 """Which of the held-out views."""
 
 
@@ -37,7 +41,7 @@ class Look:
     """What the judge is asked of an object."""
 
     sentence: str
-    views: tuple[int, ...] = AROUND
+    where: str = "all around"
     plaster: bool = False
     """Whether it sees the shape without its colours."""
 
@@ -59,7 +63,7 @@ CONTROLS = (
     Control(
         "azimuth",
         '--azimuth-prompts "front:{}, red" "back:{}, yellow"',
-        (Look(f"{PROMPT}, red", FRONT), Look(f"{PROMPT}, yellow", BACK)),
+        (Look(f"{PROMPT}, red", "from the front"), Look(f"{PROMPT}, yellow", "from the back")),
     ),
     Control("geometry", '--geometry-prompt "a tall bottle"', (Look("a tall bottle", plaster=True),)),
 )
@@ -74,13 +78,26 @@ class Arguments:
     )
 
 
-@dataclass(frozen=True)
+@final
 class Seen:
     """What the judge sees of an object, from all held-out cameras, and what it cost."""
 
-    outcome: runs.Outcome
-    colour: list[Rendering]
-    plaster: list[Rendering]
+    def __init__(self, path: Path, judge: AbstractGuidance) -> None:
+        """Open a run and render it in colour."""
+        run = runs.opened(path, judge)
+        self.field, self.size = run.shaped.field, judge.image_size
+        self.colour = held_out_renderings(self.field, self.size)
+        self.outcome = runs.outcome(run, self.colour)
+
+    @cached_property
+    def plaster(self) -> list[Rendering]:
+        """Return the views of the shape in plaster, each lit from beside itself; few are asked for."""
+        cameras, occupancy = held_out_cameras(), visible_cells(self.field)
+        fields = in_plaster(self.field, [light_beside(camera.azimuth_deg) for camera in cameras])
+        return [
+            render_still(shape, camera, self.size, occupancy=occupancy)
+            for shape, camera in zip(fields, cameras, strict=True)
+        ]
 
 
 def main() -> None:
@@ -89,7 +106,7 @@ def main() -> None:
     with ThreadPoolExecutor(plan.jobs) as pool:
         paths = list(pool.map(lambda control: made(control, plan), (ALONE, *CONTROLS)))
     judge = load_judge(resolve_device("auto"))
-    objects = [seen(path, judge) for path in paths]
+    objects = [Seen(path, judge) for path in paths]
     rows = [
         (f"`{control.flags}`", *compared(look, objects[0], one, judge))
         for control, one in zip(CONTROLS, objects[1:], strict=True)
@@ -106,28 +123,14 @@ def made(control: Control, plan: runs.Plan) -> Path:
     return runs.make_all([PROMPT], replace(plan, runs=plan.runs / control.name, extra=extra))[0]
 
 
-def seen(path: Path, judge: AbstractGuidance) -> Seen:
-    """Take the pictures of a run."""
-    run = runs.opened(path, judge)
-    colour = held_out_renderings(run.shaped.field, judge.image_size)
-    return Seen(runs.outcome(run, colour), colour, plaster_renderings(run.shaped.field, judge.image_size))
-
-
-def plaster_renderings(shape: AbstractField, size: int) -> list[Rendering]:
-    """Return what all held-out cameras see of a field in plaster, each lit from beside itself."""
-    cameras, occupancy = held_out_cameras(), visible_cells(shape)
-    fields = in_plaster(shape, [light_beside(camera.azimuth_deg) for camera in cameras])
-    return [render_still(one, camera, size, occupancy=occupancy) for one, camera in zip(fields, cameras, strict=True)]
-
-
 def compared(look: Look, alone: Seen, other: Seen, judge: AbstractGuidance) -> tuple[str, str, str, str]:
     """Return what the judge is asked, where, and the mean cosine without the control and with it."""
     means = []
     for one in (alone, other):
         views = one.plaster if look.plaster else one.colour
-        means.append(float(similarities(judge, [views[index] for index in look.views], [look.sentence]).mean()))
-    where = "all around" if look.views == AROUND else "from the front" if look.views == FRONT else "from the back"
-    return look.sentence, f"{where}{', in plaster' if look.plaster else ''}", f"{means[0]:.3f}", f"{means[1]:.3f}"
+        means.append(float(similarities(judge, [views[index] for index in WHERE[look.where]], [look.sentence]).mean()))
+    where = f"{look.where}{', in plaster' if look.plaster else ''}"
+    return look.sentence, where, f"{means[0]:.3f}", f"{means[1]:.3f}"
 
 
 def table(

@@ -158,12 +158,15 @@ def refuse_others(prompts: Sequence[str], plan: Plan) -> None:
     try:
         asked = cli.parse(command(prompts[0], plan), Console())
         assert isinstance(asked, Generate)
-        recipe = cli.configuration(asked).recipe
+        config = cli.configuration(asked)
         if (asked.preset, asked.seed, asked.out) != (plan.preset, plan.seed, plan.runs):
             raise SystemExit("preset, seed and folder are the benchmark's own options; take them out of --extra")
         for prompt in prompts:
             directory = RunDirectory(folder(prompt, plan))
-            if directory.exists() and read_record(directory).config.recipe != recipe:
+            if not directory.exists():
+                continue
+            made = read_record(directory).config
+            if (made.prompts, made.recipe) != (config.prompts, config.recipe):
                 raise SystemExit(f"{directory.path} was made by other settings; name another folder with --runs")
     except UsageError as error:
         raise SystemExit(str(error)) from None

@@ -302,17 +302,17 @@ def test_one_object_is_made_of_a_pair_and_compared_with_both_prompts(
     assert "| shape | 1 | 0.0 ± 0.0 % |" in text
 
 
-def test_prompt_control_is_compared_with_the_prompt_alone(
-    made: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_control_is_compared_with_none(made: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     control = load("control", monkeypatch)
     monkeypatch.setattr(control, "load_judge", Stranger)
     monkeypatch.setattr(control, "CONTROLS", control.CONTROLS[2:])
     monkeypatch.setattr(sys, "argv", arguments("control", tmp_path))
     control.main()
     assert made == [control.PROMPT] * 3
-    rows = [line for line in results("control", tmp_path).splitlines() if line.startswith("| `")]
-    assert len(rows) == 3
+    assert sum(line.startswith("| `") for line in results("control", tmp_path).splitlines()) == 3
+    monkeypatch.setattr(control, "CONTROLS", (replace(control.CONTROLS[1], flags="--style stone"),))
+    with pytest.raises(SystemExit, match="made by other settings; name another folder with --runs"):
+        control.main()
 
 
 def test_captions_are_looked_for_by_both_judges(
