@@ -11,7 +11,8 @@ import torch
 from hypothesis import settings
 
 # Sums over threads depend on how many there are; bit-equality is promised at a fixed number only.
-torch.set_num_threads(1)
+THREADS = 1
+torch.set_num_threads(THREADS)
 
 # Runs are reproducible: a law that fails here fails everywhere. No deadline, as machines differ.
 settings.register_profile("suite", derandomize=True, deadline=None, database=None, max_examples=40)
@@ -65,11 +66,15 @@ def no_network() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def known_seeds() -> None:
-    """Start every test from the same global random state, so that no test depends on another."""
+def known_start() -> Iterator[None]:
+    """Start every test from the same random state and number of threads, so that no test depends on another."""
+    torch.set_num_threads(THREADS)
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
+    yield
+    # What several tests share is made before the first of them starts.
+    torch.set_num_threads(THREADS)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -33,5 +33,7 @@ def test_a_loopback_connection_works() -> None:
             pass
 
 
-def test_torch_runs_on_one_thread() -> None:
-    assert torch.get_num_threads() == 1
+@pytest.mark.parametrize("turn", ["first", "after a test that took more"])
+def test_every_test_starts_on_one_thread(turn: str) -> None:
+    assert torch.get_num_threads() == 1, turn
+    torch.set_num_threads(2)
