@@ -29,6 +29,7 @@ from rich.console import Console
 
 import dreamfields
 from dreamfields import cli
+from dreamfields.devices import thread_count
 from dreamfields.errors import DegenerateError, UsageError
 from dreamfields.evaluate.cleanness import Cleanness, cleanness
 from dreamfields.evaluate.retrieval import check_judge
@@ -89,14 +90,9 @@ COLUMNS = ("fog", "outside", "seconds", "peak GB", "attempts")
 """Headings of what every table says of an outcome."""
 
 
-def cores() -> int:
-    """Return how many cores there are."""
-    return len(os.sched_getaffinity(0))
-
-
 def threads(plan: Plan) -> int:
     """Return how many threads each run has."""
-    return max(1, cores() // plan.jobs)
+    return max(1, thread_count(0) // plan.jobs)
 
 
 def chosen(asked: Sequence[str], known: Iterable[str], what: str) -> list[str]:
@@ -182,7 +178,7 @@ def opened(path: Path, *judges: AbstractGuidance) -> dreamfields.Run:
     for judge in judges:
         check_judge(judge, run.record.get("guidance", []), run.record.get("weights", []), str(path))
     _ = run.shaped  # To read the state is to take the run's number of threads.
-    torch.set_num_threads(cores())
+    torch.set_num_threads(thread_count(0))
     return run
 
 
