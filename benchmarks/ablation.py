@@ -27,13 +27,13 @@ import dreamfields
 from dreamfields import api, paper
 from dreamfields.config import Config
 from dreamfields.evaluate.captions import captions
-from dreamfields.evaluate.judge import Judge
+from dreamfields.evaluate.classifier import Judge
 from dreamfields.evaluate.judges import load_judge
 from dreamfields.evaluate.retrieval import Share, judge_objects
 from dreamfields.export.settings import ExportSettings
 from dreamfields.guidance.settings import GuidanceSettings
-from dreamfields.optimize.run_directory import directory_name
 from dreamfields.optimize.settings import Recipe
+from dreamfields.runs.directory import directory_name
 from dreamfields.storage import atomic_write
 
 import runs

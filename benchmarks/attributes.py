@@ -17,7 +17,7 @@ from typing import Annotated
 import tyro
 
 from dreamfields.devices import resolve_device
-from dreamfields.evaluate.judge import held_out_renderings
+from dreamfields.evaluate.classifier import held_out_renderings
 from dreamfields.evaluate.retrieval import Share
 from dreamfields.evaluate.retrieval_report import words
 from dreamfields.evaluate.sentences import similarities

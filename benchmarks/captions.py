@@ -17,7 +17,7 @@ from dreamfields import paper
 from dreamfields.devices import resolve_device
 from dreamfields.evaluate import judges
 from dreamfields.evaluate.captions import captions
-from dreamfields.evaluate.judge import held_out_renderings
+from dreamfields.evaluate.classifier import held_out_renderings
 from dreamfields.evaluate.retrieval import Judged, Retrieval, judge_pictures, take_pictures
 from dreamfields.evaluate.retrieval_report import WITHIN, words
 from dreamfields.guidance.load import load_judge

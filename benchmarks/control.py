@@ -17,7 +17,7 @@ from typing import Annotated, final
 import tyro
 
 from dreamfields.devices import resolve_device
-from dreamfields.evaluate.judge import VIEWS, held_out_cameras, held_out_renderings
+from dreamfields.evaluate.classifier import VIEWS, held_out_cameras, held_out_renderings
 from dreamfields.evaluate.sentences import similarities
 from dreamfields.guidance.base import AbstractGuidance
 from dreamfields.guidance.load import load_judge

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dreamfields import api, presets
-from dreamfields.export.fit import sides
-from dreamfields.export.formats import WRITERS, write_model
-from dreamfields.export.model import Model
-from dreamfields.export.pieces import looks
-from dreamfields.export.raster import cover_view
+from dreamfields.export.asset import Model
+from dreamfields.export.formats.table import WRITERS, write_model
+from dreamfields.export.mesh.components import looks
+from dreamfields.export.mesh.fidelity import sides
+from dreamfields.export.mesh.raster import cover_view
 from dreamfields.render.renderer import render_still
 from dreamfields.scene.cameras import Camera
 

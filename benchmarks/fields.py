@@ -21,10 +21,11 @@ import tyro
 from rich.console import Console
 
 import dreamfields
-from dreamfields import api, cli
+from dreamfields import api
+from dreamfields.cli import main as cli
+from dreamfields.cli.verbs import Generate
 from dreamfields.devices import resolve_device
-from dreamfields.evaluate.judge import held_out_renderings
-from dreamfields.verbs import Generate
+from dreamfields.evaluate.classifier import held_out_renderings
 
 import nouns
 import runs

@@ -37,9 +37,9 @@ import dreamfields
 from dreamfields import paper
 from dreamfields.devices import Device, resolve_device
 from dreamfields.errors import DegenerateError
-from dreamfields.guidance.clip import ClipGuidance
-from dreamfields.guidance.directions import Directions
-from dreamfields.guidance.preprocess import CLIP_PREPROCESSING
+from dreamfields.guidance.clip.model import ClipGuidance
+from dreamfields.guidance.clip.preprocess import CLIP_PREPROCESSING
+from dreamfields.guidance.prompt_embeddings import Directions
 from dreamfields.optimize.loop import take_step
 from dreamfields.optimize.objective import Target, crop_and_compose
 from dreamfields.optimize.randomness import generator

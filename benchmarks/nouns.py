@@ -13,8 +13,8 @@ import tyro
 
 import dreamfields
 from dreamfields.devices import resolve_device
-from dreamfields.evaluate.judge import held_out_renderings
-from dreamfields.guidance.weights import JUDGE_TOWER
+from dreamfields.evaluate.classifier import held_out_renderings
+from dreamfields.guidance.lit.weights import JUDGE_TOWER
 
 import runs
 

@@ -28,19 +28,19 @@ from PIL import Image, ImageDraw
 from rich.console import Console
 
 import dreamfields
-from dreamfields import cli
+from dreamfields.cli import main as cli
+from dreamfields.cli.verbs import Generate
 from dreamfields.devices import thread_count
 from dreamfields.errors import DegenerateError, UsageError
 from dreamfields.evaluate.cleanness import Cleanness, cleanness
 from dreamfields.evaluate.retrieval import check_judge
 from dreamfields.guidance.base import AbstractGuidance
 from dreamfields.guidance.prompts import clean_prompt
-from dreamfields.optimize.run_directory import RunDirectory, run_path
-from dreamfields.records import read_record
 from dreamfields.render.renderer import Rendering
+from dreamfields.runs.directory import RunDirectory, run_path
+from dreamfields.runs.record import read_record
 from dreamfields.settings import unknown_name
 from dreamfields.storage import atomic_write
-from dreamfields.verbs import Generate
 
 LONGEST_SUFFIX = 60
 """Letters of further arguments in the name of a result."""

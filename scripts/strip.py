@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 import dreamfields
-from dreamfields.export.pictures import view
+from dreamfields.export.pictures.stills import view
 from dreamfields.render.framing import frame
 from dreamfields.scene.cameras import Camera
 from dreamfields.storage import atomic_write

@@ -16,14 +16,14 @@ import dreamfields
 from dreamfields import presets
 from dreamfields.api import Run, generate, load, start
 from dreamfields.errors import DegenerateError, LockedError, MissingPackageError, StorageError, UsageError
-from dreamfields.export import video
-from dreamfields.export.passes import Shot
-from dreamfields.export.paths import DollyZoom, Orbit
+from dreamfields.export.pictures import video
+from dreamfields.export.pictures.passes import Shot
+from dreamfields.export.pictures.paths import DollyZoom, Orbit
 from dreamfields.optimize import loop
-from dreamfields.optimize.checkpoint import manifests
 from dreamfields.presets import Preset
+from dreamfields.runs.checkpoint import manifests
 from dreamfields.scene.cameras import Camera
-from tests.toys import PROMPT, TINY, TINY_EXPORT, TINY_MLP, sha256_of, tiny_config, with_steps
+from tests.support.toys import PROMPT, TINY, TINY_EXPORT, TINY_MLP, sha256_of, tiny_config, with_steps
 
 STEPS = TINY.optimize.steps
 
@@ -134,7 +134,7 @@ def test_a_full_disk_for_previews_costs_the_previews_and_not_the_run(
     def refused(*_: Any) -> None:
         raise StorageError("no space")
 
-    monkeypatch.setattr("dreamfields.export.film.atomic_write", refused)
+    monkeypatch.setattr("dreamfields.export.pictures.film.atomic_write", refused)
     run = start(tiny_config(), tmp_path)
     for _ in run.steps():
         pass

@@ -16,18 +16,19 @@ from PIL import Image
 from rich.console import Console
 from torch import Tensor
 
-from dreamfields import api, cli, paper
+from dreamfields import api, paper
 from dreamfields.api import Run
+from dreamfields.cli import main as cli
+from dreamfields.cli.verbs import Generate
 from dreamfields.errors import UsageError
 from dreamfields.evaluate.captions import captions, normalised
-from dreamfields.evaluate.judge import Judgement, ViewJudgement, held_out_renderings
+from dreamfields.evaluate.classifier import Judgement, ViewJudgement, held_out_renderings
 from dreamfields.guidance.base import AbstractGuidance
-from dreamfields.guidance.classes import class_names
+from dreamfields.guidance.lit.classes import class_names
 from dreamfields.guidance.prompts import clean_prompt
 from dreamfields.guidance.toy import ToyGuidance
-from dreamfields.verbs import Generate
-from tests.architecture import ROOT
-from tests.toys import TINY_EXPORT
+from tests.support.architecture import ROOT
+from tests.support.toys import TINY_EXPORT
 
 
 def load(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:

@@ -22,13 +22,13 @@ from PIL import Image
 
 from dreamfields.api import Run, start
 from dreamfields.config import Config
+from dreamfields.export.formats.html import viewer_html
 from dreamfields.export.settings import ExportSettings
-from dreamfields.export.viewer import viewer_html
-from dreamfields.optimize.run_directory import RunDirectory
 from dreamfields.optimize.settings import Recipe
+from dreamfields.runs.directory import RunDirectory
 from dreamfields.studio import serve
 from dreamfields.studio.journal import Journal
-from tests.toys import TINY
+from tests.support.toys import TINY
 
 sync_api = pytest.importorskip(
     "playwright.sync_api", reason="playwright is not installed; run: pip install dreamfields[browser]"

@@ -7,7 +7,7 @@ import torch
 
 from dreamfields import paper
 from dreamfields.errors import UsageError
-from dreamfields.guidance.spec import parse_members
+from dreamfields.guidance.ensemble import parse_members
 from dreamfields.optimize.schedules import learning_rate, line, transmittance_target, warm_up
 from dreamfields.optimize.settings import Recipe
 from dreamfields.presets import PRESETS

@@ -9,7 +9,7 @@ import types
 import pytest
 
 import dreamfields
-from tests.architecture import ROOT, modules
+from tests.support.architecture import ROOT, modules
 
 
 def test_the_public_list_is_sorted_and_without_repeats() -> None:

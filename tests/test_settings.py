@@ -19,7 +19,7 @@ from dreamfields.optimize.settings import LossSettings
 from dreamfields.render.settings import AugmentSettings, BackgroundSettings
 from dreamfields.scene.settings import CameraSettings, VoxelSettings
 from dreamfields.settings import Range, Settings, unknown_name
-from tests.architecture import modules
+from tests.support.architecture import modules
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from dreamfields.api import Run, generate, load, start
     from dreamfields.config import Config
     from dreamfields.errors import DreamfieldsError
-    from dreamfields.evaluate.judge import Judge, Judgement
-    from dreamfields.export.mesh import Mesh
+    from dreamfields.evaluate.classifier import Judge, Judgement
+    from dreamfields.export.mesh.mesh import Mesh
     from dreamfields.guidance.settings import PromptSettings
     from dreamfields.optimize.loop import Step
     from dreamfields.optimize.settings import Recipe
@@ -48,9 +48,9 @@ _HOMES = {
     "Camera": "dreamfields.scene.cameras",
     "Config": "dreamfields.config",
     "DreamfieldsError": "dreamfields.errors",
-    "Judge": "dreamfields.evaluate.judge",
-    "Judgement": "dreamfields.evaluate.judge",
-    "Mesh": "dreamfields.export.mesh",
+    "Judge": "dreamfields.evaluate.classifier",
+    "Judgement": "dreamfields.evaluate.classifier",
+    "Mesh": "dreamfields.export.mesh.mesh",
     "PromptSettings": "dreamfields.guidance.settings",
     "Recipe": "dreamfields.optimize.settings",
     "Rendering": "dreamfields.render.renderer",

@@ -1,6 +1,6 @@
 """`python -m dreamfields`."""
 
-from dreamfields.cli import main
+from dreamfields.cli.main import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -15,22 +15,22 @@ from dreamfields import __version__, presets
 from dreamfields.config import Config
 from dreamfields.devices import check_device, resolve_device, thread_count
 from dreamfields.errors import DreamfieldsError, MissingPackageError, StorageError, UsageError
-from dreamfields.evaluate.judge import Judge, Judgement, nearest_class
+from dreamfields.evaluate.classifier import Judge, Judgement, nearest_class
 from dreamfields.evaluate.retrieval import Candidate
-from dreamfields.export.viewer import SUFFIX as VIEWER_SUFFIX
+from dreamfields.export.formats.html import SUFFIX as VIEWER_SUFFIX
 from dreamfields.guidance.base import Guide
-from dreamfields.guidance.directions import all_sentences
+from dreamfields.guidance.lit.weights import check_weights
 from dreamfields.guidance.load import load_guides
+from dreamfields.guidance.prompt_embeddings import all_sentences
 from dreamfields.guidance.settings import PromptSettings
-from dreamfields.guidance.weights import check_weights
-from dreamfields.optimize.footprint import check_space, run_bytes
-from dreamfields.optimize.keeper import Keeper
 from dreamfields.optimize.loop import Step, optimize
 from dreamfields.optimize.objective import make_targets
-from dreamfields.optimize.run_directory import RunDirectory, new_run_directory
 from dreamfields.optimize.state import TrainingState
-from dreamfields.outputs import MESH_SUFFIX, Outputs
-from dreamfields.records import FORMAT, read_record
+from dreamfields.runs.checkpointer import Keeper
+from dreamfields.runs.directory import RunDirectory, new_run_directory
+from dreamfields.runs.disk import check_space, run_bytes
+from dreamfields.runs.files import MESH_SUFFIX, Outputs
+from dreamfields.runs.record import FORMAT, read_record
 
 
 def generate(
@@ -241,7 +241,7 @@ class Run(Outputs):
         return [*paths, mesh, page]
 
     def evaluate(self, classes: list[str] | None = None, judge: Judge | None = None) -> Judgement:
-        """Judge held-out views with a model that never guides; see `dreamfields.evaluate.judge`.
+        """Judge held-out views with a model that never guides; see `dreamfields.evaluate.classifier`.
 
         Args:
             classes: ImageNet class names that count as right; None takes the one nearest to the prompt.

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from dreamfields.evaluate.classifier import held_out_renderings
 from dreamfields.evaluate.cleanness import THRESHOLD, cleanness, fog, outside
-from dreamfields.evaluate.judge import held_out_renderings
-from tests.fields import Ball, BallsField
+from tests.support.fields import Ball, BallsField
 
 CELLS = 48
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dreamfields import api
-from dreamfields.cli import main, run_folders
+from dreamfields.cli.main import main, run_folders
 from dreamfields.errors import UsageError
 from dreamfields.evaluate.captions import captions, normalised
 from dreamfields.evaluate.judges import judge_member, load_judge
@@ -23,7 +23,7 @@ from dreamfields.render.shading import AMBIENT, DIFFUSE, ShadedField
 from dreamfields.scene.fields.base import Query
 from dreamfields.scene.fields.voxels import VoxelField
 from dreamfields.scene.settings import VoxelSettings
-from tests.toys import TINY, tiny_config
+from tests.support.toys import TINY, tiny_config
 
 CPU = torch.device("cpu")
 
@@ -187,7 +187,7 @@ def test_the_command_writes_figures_and_page_and_refuses_who_guided(
     assert main([*command, "--judge", "toy"]) == 2
     assert "toy guided" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
-    monkeypatch.setattr("dreamfields.commands.load_judge", lambda name, device: Scripted(7))
+    monkeypatch.setattr("dreamfields.cli.commands.load_judge", lambda name, device: Scripted(7))
     assert main(command) == 0
     assert json.loads((tmp_path / "out" / "retrieval.json").read_text())["colour_r_at_5"]["objects"] == 2
     assert (tmp_path / "out" / "retrieval.html").read_text().startswith("<!doctype html>")

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from dreamfields.evaluate.judge import held_out_renderings
+from dreamfields.evaluate.classifier import held_out_renderings
 from dreamfields.evaluate.sentences import similarities
 from dreamfields.guidance.toy import ToyGuidance
 from dreamfields.render.renderer import Rendering
-from tests.fields import Ball, BallsField
+from tests.support.fields import Ball, BallsField
 
 
 def test_a_red_ball_is_nearer_to_red_than_to_blue_from_all_sides() -> None:

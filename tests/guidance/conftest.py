@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from dreamfields.guidance.lit import LitGuidance
+from dreamfields.guidance.lit.closed_form import LitGuidance
 from dreamfields.guidance.load import load_guides
 from dreamfields.guidance.settings import Bridge, GuidanceSettings
 

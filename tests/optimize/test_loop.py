@@ -18,8 +18,8 @@ from dreamfields.optimize.settings import CollapseSettings, Recipe
 from dreamfields.optimize.state import TrainingState
 from dreamfields.render.renderer import render_still
 from dreamfields.scene.cameras import Camera
-from tests.odd import OddGuidance
-from tests.toys import TINY, TINY_MLP, advance, fingerprint, new_state, targets_of, with_steps
+from tests.support.nonfinite import OddGuidance
+from tests.support.toys import TINY, TINY_MLP, advance, fingerprint, new_state, targets_of, with_steps
 
 HALF = 6
 """Steps to where a run is stopped: between two looks at the occupancy, so that an old one still counts."""

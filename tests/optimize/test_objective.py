@@ -14,7 +14,7 @@ from dreamfields.optimize.randomness import generator
 from dreamfields.optimize.settings import LossSettings, Recipe
 from dreamfields.render.renderer import Rendering
 from dreamfields.render.settings import AugmentSettings, BackgroundSettings
-from tests.toys import TINY
+from tests.support.toys import TINY
 
 STILL = AugmentSettings(
     scale=(1.0, 1.0), rotation_deg=0.0, shift=0.0, contrast=0.0, brightness=0.0, saturation=(1.0, 1.0), noise=0.0

@@ -12,17 +12,17 @@ from torch import Tensor
 
 from dreamfields.config import Config
 from dreamfields.guidance.base import Guide
-from dreamfields.guidance.directions import Directions
+from dreamfields.guidance.prompt_embeddings import Directions
 from dreamfields.guidance.settings import PromptSettings
 from dreamfields.guidance.toy import ToyGuidance
 from dreamfields.optimize.loop import Step, optimize
 from dreamfields.optimize.objective import Objective, draw_paraphrase, evaluate_objective, make_targets
-from dreamfields.optimize.plaster import Plaster
 from dreamfields.optimize.settings import LossSettings, Recipe
 from dreamfields.optimize.state import TrainingState
+from dreamfields.optimize.textureless import Plaster
 from dreamfields.render.renderer import Rendering
 from tests.optimize.test_objective import STILL, RecordingGuidance, rendering
-from tests.toys import PROMPT, TINY, TINY_MLP, advance, fingerprint, new_state, tiny_config
+from tests.support.toys import PROMPT, TINY, TINY_MLP, advance, fingerprint, new_state, tiny_config
 
 STEPS = TINY.optimize.steps
 ALL = PromptSettings(

@@ -12,7 +12,7 @@ from dreamfields.optimize import losses, sparsity
 from dreamfields.optimize.objective import evaluate_objective, make_targets
 from dreamfields.optimize.settings import LossSettings, Recipe
 from dreamfields.render.renderer import Rendering
-from tests.toys import TINY, TINY_MLP, advance, fingerprint, new_state
+from tests.support.toys import TINY, TINY_MLP, advance, fingerprint, new_state
 
 
 @pytest.mark.parametrize(("target", "expected"), [(None, 0.7), (0.5, 0.5), (0.9, 0.7)])

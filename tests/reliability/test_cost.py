@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from dreamfields.guidance.load import load_guides
-from dreamfields.optimize.checkpoint import save_checkpoint
 from dreamfields.optimize.loop import optimize
 from dreamfields.optimize.objective import make_targets
 from dreamfields.optimize.settings import Recipe
 from dreamfields.optimize.state import TrainingState
-from tests.toys import CPU, PROMPT
+from dreamfields.runs.checkpoint import save_checkpoint
+from tests.support.toys import CPU, PROMPT
 
 
 @pytest.mark.reliability

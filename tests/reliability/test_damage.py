@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from dreamfields import api
-from dreamfields.cli import main
+from dreamfields.cli.main import main
 from dreamfields.errors import CheckpointError
-from dreamfields.optimize.checkpoint import load_newest, manifests, save_checkpoint
 from dreamfields.optimize.state import TrainingState
-from tests.reliability.forge import HOSTILE, Forger, class_names
-from tests.toys import advance, fingerprint, new_state, tiny_config
+from dreamfields.runs.checkpoint import load_newest, manifests, save_checkpoint
+from tests.support.forge import HOSTILE, Forger, class_names
+from tests.support.toys import advance, fingerprint, new_state, tiny_config
 
 PAGE = 4096
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from dreamfields import api
-from dreamfields.optimize import checkpoint
-from dreamfields.optimize.checkpoint import load_checkpoint, manifests
-from tests.toys import PROMPT, fingerprint, new_state, sha256_of
+from dreamfields.runs import checkpoint
+from dreamfields.runs.checkpoint import load_checkpoint, manifests
+from tests.support.toys import PROMPT, fingerprint, new_state, sha256_of
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 FORMATS = range(1, checkpoint.FORMAT + 1)

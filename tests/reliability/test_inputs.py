@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
-from dreamfields.cli import main
+from dreamfields.cli.main import main
+from dreamfields.cli.terminal import console_on, guarded, one_line
 from dreamfields.config import Config
 from dreamfields.errors import StorageError, UsageError
 from dreamfields.guidance.prompts import LONGEST, clean_prompt
-from dreamfields.optimize.run_directory import RunDirectory, run_path
-from dreamfields.records import read_record
+from dreamfields.runs.directory import RunDirectory, run_path
+from dreamfields.runs.record import read_record
 from dreamfields.settings import Settings
-from dreamfields.terminal import console_on, guarded, one_line
+from tests.support.toys import PROMPT, tiny_config
 from tests.test_settings import FIELDS, on_and_beyond, schema
-from tests.toys import PROMPT, tiny_config
 
 
 def leaves(kind: type[Settings], path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], type[Settings], str]]:
@@ -219,7 +219,7 @@ def test_an_unforeseen_mistake_is_one_line_and_shows_more_on_demand(
     def broken(*_: Any) -> None:
         raise KeyError("a mistake")
 
-    monkeypatch.setattr("dreamfields.cli.preflight", broken)
+    monkeypatch.setattr("dreamfields.cli.main.preflight", broken)
     assert main(["generate", PROMPT]) == 1
     (sentence,) = capsys.readouterr().err.splitlines()
     assert "KeyError: 'a mistake'" in sentence
@@ -243,7 +243,7 @@ def test_what_the_system_refuses_is_one_line(
     def broken(*_: Any) -> None:
         raise error
 
-    monkeypatch.setattr("dreamfields.cli.preflight", broken)
+    monkeypatch.setattr("dreamfields.cli.main.preflight", broken)
     assert main(["generate", PROMPT]) == code
     (sentence,) = capsys.readouterr().err.splitlines()
     assert said in sentence

@@ -12,9 +12,9 @@ import pytest
 
 from dreamfields import api
 from dreamfields.config import Config
-from dreamfields.optimize.checkpoint import manifests
-from tests.reliability.forks import Blow, Forks, Request
-from tests.toys import TINY, sha256_of, tiny_config
+from dreamfields.runs.checkpoint import manifests
+from tests.support.forks import Blow, Forks, Request
+from tests.support.toys import TINY, sha256_of, tiny_config
 
 EVERY = 2
 """Steps between checkpoints: often, so that many kills fall into a save."""

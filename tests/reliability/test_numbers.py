@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from dreamfields import api
-from dreamfields.cli import main
+from dreamfields.cli.main import main
 from dreamfields.guidance.base import Guide
 from dreamfields.optimize import loop
-from dreamfields.optimize.checkpoint import load_checkpoint, manifests
 from dreamfields.optimize.loop import ROLLBACKS, SKIPS
-from tests.odd import OddGuidance, Where
-from tests.toys import TINY, advance, fingerprint, new_state, tiny_config, with_steps
+from dreamfields.runs.checkpoint import load_checkpoint, manifests
+from tests.support.nonfinite import OddGuidance, Where
+from tests.support.toys import TINY, advance, fingerprint, new_state, tiny_config, with_steps
 
 WHERE: tuple[Where, ...] = ("score", "gradient", "one element")
 LAST = TINY.optimize.steps - 1

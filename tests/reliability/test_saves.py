@@ -10,10 +10,10 @@ import pytest
 
 from dreamfields import storage
 from dreamfields.errors import StorageError
-from dreamfields.optimize.checkpoint import load_newest, save_checkpoint, sweep_orphans
 from dreamfields.optimize.state import TrainingState
-from tests.reliability.calls import ERRNOS, Call, Crashed, Fault, System
-from tests.toys import advance, new_state
+from dreamfields.runs.checkpoint import load_newest, save_checkpoint, sweep_orphans
+from tests.support.calls import ERRNOS, Call, Crashed, Fault, System
+from tests.support.toys import advance, new_state
 
 OLD, NEW = 3, 4
 

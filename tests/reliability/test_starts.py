@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from dreamfields.errors import LockedError
-from dreamfields.optimize.run_directory import RunDirectory
-from tests.reliability.forks import ROOT
-from tests.test_cli import TINY_OPTIONS, environment
-from tests.toys import PROMPT
+from dreamfields.runs.directory import RunDirectory
+from tests.cli.test_cli import TINY_OPTIONS, environment
+from tests.support.forks import ROOT
+from tests.support.toys import PROMPT
 
 
 def started_together(tmp_path: Path, count: int) -> None:

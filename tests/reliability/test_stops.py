@@ -10,9 +10,9 @@ import pytest
 
 from dreamfields import api
 from dreamfields.config import Config
-from tests.reliability.forks import Blow, Forks, Request
 from tests.reliability.test_kills import config_of, final_files, logged_step, saved_step, uninterrupted
-from tests.toys import TINY, tiny_config
+from tests.support.forks import Blow, Forks, Request
+from tests.support.toys import TINY, tiny_config
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

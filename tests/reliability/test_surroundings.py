@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dreamfields import api
-from dreamfields.cli import main
+from dreamfields.cli.main import main
 from tests.reliability.test_kills import config_of, final_files
 
 ODD: Mapping[str, Mapping[str, str | None]] = {

@@ -8,7 +8,7 @@ import torch
 from dreamfields.render.framing import Framing, frame
 from dreamfields.render.renderer import render_still
 from dreamfields.scene.cameras import Camera
-from tests.reference import FormulaField, ball
+from tests.support.reference import FormulaField, ball
 
 
 def test_a_ball_is_looked_at_in_its_centre_and_fills_the_picture_up_to_the_margin() -> None:

@@ -9,7 +9,7 @@ from dreamfields.render.renderer import render, render_still
 from dreamfields.scene.cameras import Camera
 from dreamfields.scene.fields.voxels import VoxelField
 from dreamfields.scene.settings import VoxelSettings
-from tests.reference import FormulaField, ball
+from tests.support.reference import FormulaField, ball
 
 
 def points_in_cube(count: int) -> Tensor:

@@ -17,9 +17,9 @@ from dreamfields.scene.fields.base import FieldValues, Query
 from dreamfields.scene.fields.voxels import VoxelField
 from dreamfields.scene.rays import Rays
 from dreamfields.scene.settings import VoxelSettings
-from tests import reference
-from tests.fields import lines
-from tests.reference import FormulaField, ball, tint
+from tests.support import reference
+from tests.support.fields import lines
+from tests.support.reference import FormulaField, ball, tint
 
 FRONT = Camera(0.0, 0.0)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd import gradcheck
 
 from dreamfields.render import volume
-from tests import reference
+from tests.support import reference
 
 DENSITIES = st.one_of(st.floats(0.0, 20.0), st.floats(0.0, 1e30), st.just(0.0), st.just(1e30))
 LENGTHS = st.one_of(st.floats(0.0, 0.5), st.just(0.0))

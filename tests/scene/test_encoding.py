@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dreamfields.scene import encoding
 from dreamfields.scene.cameras import Camera
-from tests import reference
+from tests.support import reference
 
 WAVES = torch.tensor([[1.0, 0.0, 0.0], [0.0, -3.0, 0.0], [2.0, 5.0, -1.0], [0.0, 0.0, 0.0]])
 

@@ -10,7 +10,7 @@ from dreamfields.scene.cameras import sample_cameras
 from dreamfields.scene.fields.voxels import VoxelField
 from dreamfields.scene.origin import density_centre, follow, looked_at
 from dreamfields.scene.settings import CameraSettings, VoxelSettings
-from tests.toys import TINY, advance, fingerprint, new_state
+from tests.support.toys import TINY, advance, fingerprint, new_state
 
 FLAT = VoxelSettings(coarsest_cells=8, levels=1, density_gain=1.0, blob_strength=0.0, blob_offset=-15.0)
 

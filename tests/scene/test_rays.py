@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from dreamfields.scene.rays import Rays, intersect_box, intersect_cube
-from tests import reference
-from tests.fields import lines
+from tests.support import reference
+from tests.support.fields import lines
 
 COORDINATES = st.tuples(*[st.floats(-3.0, 3.0, width=32)] * 3)
 AXES = [(1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)]

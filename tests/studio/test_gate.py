@@ -10,12 +10,12 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
 from dreamfields.api import start
-from dreamfields.optimize.run_directory import RunDirectory
+from dreamfields.runs.directory import RunDirectory
 from dreamfields.studio.app import make_app, page_routes
 from dreamfields.studio.gate import HEADERS, Gate
 from dreamfields.studio.journal import Journal
 from dreamfields.studio.watcher import Watcher
-from tests.toys import tiny_config
+from tests.support.toys import tiny_config
 
 PORT = 8350
 HERE = f"http://127.0.0.1:{PORT}"

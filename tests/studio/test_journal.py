@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from dreamfields.api import Run, start
 from dreamfields.errors import StorageError, UsageError
-from dreamfields.optimize.run_directory import RunDirectory
+from dreamfields.runs.directory import RunDirectory
 from dreamfields.studio.journal import POINTS, Curve, Journal
-from tests.toys import PROMPT, tiny_config
+from tests.support.toys import PROMPT, tiny_config
 
 
 @pytest.fixture

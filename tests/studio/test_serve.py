@@ -22,13 +22,14 @@ import pytest
 from rich.console import Console
 
 from dreamfields.api import Run, start
-from dreamfields.cli import main
+from dreamfields.cli.main import main
 from dreamfields.errors import LockedError, UsageError
-from dreamfields.optimize.run_directory import RunDirectory
-from dreamfields.studio import serve, shape
+from dreamfields.runs.directory import RunDirectory
+from dreamfields.studio import preview as shape
+from dreamfields.studio import serve
 from dreamfields.studio.app import MOST_LOOKERS
 from dreamfields.studio.journal import Journal
-from tests.toys import TINY, tiny_config
+from tests.support.toys import TINY, tiny_config
 
 TOKEN = "a-token"
 CANARY = b"canary: outside of what may be seen"

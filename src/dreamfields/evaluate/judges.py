@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, assert_never
 
 from dreamfields.errors import UsageError
+from dreamfields.guidance.ensemble import Member, parse_members
 from dreamfields.guidance.settings import GuidanceSettings
-from dreamfields.guidance.spec import Member, parse_members
 
 if TYPE_CHECKING:
     import torch
@@ -40,7 +40,7 @@ def load_judge(name: str, device: "torch.device") -> "AbstractGuidance":
         case "lit":
             return _lit().to(device)
         case "clip":
-            from dreamfields.guidance.clip import load_clip
+            from dreamfields.guidance.clip.model import load_clip
 
             return load_clip(member, "fp32").to(device)
         case "toy":
@@ -53,10 +53,10 @@ def load_judge(name: str, device: "torch.device") -> "AbstractGuidance":
 
 def _lit() -> "AbstractGuidance":
     """Return EfficientNet-Lite1 tied to sentences as its sisters are, at the size it was trained at."""
-    from dreamfields.guidance.lit import LitGuidance, embed_class_names
-    from dreamfields.guidance.text import SentenceEncoder
-    from dreamfields.guidance.towers import Tower
-    from dreamfields.guidance.weights import JUDGE_TOWER
+    from dreamfields.guidance.lit.closed_form import LitGuidance, embed_class_names
+    from dreamfields.guidance.lit.text import SentenceEncoder
+    from dreamfields.guidance.lit.towers import Tower
+    from dreamfields.guidance.lit.weights import JUDGE_TOWER
 
     sentences = SentenceEncoder()
     classes = embed_class_names(sentences, GuidanceSettings().template)

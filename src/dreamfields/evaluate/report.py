@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from dreamfields.evaluate.judge import Judgement
+from dreamfields.evaluate.classifier import Judgement
 
 
 def judgement_json(judgement: Judgement) -> dict[str, Any]:

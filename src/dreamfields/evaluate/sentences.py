@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from dreamfields.evaluate.judge import BACKGROUNDS
+from dreamfields.evaluate.classifier import BACKGROUNDS
 from dreamfields.guidance.base import AbstractGuidance
 from dreamfields.render.renderer import Rendering
 

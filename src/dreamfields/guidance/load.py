@@ -8,14 +8,14 @@ import torch
 
 from dreamfields.errors import UsageError
 from dreamfields.guidance.base import AbstractGuidance, Guide
+from dreamfields.guidance.ensemble import Member, parse_members
+from dreamfields.guidance.lit.weights import GUIDING_ADAPTERS, GUIDING_TOWERS, JUDGE_ADAPTERS, JUDGE_TOWER
 from dreamfields.guidance.prompts import wordings
 from dreamfields.guidance.settings import GuidanceSettings, Mode
-from dreamfields.guidance.spec import Member, parse_members
-from dreamfields.guidance.weights import GUIDING_ADAPTERS, GUIDING_TOWERS, JUDGE_ADAPTERS, JUDGE_TOWER
 
 if TYPE_CHECKING:
-    from dreamfields.guidance.adapters import TrainedAdapters
-    from dreamfields.guidance.lit import LitGuidance
+    from dreamfields.guidance.lit.adapters import TrainedAdapters
+    from dreamfields.guidance.lit.closed_form import LitGuidance
 
 
 def load_guides(settings: GuidanceSettings, device: torch.device) -> list[Guide]:
@@ -38,11 +38,11 @@ def load_judge(device: torch.device) -> AbstractGuidance:
     Raises:
         MissingPackageError: weights are not on this machine, or are not the recorded ones.
     """
-    from dreamfields.guidance.adapted import AdaptedGuidance
-    from dreamfields.guidance.adapters import packaged_adapters
-    from dreamfields.guidance.lit import LitGuidance, embed_class_names
-    from dreamfields.guidance.text import SentenceEncoder
-    from dreamfields.guidance.towers import Tower
+    from dreamfields.guidance.lit.adapters import packaged_adapters
+    from dreamfields.guidance.lit.closed_form import LitGuidance, embed_class_names
+    from dreamfields.guidance.lit.mixed import AdaptedGuidance
+    from dreamfields.guidance.lit.text import SentenceEncoder
+    from dreamfields.guidance.lit.towers import Tower
 
     trained = packaged_adapters(JUDGE_ADAPTERS).adapters
     sentences = SentenceEncoder()
@@ -56,7 +56,7 @@ def _load_member(member: Member, settings: GuidanceSettings, device: torch.devic
         case "lit":
             return _load_lit(settings, device)
         case "clip":
-            from dreamfields.guidance.clip import load_clip
+            from dreamfields.guidance.clip.model import load_clip
 
             return [Guide(load_clip(member, settings.precision).to(device))]
         case "toy":
@@ -68,9 +68,9 @@ def _load_member(member: Member, settings: GuidanceSettings, device: torch.devic
 
 
 def _load_lit(settings: GuidanceSettings, device: torch.device) -> list[Guide]:
-    from dreamfields.guidance.lit import LitGuidance, embed_class_names
-    from dreamfields.guidance.text import SentenceEncoder
-    from dreamfields.guidance.towers import Tower
+    from dreamfields.guidance.lit.closed_form import LitGuidance, embed_class_names
+    from dreamfields.guidance.lit.text import SentenceEncoder
+    from dreamfields.guidance.lit.towers import Tower
 
     trained = _load_adapters(settings)
     sentences = SentenceEncoder()
@@ -86,7 +86,7 @@ def _load_lit(settings: GuidanceSettings, device: torch.device) -> list[Guide]:
 
 
 def _adapted(member: "LitGuidance", trained: "TrainedAdapters", mode: Mode) -> AbstractGuidance:
-    from dreamfields.guidance.adapted import AdaptedGuidance
+    from dreamfields.guidance.lit.mixed import AdaptedGuidance
 
     return AdaptedGuidance(member, trained.adapters, mode == "both", trained.identity)
 
@@ -95,7 +95,7 @@ def _load_adapters(settings: GuidanceSettings) -> "dict[str, TrainedAdapters] | 
     """Return the adapters that guide, by tower; None in closed form."""
     if settings.mode == "closed-form":
         return None
-    from dreamfields.guidance.adapters import file_adapters, packaged_adapters
+    from dreamfields.guidance.lit.adapters import file_adapters, packaged_adapters
 
     if not settings.adapters:
         return {source.tower.name: packaged_adapters(source) for source in GUIDING_ADAPTERS}

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
 from dreamfields.errors import UsageError
+from dreamfields.guidance.azimuth_prompts import parse_views
+from dreamfields.guidance.ensemble import parse_members
 from dreamfields.guidance.prompts import clean_text, wordings
-from dreamfields.guidance.spec import parse_members
-from dreamfields.guidance.views import parse_views
 from dreamfields.settings import Range, Rising, Settings
 
 Bridge = Literal["classes", "features", "both"]

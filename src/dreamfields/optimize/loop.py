@@ -17,10 +17,10 @@ from dreamfields.optimize import schedules
 from dreamfields.optimize.collapse import Verdict, diagnose, observe
 from dreamfields.optimize.finite import first_odd
 from dreamfields.optimize.objective import Target, evaluate_objective
-from dreamfields.optimize.plaster import look_at_plaster, render_plaster, shown_in_plaster
 from dreamfields.optimize.randomness import generator
 from dreamfields.optimize.sparsity import disturbed
 from dreamfields.optimize.state import Saved, TrainingState
+from dreamfields.optimize.textureless import look_at_plaster, render_plaster, shown_in_plaster
 from dreamfields.render.renderer import Rendering, render_jittered
 from dreamfields.scene.cameras import Camera, sample_cameras
 

@@ -12,23 +12,23 @@ import torch
 from torch import Tensor
 
 from dreamfields.guidance.base import AbstractGuidance, Guide
-from dreamfields.guidance.directions import (
+from dreamfields.guidance.chunked import score_in_parts
+from dreamfields.guidance.prompt_embeddings import (
     Directions,
     find_directions,
     for_plaster,
     geometry_sentences,
     prompt_sentences,
 )
-from dreamfields.guidance.parts import score_in_parts
 from dreamfields.guidance.settings import PromptSettings
 from dreamfields.optimize import losses, schedules, sparsity
-from dreamfields.optimize.plaster import Plaster
 from dreamfields.optimize.randomness import generator
 from dreamfields.optimize.settings import LossSettings, Recipe
+from dreamfields.optimize.textureless import Plaster
 from dreamfields.render import crops
 from dreamfields.render.augment import draw_variation
 from dreamfields.render.backgrounds import draw_backgrounds
-from dreamfields.render.present import present
+from dreamfields.render.compose import present
 from dreamfields.render.renderer import Rendering
 
 

@@ -9,7 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from dreamfields.render import fused, volume
+from dreamfields.render import volume
+from dreamfields.render.cpu import fused
 from dreamfields.render.occupancy import is_occupied
 from dreamfields.render.sampling import MIDDLE, bin_edges, distances_in, draw_jitter, find_span
 from dreamfields.render.settings import TERMINATION, RenderSettings

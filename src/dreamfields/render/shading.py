@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dreamfields.render import fused
+from dreamfields.render.cpu import fused
 from dreamfields.render.volume import alpha_from_density
 from dreamfields.scene.fields.base import AbstractField, Evaluator, FieldValues, Query
 from dreamfields.scene.fields.voxels import VoxelField, VoxelNodes, density_on_lattice, interpolate, values_from_grey

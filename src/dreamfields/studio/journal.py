@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Final, final
 
 from dreamfields.errors import StorageError, UsageError
-from dreamfields.optimize.run_directory import RunDirectory
-from dreamfields.records import read_record
+from dreamfields.runs.directory import RunDirectory
+from dreamfields.runs.record import read_record
 
 POINTS: Final = 400
 """The most points a curve has."""

@@ -11,7 +11,7 @@ import uvicorn
 from rich.console import Console
 
 from dreamfields.errors import LockedError, UsageError
-from dreamfields.optimize.run_directory import RunDirectory
+from dreamfields.runs.directory import RunDirectory
 from dreamfields.studio.app import make_app
 from dreamfields.studio.journal import Journal
 from dreamfields.studio.watcher import Watcher

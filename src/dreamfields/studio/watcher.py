@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 from dreamfields import __version__
 from dreamfields.errors import DreamfieldsError, StorageError
-from dreamfields.guidance.spec import label
+from dreamfields.guidance.ensemble import label
 from dreamfields.studio.journal import Journal
 
 if TYPE_CHECKING:
     # For types only: the page is there before torch is loaded.
-    from dreamfields.studio.shape import Shape
+    from dreamfields.studio.preview import Shape
 
 _LOOK_EVERY: Final = 0.5
 """Seconds between two looks at the files."""
@@ -121,7 +121,7 @@ class Watcher:
         Returns:
             Processor seconds that this took; 0 for the first, which compiles what renders.
         """
-        from dreamfields.studio import shape
+        from dreamfields.studio import preview as shape
 
         is_first, began = self.shape is None, time.thread_time()
         try:

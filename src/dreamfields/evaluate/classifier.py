@@ -1,0 +1,161 @@
+"""The judge: a classifier that never guides looks at views that were never trained on.
+
+EfficientNet-Lite1 shares its training data, but no weights, with the towers that guide. It sees the object through
+the paper's test camera (elevation 45, distance 4, field of view 39.6: Dream Fields, appendix) from eight azimuths, over
+white, grey and black. The class it finds most likely, over the mean of the backgrounds, is its answer for a view. It
+is a noun judge: it knows 1000 classes, and does not see whether an object has one face or four; look at the pictures
+too.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from dreamfields.errors import UsageError
+from dreamfields.guidance.lit.classes import class_names
+from dreamfields.guidance.lit.text import SentenceEncoder
+from dreamfields.guidance.lit.towers import Tower
+from dreamfields.guidance.lit.weights import JUDGE_TOWER
+from dreamfields.render.occupancy import visible_cells
+from dreamfields.render.renderer import Rendering, render_still
+from dreamfields.scene.cameras import Camera, turntable
+from dreamfields.scene.fields.base import AbstractField
+from dreamfields.settings import unknown_name
+
+ELEVATION_DEG = 45.0
+FOV_DEG = 39.6
+VIEWS = 8
+BACKGROUNDS = (1.0, 0.5, 0.0)
+
+
+@dataclass(frozen=True)
+class ViewJudgement:
+    """What the judge sees in one view."""
+
+    azimuth_deg: float
+    probability: float
+    """Of the right classes together, mean over the backgrounds, in [0, 1]."""
+    answer: str
+    """The most likely class."""
+    top1: bool
+    """Whether the answer is a right class."""
+    top5: bool
+    """Whether one of the five most likely classes is right."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What the judge says of an object."""
+
+    judge: str
+    classes: tuple[str, ...]
+    """The class names that count as right."""
+    views: tuple[ViewJudgement, ...]
+
+    @property
+    def top1(self) -> int:
+        """Return in how many views the answer is right."""
+        return sum(view.top1 for view in self.views)
+
+    @property
+    def top5(self) -> int:
+        """Return in how many views a right class is among the five most likely."""
+        return sum(view.top5 for view in self.views)
+
+    @property
+    def probability(self) -> float:
+        """Return the mean probability of the right classes, in [0, 1]."""
+        return sum(view.probability for view in self.views) / len(self.views)
+
+
+@final
+class Judge:
+    """The held-out classifier, loaded once for many objects."""
+
+    def __init__(self, device: torch.device) -> None:
+        """Load the judge's tower.
+
+        Raises:
+            MissingPackageError: its weights are not installed.
+        """
+        self.device = device
+        self.tower = Tower(JUDGE_TOWER).to(device)
+
+    def judge(
+        self, field: AbstractField, classes: Sequence[str], samples: int = 96, size: int | None = None
+    ) -> Judgement:
+        """Look at a field, which ends with the scene cube or does not, from all held-out views.
+
+        Args:
+            field: the object.
+            classes: names that count as right.
+            samples: along each ray.
+            size: pixels a side of the views, as many as the judge looks at if not given; fewer cost less, and are
+                enlarged for it.
+
+        Raises:
+            UsageError: a name is not one of the 1000 classes; the nearest is offered.
+        """
+        right = class_indices(classes)
+        views = []
+        native = JUDGE_TOWER.native_size
+        renderings = held_out_renderings(field, size or native, samples)
+        for camera, rendering in zip(held_out_cameras(), renderings, strict=True):
+            pictures = torch.cat([rendering.over(background) for background in BACKGROUNDS]).to(self.device)
+            if pictures.shape[-1] != native:
+                pictures = functional.interpolate(pictures, size=(native, native), mode="bilinear")
+            views.append(judge_view(self.probabilities(pictures), right, camera.azimuth_deg))
+        return Judgement(JUDGE_TOWER.name, tuple(classes), tuple(views))
+
+    @torch.no_grad()
+    def probabilities(self, pictures: Tensor) -> Tensor:
+        """Return the mean class probabilities (1000,) of pictures (b, 3, h, w) in [0, 1]."""
+        logits = self.tower.logits(self.tower.features(pictures))
+        return functional.softmax(logits, dim=-1).mean(dim=0)
+
+
+def held_out_cameras() -> list[Camera]:
+    """Return the cameras that a judge looks through; none of them is trained with."""
+    return turntable(VIEWS, ELEVATION_DEG, FOV_DEG)
+
+
+def held_out_renderings(field: AbstractField, size: int, samples: int = 96) -> list[Rendering]:
+    """Return what all held-out cameras see of a field, before any background."""
+    occupancy = visible_cells(field)
+    return [render_still(field, camera, size, samples, occupancy=occupancy) for camera in held_out_cameras()]
+
+
+def judge_view(probabilities: Tensor, right: Sequence[int], azimuth_deg: float) -> ViewJudgement:
+    """Compare class probabilities (1000,) of one view with the right classes."""
+    best = probabilities.topk(5).indices.tolist()
+    return ViewJudgement(
+        azimuth_deg=azimuth_deg,
+        probability=float(probabilities[list(right)].sum()),
+        answer=class_names()[best[0]],
+        top1=best[0] in right,
+        top5=any(index in right for index in best),
+    )
+
+
+def class_indices(classes: Sequence[str]) -> list[int]:
+    """Return the classifier rows of class names; a name that stands twice gives both rows.
+
+    Raises:
+        UsageError: a name is not one of the 1000 classes; the nearest is offered.
+    """
+    names = class_names()
+    unknown = [unknown_name(name, list(names), "ImageNet class") for name in classes if name not in names]
+    if unknown:
+        raise UsageError("; ".join(unknown))
+    return [index for index, name in enumerate(names) if name in classes]
+
+
+def nearest_class(prompt: str) -> str:
+    """Return the class name whose sentence embedding is nearest to the prompt's."""
+    encoder = SentenceEncoder()
+    similarity = encoder.encode([prompt]) @ encoder.encode([f"a {name}" for name in class_names()]).T
+    return class_names()[int(similarity.argmax())]

@@ -1,0 +1,1 @@
+"""File formats of an object: one file a format."""

@@ -1,0 +1,134 @@
+"""Passes: what a picture shows of a field — its colours, its opacity, its depth, or its shape alone.
+
+Notation: o (h, w) opacity of each pixel's ray, t (h, w) the mean distance of what it sees, n (h, w, 3) unit normals.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from dreamfields.errors import DegenerateError
+from dreamfields.export.pictures.stills import is_blank, to_image
+from dreamfields.export.settings import Pass
+from dreamfields.render.framing import Framing
+from dreamfields.render.renderer import Rendering, render_still
+from dreamfields.scene.cameras import Camera
+from dreamfields.scene.fields.base import AbstractField, Query
+
+PROBE: Final = 2.0 / 64
+"""Half the distance in scene units over which density is compared for a normal: one cell of the default field."""
+
+LIGHT: Final = (-0.4, 0.6, 0.7)
+"""Where the light of textureless pictures comes from: from the left, above and behind the camera."""
+
+
+@dataclass(frozen=True)
+class Shot:
+    """How pictures of a field are taken."""
+
+    size: int = 512
+    """Pixels a side."""
+    samples: int = 128
+    """Samples a ray."""
+    show: Pass = "colour"
+    """What the picture shows."""
+    transparent: bool = False
+    """Whether the background is left out; else it is white, or black for opacity and depth."""
+
+
+def take(field: AbstractField, camera: Camera, shot: Shot, framing: Framing, occupancy: Tensor | None) -> Image.Image:
+    """Take a picture of a field: RGB, or RGBA with straight alpha where it is to be transparent.
+
+    Args:
+        field: what is there.
+        camera: from where.
+        shot: how.
+        framing: what is visible and its reach, which says what is near and far in a picture of depth.
+        occupancy: cells that may hold density, bool (k, k, k); None samples everywhere.
+
+    Raises:
+        DegenerateError: the field holds values that are not finite.
+    """
+    seen = render_still(field, camera, shot.size, shot.samples, occupancy=occupancy)
+    opacity = seen.opacity[0].cpu()
+    colour = _straight(field, camera, seen, shot, framing).cpu()
+    if shot.transparent:
+        picture = to_image(colour)
+        picture.putalpha(to_image(opacity.expand(3, -1, -1)).convert("L"))
+        return picture
+    background = 0.0 if shot.show in ("opacity", "depth") else 1.0
+    if shot.show == "colour":
+        return to_image(seen.over(background)[0])
+    return to_image(colour * opacity + background * (1.0 - opacity))
+
+
+def refuse_blank(pictures: list[Image.Image]) -> None:
+    """Make sure that pictures show something.
+
+    Raises:
+        DegenerateError: all of them are of one colour.
+    """
+    if all(is_blank(picture) for picture in pictures):
+        raise DegenerateError(
+            "there is nothing to see: every pixel has the same colour; the scene is empty or full, the camera looks "
+            "elsewhere or is inside the object; nothing was written"
+        )
+
+
+def reach(framing: Framing, distance: float = 4.0, margin: float = 1.1) -> float:
+    """Return the radius in scene units of the sphere that a framing was made for."""
+    return distance * math.sin(math.atan(math.tan(math.radians(framing.fov_deg) / 2.0) / margin))
+
+
+def normals(field: AbstractField, camera: Camera, seen: Rendering) -> Tensor:
+    """Return the outward unit normals (size, size, 3) of what a camera sees, in the world; towards it where none is.
+
+    They point down the slope of the density at the mean distance of what a ray sees.
+    """
+    size = seen.opacity.shape[-1]
+    rays = camera.rays(size).to(seen.opacity.device)
+    distance = (seen.depth / seen.opacity.clamp(min=1e-6)).reshape(-1)
+    points = rays.origins + distance[:, None] * rays.directions
+    offsets = PROBE * torch.eye(3, device=points.device)
+    length = torch.full_like(distance, PROBE)
+    slopes = []
+    with torch.no_grad():
+        evaluator = field.evaluator()
+        for offset in offsets:
+            ahead, behind = (
+                evaluator(Query((points + sign * offset).clamp(-1.0, 1.0), rays.directions, length, length)).density
+                for sign in (1.0, -1.0)
+            )
+            slopes.append(behind - ahead)
+    found = torch.stack(slopes, dim=-1)
+    lengths = found.norm(dim=-1, keepdim=True)
+    unit = torch.where(lengths > 1e-6, found / lengths.clamp(min=1e-6), -rays.directions)
+    return unit.reshape(size, size, 3)
+
+
+def _straight(field: AbstractField, camera: Camera, seen: Rendering, shot: Shot, framing: Framing) -> Tensor:
+    """Return the colours (3, h, w) of what is seen, not weighed by its opacity."""
+    opacity = seen.opacity[0].clamp(min=1e-6)
+    match shot.show:
+        case "colour":
+            return seen.colour[0] / opacity
+        case "opacity":
+            return torch.ones_like(seen.colour[0])
+        case "depth":
+            far = camera.radius + reach(framing)
+            nearness = (far - seen.depth[0] / opacity) / (2.0 * reach(framing))
+            # The farthest is still told from the black behind it.
+            return (0.1 + 0.9 * nearness.clamp(0.0, 1.0)).expand(3, -1, -1)
+        case "normal":
+            axes = camera.axes().to(opacity.device) * torch.tensor([[1.0], [1.0], [-1.0]], device=opacity.device)
+            turned: Tensor = normals(field, camera, seen) @ axes.T
+            return 0.5 + 0.5 * turned.permute(2, 0, 1)
+        case "textureless":
+            axes = camera.axes().to(opacity.device) * torch.tensor([[1.0], [1.0], [-1.0]], device=opacity.device)
+            light = torch.tensor(LIGHT, device=opacity.device)
+            lit: Tensor = normals(field, camera, seen) @ (light / light.norm() @ axes)
+            return (0.25 + 0.6 * lit.clamp(min=0.0)).expand(3, -1, -1)

@@ -1,0 +1,1 @@
+"""CLIP and its relatives from `transformers`: finding, downloading, loading, preprocessing."""

@@ -1,0 +1,221 @@
+"""Where models are: a folder, or the cache that the hub's own tools share; the hub itself is asked only to download.
+
+A run never opens a connection: what is not on this machine is said in one sentence with the command that gets it.
+What was got is recorded, revision and sha256 of every file, when a model is downloaded or first used, in one small file
+of the user's ($DREAMFIELDS_HOME/models.json), and compared each time it is loaded. Nothing here imports torch.
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dreamfields.errors import MissingPackageError, StorageError, UsageError
+from dreamfields.guidance.clip import download as reach
+from dreamfields.guidance.clip.folders import FILES, check_folder, digests
+from dreamfields.guidance.ensemble import is_path
+from dreamfields.storage import atomic_write
+
+KNOWN: Mapping[str, str] = {
+    "openai/clip-vit-base-patch16": "CLIP B/16, the paper's guide",
+    "openai/clip-vit-base-patch32": "CLIP B/32, the paper's judge: what guides should not judge as well",
+    "openai/clip-vit-large-patch14": "CLIP L/14",
+    "facebook/metaclip-b16-fullcc2.5b": "MetaCLIP B/16",
+    "google/siglip-base-patch16-224": "SigLIP B/16",
+    "google/siglip2-base-patch16-224": "SigLIP 2 B/16",
+}
+"""Models of the hub that are worth a try, and what they are."""
+
+
+@dataclass(frozen=True)
+class Located:
+    """A model on this machine."""
+
+    place: str
+    """As it was asked for."""
+    folder: Path
+    revision: str | None
+    """Commit of the hub; None for a folder that the user named."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What was recorded of a model of the hub."""
+
+    revision: str
+    files: Mapping[str, str]
+    """Sha256 of every file, by name."""
+
+
+def locate(place: str) -> Located:
+    """Return where a model is on this machine, folders first, then the cache; the network is never asked.
+
+    Raises:
+        MissingPackageError: it is not here, or not whole.
+        UsageError: the folder holds no model that can guide.
+    """
+    folder = Path(place).expanduser()
+    if folder.is_dir():
+        found = Located(place, folder, None)
+        check_folder(folder, f"clip:{place} needs a whole model as transformers saves it")
+        return found
+    if is_path(place):
+        raise MissingPackageError(f"there is no folder {place} for clip:{place}; name one that holds a model")
+    recorded = read_records().get(place)
+    cached = _cached(place, recorded.revision if recorded else "main")
+    if cached is None:
+        raise MissingPackageError(
+            f"the weights of {place} are not on this machine; run: dreamfields models download {place}, "
+            "or name a folder that holds them as clip:/path/to/folder"
+        )
+    check_folder(cached, f"run: dreamfields models download {place}")
+    return Located(place, cached, cached.name)
+
+
+def checked_digests(model: Located) -> dict[str, str]:
+    """Return the digests of a model's files, after comparing them with those recorded, or recording them.
+
+    Raises:
+        MissingPackageError: a file is not the recorded one.
+    """
+    files = digests(model.folder)
+    if model.revision is None:
+        return files
+    recorded = read_records().get(model.place)
+    if recorded is None or recorded.revision != model.revision:
+        # A home that cannot be written to is no reason not to run; run.json tells the files as well.
+        with contextlib.suppress(StorageError):
+            record(model.place, Entry(model.revision, files))
+        return files
+    _compare(model, files, recorded, sorted(files.keys() | recorded.files.keys()))
+    return files
+
+
+def _compare(model: Located, files: Mapping[str, str], recorded: Entry, names: Iterable[str]) -> None:
+    changed = [name for name in names if files.get(name) != recorded.files.get(name)]
+    if changed:
+        raise MissingPackageError(
+            f"{changed[0]} of {model.place} is not the file that was recorded (sha256); "
+            f"delete {model.folder} and run: dreamfields models download {model.place}"
+        )
+
+
+def download(place: str, revision: str = "main") -> Located:
+    """Fetch a model from the hub into the shared cache, record it, and return where it is.
+
+    Raises:
+        UsageError: this is no id of the hub, or the model there cannot guide.
+        MissingPackageError: the hub cannot be reached, has no such model, or has it without safetensors.
+    """
+    if is_path(place):
+        raise UsageError(f"{place!r} is not the id of a model; it must be owner/name, such as {next(iter(KNOWN))}")
+    announced = reach.ask(place, revision)
+    cache = _cache()
+    probe = cache / ".dreamfields"
+    try:
+        atomic_write(probe, b"")
+        probe.unlink()
+    except (OSError, StorageError) as error:
+        raise StorageError(
+            f"cannot download {place}: the cache {cache} cannot be written to; set HF_HOME to a folder that can"
+        ) from error
+    try:
+        folder = reach.fetch(place, revision, FILES, cache / _cache_name(place))
+    except OSError as error:
+        raise MissingPackageError(
+            f"cannot download {place} at revision {revision}: {error}; run the same again, which goes on from there, "
+            f"or look at {_endpoint()}/{place}"
+        ) from error
+    check_folder(folder, "name a revision that has it: dreamfields models download ID --revision REVISION")
+    model = Located(place, folder, folder.name)
+    files, recorded = digests(folder), read_records().get(place)
+    check_announced(model, files, announced)
+    if recorded is not None and recorded.revision == folder.name:
+        # A commit's files never change; those that were not fetched at first may come.
+        _compare(model, files, recorded, sorted(files.keys() & recorded.files.keys()))
+    record(place, Entry(folder.name, files))
+    return model
+
+
+def check_announced(model: Located, files: Mapping[str, str], announced: Mapping[str, reach.Announced]) -> None:
+    """Compare what came with what the hub said would come; a wrong file is taken away again.
+
+    Raises:
+        MissingPackageError: a file has another size or digest.
+    """
+    for name, sha256 in files.items():
+        said, path = announced.get(name), model.folder / name
+        if said is None:
+            continue
+        size = path.stat().st_size
+        if (said.size is not None and size != said.size) or (said.sha256 is not None and sha256 != said.sha256):
+            path.resolve().unlink()
+            path.unlink(missing_ok=True)
+            raise MissingPackageError(
+                f"cannot download {model.place}: {name} came damaged ({size} bytes, sha256 {sha256[:12]}...) and was "
+                "deleted; run the same again"
+            )
+
+
+def _endpoint() -> str:
+    from huggingface_hub import constants
+
+    return constants.ENDPOINT
+
+
+def _cache() -> Path:
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE)
+
+
+def _cache_name(place: str) -> str:
+    return f"models--{place.replace('/', '--')}"
+
+
+def _cached(place: str, revision: str) -> Path | None:
+    try:
+        # The hub's client takes half a second to import, which a refusal need not wait for.
+        if not (_cache() / _cache_name(place)).is_dir():
+            return None
+        from huggingface_hub import snapshot_download
+
+        return Path(snapshot_download(place, revision=revision, local_files_only=True))
+    except (OSError, ValueError):
+        return None
+
+
+def home() -> Path:
+    """Return the folder of what is kept for the user: $DREAMFIELDS_HOME, or dreamfields among the user's data."""
+    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(os.environ.get("DREAMFIELDS_HOME") or Path(data) / "dreamfields")
+
+
+def read_records() -> dict[str, Entry]:
+    """Return what was recorded of models, by id.
+
+    Raises:
+        StorageError: the record cannot be understood.
+    """
+    path = home() / "models.json"
+    if not path.is_file():
+        return {}
+    try:
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return {place: Entry(str(one["revision"]), dict(one["sha256"])) for place, one in values.items()}
+    except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise StorageError(f"{path} cannot be read ({error}); move it away, and models are recorded anew") from error
+
+
+def record(place: str, entry: Entry) -> None:
+    """Keep what a model is known by.
+
+    Raises:
+        StorageError: the system refuses.
+    """
+    entries = {**read_records(), place: entry}
+    values = {name: {"revision": one.revision, "sha256": dict(one.files)} for name, one in sorted(entries.items())}
+    atomic_write(home() / "models.json", json.dumps(values, indent=2).encode())

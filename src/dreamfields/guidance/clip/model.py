@@ -1,0 +1,164 @@
+"""CLIP guidance: a joint image-text model of transformers, frozen, with gradients to the pixels.
+
+CLIP (Radford et al., ICML 2021) is what guides Dream Fields. The same class takes what has its shape: SigLIP and
+SigLIP 2 (Zhai et al., ICCV 2023; Tschannen et al., 2025), MetaCLIP, and any pair of towers in a VisionTextDualEncoder,
+as LiT is. Their weights come from a folder or the cache (`guidance/clip/hub.py`), never from the network.
+"""
+
+import bisect
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+from torch.nn import functional
+
+from dreamfields.errors import MissingPackageError, UsageError
+from dreamfields.guidance.base import AbstractGuidance
+from dreamfields.guidance.clip import hub
+from dreamfields.guidance.clip.folders import identity, read_json
+from dreamfields.guidance.clip.preprocess import Preprocessing, read_preprocessing
+from dreamfields.guidance.ensemble import Member
+from dreamfields.guidance.settings import Precision
+
+_DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+@final
+class ClipGuidance(AbstractGuidance):
+    """An image and a text tower of transformers that meet in one space."""
+
+    def __init__(self, model: Any, tokenizer: Any, preprocessing: Preprocessing, name: str = "clip") -> None:
+        """Take over a model, its tokenizer and what it does to pictures; the model is frozen, its dtype is kept.
+
+        Args:
+            model: a CLIPModel, SiglipModel, Siglip2Model, MetaClip2Model or VisionTextDualEncoderModel.
+            tokenizer: the model's own, of transformers.
+            preprocessing: what it does to pictures before it looks.
+            name: shown to the user and kept with the run.
+        """
+        super().__init__()
+        self.model = model
+        self.tokenizer = tokenizer
+        self.preprocessing = preprocessing
+        self.name = name
+        self.image_size = preprocessing.size
+        self.kind = str(model.config.model_type)
+        self.longest = min(int(tokenizer.model_max_length), int(model.config.text_config.max_position_embeddings))
+        self.requires_grad_(False)
+        self.eval()
+
+    @torch.no_grad()
+    def encode_text(self, sentences: Sequence[str]) -> Tensor:
+        """Return unit embeddings (n, d) of n sentences, whose ends are cut off where they are too long."""
+        tokens = self._tokens(list(sentences)).to(self.model.device)
+        return functional.normalize(_pooled(self.model.get_text_features(**tokens)).float(), dim=-1)
+
+    def encode_image(self, images: Tensor) -> Tensor:
+        """Return unit embeddings (b, d) of pictures (b, 3, h, w) in [0, 1], differentiably."""
+        prepared = self.preprocessing(images.float()).to(self.model.dtype)
+        inputs = self._patches(prepared) if self.kind == "siglip2" else {"pixel_values": prepared}
+        return functional.normalize(_pooled(self.model.get_image_features(**inputs)).float(), dim=-1)
+
+    def unread_words(self, sentence: str) -> tuple[str, ...]:
+        """Return the words at the end of a sentence that do not fit into the model's tokens, or not whole."""
+        words = sentence.split()
+
+        def tokens(count: int) -> int:
+            return len(self.tokenizer(self._spelt(" ".join(words[:count])), verbose=False)["input_ids"])
+
+        fitting = bisect.bisect_right(range(len(words) + 1), self.longest, key=tokens) - 1
+        return tuple(words[max(fitting, 0) :])
+
+    def _tokens(self, sentences: list[str]) -> Any:
+        """Return the inputs of the text tower, padded as it was trained."""
+        siglip = self.kind.startswith("siglip")
+        tokens = self.tokenizer(
+            [self._spelt(sentence) for sentence in sentences],
+            padding="max_length" if siglip else True,
+            truncation=True,
+            max_length=self.longest,
+            return_tensors="pt",
+        )
+        if siglip:
+            # Trained to attend to its padding as well: it always reads all 64 tokens.
+            tokens.pop("attention_mask", None)
+        if self.kind != "vision-text-dual-encoder":
+            tokens.pop("token_type_ids", None)
+        return tokens
+
+    def _spelt(self, sentence: str) -> str:
+        """Return a sentence as the tokenizer expects it: SigLIPs saw small letters only; not every tokenizer says."""
+        return sentence.lower() if self.kind.startswith("siglip") else sentence
+
+    def _patches(self, prepared: Tensor) -> dict[str, Tensor]:
+        """Return the inputs of an image tower that takes patches (b, n, p p 3) instead of pictures (b, 3, h, w)."""
+        count, side = len(prepared), self.model.config.vision_config.patch_size
+        rows, columns = prepared.shape[-2] // side, prepared.shape[-1] // side
+        cut = prepared.view(count, 3, rows, side, columns, side).permute(0, 2, 4, 3, 5, 1)
+        whole = torch.ones(count, rows * columns, dtype=torch.long, device=prepared.device)
+        shapes = torch.tensor([[rows, columns]], device=prepared.device).expand(count, 2)
+        patches = cut.reshape(count, rows * columns, 3 * side * side)
+        return {"pixel_values": patches, "pixel_attention_mask": whole, "spatial_shapes": shapes}
+
+
+def load_clip(member: Member, precision: Precision) -> ClipGuidance:
+    """Load the model of a member from its folder or the cache.
+
+    Raises:
+        MissingPackageError: it is not on this machine, or is not what was recorded.
+        UsageError: the folder holds no model that can guide.
+    """
+    found = hub.locate(member.place)
+    files = hub.checked_digests(found)
+    preprocessing = read_preprocessing(found.folder, read_json(found.folder / "config.json"))
+    model, tokenizer = _load(found.folder, _DTYPES[precision])
+    guidance = ClipGuidance(model, tokenizer, preprocessing, member.label)
+    guidance.identity = identity(files)
+    return guidance
+
+
+def _load(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
+    """Return model and tokenizer of a folder; silently, for a library's bars are nothing to a user."""
+    from transformers import AutoModel, AutoTokenizer
+    from transformers.utils import logging
+
+    shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        model, report = AutoModel.from_pretrained(
+            folder, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
+        )
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except ImportError as error:
+        raise MissingPackageError(
+            f"the tokenizer in {folder} needs packages that are not installed; run: pip install sentencepiece protobuf"
+        ) from error
+    except (KeyError, OSError, RuntimeError, SafetensorError, TypeError, ValueError) as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise UsageError(f"the model in {folder} cannot be loaded: {reason[0]}; take its folder afresh") from error
+    finally:
+        logging.set_verbosity(level)
+        if shown:
+            logging.enable_progress_bar()
+    # transformers fills what is missing with random numbers and goes on.
+    lacking = sorted({*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])})
+    if lacking:
+        raise UsageError(
+            f"the weights in {folder} lack {lacking[0]} and {len(lacking) - 1} more; take its folder afresh"
+        )
+    known = model.config.text_config.vocab_size
+    if len(tokenizer) > known:
+        raise UsageError(
+            f"the tokenizer in {folder} knows {len(tokenizer)} tokens, its model {known}; take its folder afresh"
+        )
+    return model, tokenizer
+
+
+def _pooled(features: Any) -> Tensor:
+    """Return embeddings (n, d); transformers 5 wraps what was a tensor before."""
+    pooled: Tensor = features if isinstance(features, Tensor) else features.pooler_output
+    return pooled

@@ -1,0 +1,1 @@
+"""The default guidance: locked image towers and a sentence encoder from installed packages."""

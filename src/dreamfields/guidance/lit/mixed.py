@@ -1,0 +1,122 @@
+"""Guidance by adapters: a locked tower that reads whole sentences, alone or beside its closed form.
+
+The score of the adapters is a tenth of their logit, scale times cosine, so that it is of the size of the closed form's,
+a tenth of a lead in logits. `both` is a weighted mean of the two: each has half a say, but what is nothing more than
+the name of a class is left to the closed form, which knows names far better: of 20 nouns it makes 18 right, the plain
+mean 14, while captions come out nearer by the mean (benchmarks/results/recipe_2026-11-26.md).
+"""
+
+import math
+from collections.abc import Sequence
+from typing import final
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from dreamfields.errors import MissingPackageError
+from dreamfields.guidance.base import AbstractGuidance
+from dreamfields.guidance.lit.adapters import Adapters
+from dreamfields.guidance.lit.closed_form import LOGIT_SHARE, LitGuidance
+
+NAMED_FROM = 0.95
+"""Cosine of a sentence to the nearest class name from which the closed form has more than half a say: "a red teapot" is
+at 0.91, "a spotted scarf" at 0.92, captions are below 0.85."""
+_MOST_CLOSED = 0.75
+"""Say of the closed form above which pictures in plaster are not shown: the adapters know few names."""
+
+
+@final
+class AdaptedGuidance(AbstractGuidance):
+    """One image tower, its adapters, and on request its closed form."""
+
+    def __init__(self, closed_form: LitGuidance, adapters: Adapters, both: bool, identity: str = "") -> None:
+        """Put adapters to a tower.
+
+        Args:
+            closed_form: the tower, bridged to sentences in closed form.
+            adapters: trained for that tower.
+            both: whether the closed form has a say.
+            identity: tells the adapters from all others; empty where the package pins them.
+
+        Raises:
+            MissingPackageError: the adapters are of another width than the tower or the encoder.
+        """
+        super().__init__()
+        wanted, found = closed_form.tower.width, adapters.image.linear.in_features
+        if wanted != found:
+            raise MissingPackageError(
+                f"the adapters for {adapters.tower} take {found} numbers a picture, but the tower gives {wanted}; "
+                "train them afresh with: dreamfields lit train DATA --out FILE"
+            )
+        self.closed_form = closed_form
+        self.adapters = adapters
+        self.both = both
+        self.identity = identity
+        self.name = closed_form.name
+        self.image_size = closed_form.image_size
+        self.width = adapters.image.leave.out_features
+
+    @property
+    def image_sizes(self) -> tuple[int, ...]:
+        """Return the sizes of the closed form."""
+        return self.closed_form.image_sizes
+
+    def encode_text(self, sentences: Sequence[str]) -> Tensor:
+        """Return unit embeddings (n, d) of n sentences: the adapters' and, for both, the closed form's beside them.
+
+        Each of the two is as long as the root of its say, by which `score` knows it.
+        """
+        embeddings = self.closed_form.sentences.encode(sentences)
+        adapted = self.adapters.embed_texts(embeddings)
+        if not self.both:
+            return adapted
+        share = closed_share((embeddings @ self.closed_form.class_sentences.T).amax(dim=-1, keepdim=True))
+        closed = self.closed_form.embed_sentences(embeddings)
+        return torch.cat([(1.0 - share).sqrt() * adapted, share.sqrt() * closed], dim=-1)
+
+    def encode_image(self, images: Tensor) -> Tensor:
+        """Return unit embeddings (b, d) of pictures (b, 3, h, w) in [0, 1], differentiably."""
+        features, levels = self.closed_form.tower.levels(images)
+        adapted = self.adapters.embed_images(features, levels)
+        if not self.both:
+            return adapted
+        return torch.cat([adapted, self.closed_form.embed_features(features)], dim=-1) / math.sqrt(2.0)
+
+    def unread_words(self, sentence: str) -> tuple[str, ...]:
+        """Return the words at the end of a sentence that the text tower does not take in."""
+        return self.closed_form.unread_words(sentence)
+
+    def towards_plaster(self, text_embedding: Tensor) -> Tensor | None:
+        """Return the adapters' part of an embedding (d,) alone, as the closed form cannot read plaster.
+
+        None where the adapters have less than a quarter of the say.
+        """
+        if not self.both:
+            return text_embedding
+        if self._say_of_closed_form(text_embedding) > _MOST_CLOSED:
+            return None
+        wanted, named = text_embedding.tensor_split([self.width])
+        return functional.normalize(torch.cat([wanted, torch.zeros_like(named)]), dim=0)
+
+    def score(self, images: Tensor, text_embedding: Tensor, sharpness: float = 0.0) -> Tensor:
+        """Return (b,): a tenth of the adapters' logit, or its weighted mean with the closed form's score."""
+        features, levels = self.closed_form.tower.levels(images)
+        adapted = self.adapters.embed_images(features, levels)
+        scale = LOGIT_SHARE * self.adapters.scale
+        if not self.both:
+            return scale * (adapted @ text_embedding)
+        share = self._say_of_closed_form(text_embedding)
+        wanted, named = (functional.normalize(part, dim=0) for part in text_embedding.tensor_split([self.width]))
+        closed = self.closed_form.score_features(features, named, sharpness)
+        return (1.0 - share) * scale * (adapted @ wanted) + share * closed
+
+    def _say_of_closed_form(self, text_embedding: Tensor) -> Tensor:
+        """Return the closed form's say in an embedding (d,) of both: ()."""
+        named = text_embedding[self.width :]
+        return named.square().sum() / text_embedding.square().sum()
+
+
+def closed_share(nearness: Tensor) -> Tensor:
+    """Return the closed form's say, in [0.5, 1], of cosines to the nearest class name: half, but 1 for a class name."""
+    return 0.5 + 0.5 * ((nearness - NAMED_FROM) / (1.0 - NAMED_FROM)).clamp(0.0, 1.0)

@@ -1,0 +1,115 @@
+"""From views to the pictures that guides see: each view over its backgrounds, each of these pictures varied.
+
+`present_plainly` is the readable definition. On a CPU both steps, and their way back, are one compiled loop.
+
+Notation: v views, b = v k pictures; picture p shows view p mod v.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from dreamfields.render.augment import GRAIN_DEVIATION, Variation, vary
+from dreamfields.render.cpu.threads import in_threads
+from dreamfields.render.renderer import Rendering
+from dreamfields.render.volume import composite
+
+if TYPE_CHECKING:
+    from dreamfields.render.cpu.compose import Change
+
+
+def present(views: Rendering, backgrounds: Tensor, variation: Variation) -> Tensor:
+    """Return varied pictures (b, 3, size, size) of v views over backgrounds (b, 3, h, h), the fastest way there is.
+
+    By the compiled loop, a value that comes out as exactly 0 or 1 counts as clipped and has no gradient.
+    """
+    if not usable(views.colour):
+        return present_plainly(views, backgrounds, variation)
+    pictures: Tensor = _Present.apply(views.colour, views.opacity, backgrounds, variation)  # type: ignore[no-untyped-call]
+    return pictures
+
+
+def present_plainly(views: Rendering, backgrounds: Tensor, variation: Variation) -> Tensor:
+    """Return what `present` does: the readable definition."""
+    copies = len(backgrounds) // len(views.colour)
+    colour, opacity = views.colour.repeat(copies, 1, 1, 1), views.opacity.repeat(copies, 1, 1, 1)
+    return vary(composite(colour, opacity, backgrounds.to(colour.device)), variation)
+
+
+def usable(images: Tensor) -> bool:
+    """Tell whether the loop can show views: square ones of float32 on the CPU, where Numba can be imported."""
+    if images.device.type != "cpu" or images.dtype != torch.float32 or images.shape[-1] < 2:
+        return False
+    try:
+        _loops()
+    except ImportError:
+        return False
+    return images.shape[-1] == images.shape[-2]
+
+
+class _Present(torch.autograd.Function):
+    """From colours (v, 3, h, h) and opacities (v, 1, h, h) to pictures (b, 3, size, size), and back."""
+
+    @staticmethod
+    def forward(ctx: Any, colour: Tensor, opacity: Tensor, backgrounds: Tensor, variation: Variation) -> Tensor:
+        loops, count, change = _loops(), len(backgrounds), _change(colour.shape[-1], variation)
+        seen = loops.Views(_planes(colour), _planes(opacity)[0], backgrounds.contiguous().reshape(-1).numpy())
+        out = torch.empty(count, 3, change.size, change.size)
+
+        def work(part: int, parts: int) -> None:
+            first, last = count * part // parts, count * (part + 1) // parts
+            loops.vary(change, seen, first, last, loops.make_room(change.side, change.size), out.view(-1).numpy())
+
+        in_threads(work, min(count, torch.get_num_threads()))
+        ctx.change, ctx.seen, ctx.views = change, seen, len(colour)
+        ctx.save_for_backward(out)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, pull: Tensor) -> tuple[Tensor | None, ...]:
+        loops, change, views = _loops(), ctx.change, ctx.views
+        out, pulls = (part.reshape(-1).numpy() for part in (*ctx.saved_tensors, pull.contiguous()))
+        planes = np.empty((4, views * change.side**2), np.float32)
+        gradients = loops.Views(planes[:3], planes[3], ctx.seen.backgrounds)
+
+        def work(part: int, parts: int) -> None:
+            first, last = views * part // parts, views * (part + 1) // parts
+            room = loops.make_room(change.side, change.size)
+            loops.pull_back(change, ctx.seen, out, pulls, first, last, room, gradients)
+
+        in_threads(work, min(views, torch.get_num_threads()))
+        whole = torch.from_numpy(planes).reshape(4, views, change.side, change.side).transpose(0, 1)
+        return whole[:, :3], whole[:, 3:], None, None
+
+
+def _change(side: int, variation: Variation) -> "Change":
+    """Lay a variation out for the loops."""
+    change: Change = _loops().Change(
+        side=side,
+        size=variation.size,
+        theta=variation.theta.reshape(-1, 6).numpy(),
+        tone=variation.tone.numpy(),
+        grain=variation.grain.reshape(-1).numpy(),
+        level=np.float32(variation.noise / GRAIN_DEVIATION),
+    )
+    return change
+
+
+def _planes(images: Tensor) -> Any:
+    """Return images (v, c, h, w) as planes (c, v h w); those of the compiled renderer already lie like that."""
+    return images.detach().transpose(0, 1).contiguous().reshape(images.shape[1], -1).numpy()
+
+
+def _loops() -> Any:
+    """Import the loops when they are first needed, as Numba takes its time.
+
+    Raises:
+        ImportError: Numba is missing, or does not fit the NumPy that is there.
+    """
+    from dreamfields.render.cpu import compose as varying
+
+    return varying

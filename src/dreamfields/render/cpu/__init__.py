@@ -1,0 +1,1 @@
+"""The compiled renderer for CPUs; every function equals a readable reference in `render`."""

@@ -1,0 +1,291 @@
+"""The voxel field's rendering as compiled loops over plain arrays: the clauses of `renderer.render_rays`, ray by ray.
+
+One pass over a ray keeps its samples in the fastest memory, asks only occupied cells and stops where no light is left.
+Nothing here knows torch; `fused` makes a differentiable function of it. The loops run without the interpreter's lock in
+as many threads as the caller likes, and write only to what they are given.
+
+Notation, as in `volume` and `fields.voxels`: t distances, delta lengths, sigma densities, c colours, w weights, T light
+that is left; v the 4 grid values at a sample; per ray out = sum_i w_i q_i with q = (c, 1, t), and g = dL/d out. Then,
+with e_i = exp(-sigma_i delta_i),
+
+    dL/d sigma_i = delta_i (T_i e_i g.q_i - sum_{j>i} w_j g.q_j),    dL/d c_i = w_i g_c.
+
+The samples of a ray lie in blocks: a row of `WIDTH` numbers for each quantity, so that loops over a block become vector
+instructions. All numbers are float32, constants too: one float64 would drag its whole expression along.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dreamfields.render.cpu.compiled import Floats, Integers, compiled
+from dreamfields.render.cpu.samples import WIDTH, Bundle, Row, Scene, sample
+from dreamfields.render.cpu.vectors import CHANNELS, gather, scatter
+
+# Where the rows of a block begin; COLOUR is 3 rows. Where a sample lies between its nodes takes the place, once it is
+# known, of where it lies in the world.
+DISTANCE, LENGTH, X, Y, Z, DENSITY, SLOPE, COLOUR, WEIGHT, PASSED, BLOCK = (
+    row * WIDTH for row in (0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12)
+)
+RADIUS = DENSITY  # Until the density is known.
+SEEN = DENSITY  # g.q, once the density is no longer needed.
+
+ZERO, HALF, ONE, TWO = np.float32(0.0), np.float32(0.5), np.float32(1.0), np.float32(2.0)
+
+
+# --- 3. Query ---
+
+
+@compiled()
+def take(bundle: Bundle, ray: int, row: Row, start: int, block: Floats, width: int) -> None:
+    """Fill a block with the samples of a row's list from its entry `start` on."""
+    x0, y0, z0 = bundle.origins[ray, 0], bundle.origins[ray, 1], bundle.origins[ray, 2]
+    x1, y1, z1 = bundle.directions[ray, 0], bundle.directions[ray, 1], bundle.directions[ray, 2]
+    for k in range(width):
+        i = row.kept[start + k]
+        t = row.distances[i]
+        block[DISTANCE + k] = t
+        block[LENGTH + k] = row.lengths[i]
+        block[X + k] = x0 + x1 * t
+        block[Y + k] = y0 + y1 * t
+        block[Z + k] = z0 + z1 * t
+
+
+@compiled()
+def lattice(coordinate: np.float32, cells: np.float32) -> tuple[np.float32, np.float32]:
+    """Return the lower node along one axis and how far beyond it, in [0, 1], a coordinate lies; NaN is at node 0."""
+    position = (coordinate + ONE) * HALF * cells
+    position = position if position > ZERO else ZERO
+    position = position if position < cells else cells
+    low = np.float32(np.int32(position if position < cells - ONE else cells - ONE))
+    return low, position - low
+
+
+@compiled()
+def locate(side: np.int32, block: Floats, starts: NDArray[np.int32], width: int) -> None:
+    """Write where each sample's lowest node starts in the grid and its shares in x, y and z, in place of x, y and z."""
+    cells = np.float32(side - 1)
+    for k in range(width):
+        x, y, z = block[X + k], block[Y + k], block[Z + k]
+        block[RADIUS + k] = np.sqrt(x * x + y * y + z * z)
+        x, block[X + k] = lattice(x, cells)
+        y, block[Y + k] = lattice(y, cells)
+        z, block[Z + k] = lattice(z, cells)
+        starts[k] = np.int32(CHANNELS * ((np.int32(z) * side + np.int32(y)) * side + np.int32(x)))
+
+
+@compiled()
+def interpolate(scene: Scene, block: Floats, starts: NDArray[np.int32], values: Floats, count: int) -> None:
+    """Write the trilinear values of each sample."""
+    side = int(scene.side)
+    apart = CHANNELS * side, CHANNELS * side * side
+    for k in range(count):
+        gather(values, CHANNELS * k, scene.nodes, int(starts[k]), apart, (block[X + k], block[Y + k], block[Z + k]))
+    values[CHANNELS * count :] = ZERO
+
+
+LOG2_E = np.float32(1.0 / math.log(2.0))
+LN_2_HIGH, LN_2_LOW = np.float32(0.693359375), np.float32(math.log(2.0) - 0.693359375)
+ROUND = np.float32(1.5 * 2.0**23)
+BIAS = np.int32(127 << 23)
+LEAST = np.float32(-87.0)
+C3, C4, C5, C6, C7 = (np.float32(1.0 / math.factorial(n)) for n in (3, 4, 5, 6, 7))
+A3, A5, A7, A9, A11, A13 = (np.float32(1.0 / n) for n in (3, 5, 7, 9, 11, 13))
+
+
+@compiled()
+def split_exp(x: np.float32) -> tuple[np.float32, np.float32]:
+    """Return 2^n and p with exp(x) = 2^n (1 + p) and |p| < 0.42, for x <= 0; below -87 is as -87.
+
+    Adding 1.5 * 2^23 rounds to a whole number and leaves it in the lowest bits, from where it becomes the exponent.
+    The Taylor series is good to the last bit on |x - n ln 2| <= ln 2 / 2.
+    """
+    x = LEAST if x < LEAST else x
+    shifted = np.float32(x * LOG2_E + ROUND)
+    n = shifted - ROUND
+    scale = np.int32((shifted.view(np.int32) << np.int32(23)) + BIAS).view(np.float32)
+    r = (x - n * LN_2_HIGH) - n * LN_2_LOW
+    return scale, r + r * r * (HALF + r * (C3 + r * (C4 + r * (C5 + r * (C6 + r * C7)))))
+
+
+@compiled()
+def sigmoid(p: np.float32) -> np.float32:
+    """Return 1 / (1 + exp(-p)) without overflow."""
+    scale, part = split_exp(-abs(p))
+    u = scale + scale * part
+    return (u if p < ZERO else ONE) / (ONE + u)
+
+
+@compiled()
+def decode(scene: Scene, block: Floats, values: Floats, width: int) -> None:
+    """Write sigma, d sigma / d v_0 and c of each sample.
+
+    With u = exp(-|p|): softplus(p) = max(p, 0) + log(1 + u), its slope is 1 / (1 + u) or u / (1 + u), and log(1 + u)
+    = 2 artanh(s) with s = u / (2 + u) <= 1/3, a series of few terms.
+    """
+    mix, scale, gain = scene.mix, scene.density_scale, scene.density_gain
+    for k in range(width):
+        p = gain * values[CHANNELS * k] + (scene.blob_strength * (ONE - TWO * block[RADIUS + k]) + scene.blob_offset)
+        power, part = split_exp(-abs(p))
+        u = power + power * part
+        s = u / (TWO + u)
+        q = s * s
+        log = TWO * s * (ONE + q * (A3 + q * (A5 + q * (A7 + q * (A9 + q * (A11 + q * A13))))))
+        block[DENSITY + k] = scale * ((ZERO if p < ZERO else p) + log)
+        block[SLOPE + k] = scale * gain * (u if p < ZERO else ONE) / (ONE + u)
+        a, b, c = values[CHANNELS * k + 1], values[CHANNELS * k + 2], values[CHANNELS * k + 3]
+        block[COLOUR + k] = sigmoid(mix[0] * a + mix[1] * b + mix[2] * c)
+        block[COLOUR + WIDTH + k] = sigmoid(mix[3] * a + mix[4] * b + mix[5] * c)
+        block[COLOUR + 2 * WIDTH + k] = sigmoid(mix[6] * a + mix[7] * b + mix[8] * c)
+
+
+# --- 4. Integrate ---
+
+
+@compiled()
+def weigh(block: Floats, count: int, width: int, light: np.float32, least: np.float32) -> tuple[int, np.float32]:
+    """Write w = T alpha and the light that passes, T e, for each sample; return the samples lit, and the light left."""
+    for k in range(width):
+        scale, part = split_exp(-block[DENSITY + k] * block[LENGTH + k])
+        block[WEIGHT + k] = (ONE - scale) - scale * part
+        block[PASSED + k] = scale + scale * part
+    for k in range(count):
+        if light <= least:
+            return k, light
+        block[WEIGHT + k] *= light
+        light *= block[PASSED + k]
+        block[PASSED + k] = light
+    return count, light
+
+
+class Tape(NamedTuple):
+    """Blocks of rays one after another, which the way back reads again."""
+
+    blocks: Floats
+    """(b, BLOCK)"""
+    starts: NDArray[np.int32]
+    """(b, WIDTH) where in the grid the lowest node of each sample starts."""
+    counts: NDArray[np.int32]
+    """(b,) samples in each block."""
+
+
+def make_tape(blocks: int) -> Tape:
+    """Return room for so many blocks."""
+    floats, whole = np.empty((blocks, BLOCK), np.float32), np.empty((blocks, WIDTH + 1), np.int32)
+    return Tape(floats, whole[:, :WIDTH], whole[:, WIDTH])
+
+
+@compiled()
+def march(scene: Scene, bundle: Bundle, ray: int, row: Row, tape: Tape, top: int) -> int:
+    """Fill blocks from `top` on with the samples of a ray, up to where too little light is left; return their end."""
+    done, light, width = 0, ONE, tape.starts.shape[1]
+    total = sample(scene, bundle, ray, row)
+    while done < total and not light <= scene.termination:
+        block, starts = tape.blocks[top], tape.starts[top]
+        count = min(total - done, width)
+        take(bundle, ray, row, done, block, width)
+        locate(scene.side, block, starts, width)
+        interpolate(scene, block, starts, row.values, count)
+        decode(scene, block, row.values, width)
+        tape.counts[top], light = weigh(block, count, width, light, scene.termination)
+        done += count
+        top += 1
+    return top
+
+
+@compiled()
+def integrate(
+    scene: Scene,
+    bundle: Bundle,
+    turns: Integers,
+    begin: int,
+    row: Row,
+    tape: Tape,
+    ends: NDArray[np.int32],
+    out: Floats,
+) -> int:
+    """Write colour, opacity and depth into out (5, n) for the rays whose turn it is, from number `begin` on.
+
+    The blocks of each stay on the tape, up to ends (n,). Returns the number of the first ray for which it is too short.
+    """
+    most, top = (len(row.distances) - 1) // WIDTH + 1, 0
+    for number in range(begin, len(turns)):
+        if top + most > len(tape.counts):
+            return number
+        ray, first = turns[number], top
+        top = march(scene, bundle, ray, row, tape, first)
+        ends[ray] = top
+        red, green, blue, opacity, depth = ZERO, ZERO, ZERO, ZERO, ZERO
+        for index in range(first, top):
+            block = tape.blocks[index]
+            for k in range(tape.counts[index]):
+                weight = block[WEIGHT + k]
+                red += weight * block[COLOUR + k]
+                green += weight * block[COLOUR + WIDTH + k]
+                blue += weight * block[COLOUR + 2 * WIDTH + k]
+                opacity += weight
+                depth += weight * block[DISTANCE + k]
+        out[0, ray], out[1, ray], out[2, ray], out[3, ray], out[4, ray] = red, green, blue, opacity, depth
+    return len(turns)
+
+
+# --- And back ---
+
+
+@compiled()
+def pull_back(scene: Scene, block: Floats, values: Floats, count: int, pull: Floats, behind: np.float32) -> np.float32:
+    """Overwrite the values of a block with dL/dv; return sum w g.q from this block on, given that behind it."""
+    mix, width = scene.mix, len(values) // CHANNELS
+    g0, g1, g2, g3, g4 = pull[0], pull[1], pull[2], pull[3], pull[4]
+    for k in range(width):
+        red, green, blue = block[COLOUR + k], block[COLOUR + WIDTH + k], block[COLOUR + 2 * WIDTH + k]
+        block[SEEN + k] = g0 * red + g1 * green + g2 * blue + g3 + g4 * block[DISTANCE + k]
+    for i in range(count):
+        k = count - 1 - i
+        ahead = block[PASSED + k] * block[SEEN + k] - behind
+        behind += block[WEIGHT + k] * block[SEEN + k]
+        block[SEEN + k] = ahead
+    for k in range(width):
+        weight, red, green = block[WEIGHT + k], block[COLOUR + k], block[COLOUR + WIDTH + k]
+        blue = block[COLOUR + 2 * WIDTH + k]
+        red, green = weight * g0 * red * (ONE - red), weight * g1 * green * (ONE - green)
+        blue = weight * g2 * blue * (ONE - blue)
+        values[CHANNELS * k] = block[SEEN + k] * block[LENGTH + k] * block[SLOPE + k]
+        values[CHANNELS * k + 1] = mix[0] * red + mix[3] * green + mix[6] * blue
+        values[CHANNELS * k + 2] = mix[1] * red + mix[4] * green + mix[7] * blue
+        values[CHANNELS * k + 3] = mix[2] * red + mix[5] * green + mix[8] * blue
+    return behind
+
+
+@compiled()
+def distribute(
+    side: int, block: Floats, starts: NDArray[np.int32], values: Floats, count: int, gradient: Floats
+) -> None:
+    """Add dL/dv of each sample to the gradient of its 8 nodes: `interpolate` the other way."""
+    apart = CHANNELS * side, CHANNELS * side * side
+    for k in range(count):
+        scatter(values, CHANNELS * k, gradient, int(starts[k]), apart, (block[X + k], block[Y + k], block[Z + k]))
+
+
+@compiled()
+def differentiate(
+    scene: Scene,
+    turns: Integers,
+    tape: Tape,
+    ends: NDArray[np.int32],
+    pulls: Floats,
+    values: Floats,
+    gradient: Floats,
+) -> None:
+    """Add to the gradient of the nodes what the rays on a tape give for pulls g (5, n) on their pixels."""
+    first = 0
+    for ray in turns:
+        behind, index = ZERO, int(ends[ray])
+        while index > first:
+            index -= 1
+            block, starts, count = tape.blocks[index], tape.starts[index], int(tape.counts[index])
+            behind = pull_back(scene, block, values, count, pulls[:, ray], behind)
+            distribute(int(scene.side), block, starts, values, count, gradient)
+        first = int(ends[ray])

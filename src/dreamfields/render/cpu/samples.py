@@ -1,0 +1,168 @@
+"""Where rays are sampled, as compiled loops: intersect and sample of `renderer.render_rays`, ray by ray.
+
+Rays meet the box around the occupied cells, get their samples, and keep those in occupied cells. `kernels` goes on with
+them. The code of its loops is kept on disk and renewed when that file changes, not when this one does: change both.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dreamfields.render.cpu.compiled import Floats, compiled
+from dreamfields.render.cpu.vectors import CHANNELS
+
+WIDTH = 8
+"""Samples in a block, which `kernels` works on at once."""
+
+ZERO, HALF, ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
+TINY = np.finfo(np.float32).tiny
+
+
+class Scene(NamedTuple):
+    """One fixed state of a voxel field, and where it is worth asking."""
+
+    nodes: Floats
+    """((n+1)^3 * 4,) grid values, from slow to fast: z, y, x, channel."""
+    side: np.int32
+    """Nodes a side, n + 1."""
+    occupancy: NDArray[np.uint8]
+    """(k^3,) 1 for cells that may hold density, from slow to fast: z, y, x."""
+    occupancy_side: np.int32
+    """Cells a side, k."""
+    low: tuple[np.float32, np.float32, np.float32]
+    """The corner of the box around the occupied cells, in x, y, z, and"""
+    high: tuple[np.float32, np.float32, np.float32]
+    """the one across."""
+    termination: np.float32
+    """Light at which a ray ends."""
+    density_scale: np.float32
+    density_gain: np.float32
+    blob_strength: np.float32
+    blob_offset: np.float32
+    mix: tuple[np.float32, ...]
+    """9 numbers: k C, row by row."""
+
+
+class Bundle(NamedTuple):
+    """Rays, and how they are sampled."""
+
+    origins: Floats
+    """(n, 3)"""
+    directions: Floats
+    """(n, 3)"""
+    fractions: Floats
+    """(s + 1,) edges of the bins, from 0 to 1."""
+    shares: Floats
+    """(n, s) or (n, 1): where in its bin each sample lies, or all those of a ray."""
+
+
+class Row(NamedTuple):
+    """Room for all samples of one ray; every thread needs its own."""
+
+    distances: Floats
+    """(s,)"""
+    lengths: Floats
+    """(s,)"""
+    cells: NDArray[np.int32]
+    """(s,) which cell each is in."""
+    kept: NDArray[np.int32]
+    """(s + WIDTH,) which of them are asked for."""
+    values: Floats
+    """(WIDTH * 4,) v of the samples of a block; on the way back, dL/dv."""
+
+
+def make_row(samples: int) -> Row:
+    """Return room for the samples of any ray."""
+    floats, whole = np.zeros((2, samples), np.float32), np.zeros(2 * samples + WIDTH, np.int32)
+    return Row(floats[0], floats[1], whole[:samples], whole[samples:], np.zeros(WIDTH * CHANNELS, np.float32))
+
+
+# --- 1. Intersect ---
+
+
+@compiled(fuse=False)
+def crossing(origin: np.float32, slope: np.float32, low: np.float32, high: np.float32) -> tuple[np.float32, np.float32]:
+    """Return the distances at which a ray crosses two planes across one axis, the nearer first."""
+    slope = slope if abs(slope) >= TINY else TINY
+    first, second = (low - origin) / slope, (high - origin) / slope
+    return (first, second) if first < second else (second, first)
+
+
+@compiled(fuse=False)
+def intersect(scene: Scene, bundle: Bundle, ray: int) -> tuple[np.float32, np.float32]:
+    """Return where a ray enters and leaves the box, to the bit as `rays.intersect_box`; 0 and 0 where it misses."""
+    origin, direction, low, high = bundle.origins[ray], bundle.directions[ray], scene.low, scene.high
+    a, b = crossing(origin[0], direction[0], low[0], high[0])
+    c, d = crossing(origin[1], direction[1], low[1], high[1])
+    e, f = crossing(origin[2], direction[2], low[2], high[2])
+    near, far = max(max(a, c), max(e, ZERO)), min(min(b, d), f)
+    known = a == a and c == c and e == e  # A NaN is lost on its way through max and min.
+    return (near, far) if known and far > near else (ZERO, ZERO)
+
+
+# --- 2. Sample ---
+
+
+@compiled(fuse=False)
+def cell_of(coordinate: np.float32, cells: np.float32) -> np.int32:
+    """Return the index of the cell along one axis, as `occupancy.is_occupied` does; NaN is in cell 0."""
+    position = (coordinate + ONE) * (HALF * cells)
+    position = position if position > ZERO else ZERO
+    return np.int32(position if position < cells - ONE else cells - ONE)
+
+
+@compiled(fuse=False)
+def place(bundle: Bundle, ray: int, near: np.float32, far: np.float32, distances: Floats, lengths: Floats) -> None:
+    """Write where along a ray its samples lie, and how long a piece of it each stands for."""
+    fractions, shares, length = bundle.fractions, bundle.shares, far - near
+    if shares.shape[1] == 1:
+        share = shares[ray, 0]
+        for i in range(len(fractions) - 1):
+            start, end = near + length * fractions[i], near + length * fractions[i + 1]
+            lengths[i] = end - start
+            distances[i] = start + (end - start) * share
+    else:
+        for i in range(len(fractions) - 1):
+            start, end = near + length * fractions[i], near + length * fractions[i + 1]
+            lengths[i] = end - start
+            distances[i] = start + (end - start) * shares[ray, i]
+
+
+@compiled(fuse=False)
+def find_cells(bundle: Bundle, ray: int, distances: Floats, side: np.int32, found: NDArray[np.int32]) -> None:
+    """Write which of side^3 cells each sample of a ray is in."""
+    cells = np.float32(side)
+    x0, y0, z0 = bundle.origins[ray, 0], bundle.origins[ray, 1], bundle.origins[ray, 2]
+    x1, y1, z1 = bundle.directions[ray, 0], bundle.directions[ray, 1], bundle.directions[ray, 2]
+    for i in range(len(distances)):
+        t = distances[i]
+        z, y, x = cell_of(z0 + z1 * t, cells), cell_of(y0 + y1 * t, cells), cell_of(x0 + x1 * t, cells)
+        found[i] = (z * side + y) * side + x
+
+
+@compiled()
+def select(occupancy: NDArray[np.uint8], found: NDArray[np.int32], kept: NDArray[np.int32]) -> int:
+    """List those of a ray's samples that are in occupied cells; return their number."""
+    count = 0
+    for i in range(len(found)):
+        kept[count] = i  # Written in any case; the next takes the place of one that does not count.
+        count += occupancy[found[i]]
+    # Work on whole rows of a block goes on to their ends, on copies of a sample that there is.
+    for k in range(count, count + WIDTH):
+        kept[k] = 0
+    return count
+
+
+@compiled()
+def sample(scene: Scene, bundle: Bundle, ray: int, row: Row) -> int:
+    """Fill a row with a ray's samples, and list those that are in occupied cells; return their number.
+
+    Where they lie is computed to the bit as `sampling` and `Rays.at` do: another cell would be another picture.
+    """
+    near, far = intersect(scene, bundle, ray)
+    if far <= near:
+        return 0
+    place(bundle, ray, near, far, row.distances, row.lengths)
+    find_cells(bundle, ray, row.distances, scene.occupancy_side, row.cells)
+    return select(scene.occupancy, row.cells, row.kept)

@@ -1,0 +1,193 @@
+"""Checkpoints: the whole state of an optimisation on disk, written so that one good one is always there.
+
+A checkpoint is two files: `<name>.safetensors` with every tensor and `<name>.json`, its manifest, written last. The
+manifest is the commit: it holds the counters, what the run is made from, the size of the tensor file and the sha256 of
+all of that, so a torn, swapped or damaged file, or one of another run, is told from a good one. Two are kept. On one
+machine nothing in them depends on the clock, so equal states are equal bytes. No pickle is involved.
+
+Format 1 lacks `made_from` and `machine`; it is read, not written.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from dreamfields.errors import CheckpointError, DegenerateError
+from dreamfields.optimize.finite import first_odd
+from dreamfields.optimize.state import TrainingState
+from dreamfields.runs.manifest import manifest_bytes, read_manifest, read_tensors_safely
+from dreamfields.storage import atomic_write, move_aside, read_regular, remove
+
+FORMAT: Final = 2
+_KEPT: Final = 2
+_LARGEST: Final = 1 << 36
+"""Bytes that no tensor file of ours reaches."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A state as it was read back, its bytes known to be those that were written."""
+
+    counters: Mapping[str, Any]
+    tensors: Mapping[str, Tensor]
+    machine: Mapping[str, Any] = field(default_factory=dict)
+    """What the bits of the next steps depend on besides the state; see `machine_facts`."""
+    passed_over: Mapping[Path, str] = field(default_factory=dict)
+    """What is wrong with each newer checkpoint that could not be used, by its manifest."""
+
+
+def save_checkpoint(folder: Path, state: TrainingState, made_from: Mapping[str, Any] | None = None) -> Path:
+    """Write a state and return its manifest's path; older checkpoints but one are deleted afterwards.
+
+    Args:
+        folder: where the checkpoints of one run are.
+        state: what is saved.
+        made_from: what tells the run from others, as plain JSON values by name.
+
+    Raises:
+        DegenerateError: a tensor is not finite; nothing is written.
+        StorageError: it cannot be written; the older checkpoints are untouched.
+    """
+    tensors, counters = state.tensors(), state.counters()
+    odd = first_odd(tensors)
+    if odd:
+        raise DegenerateError(f"{odd} is not finite, so it is not saved; lower --optimize.learning-rate")
+    content = safetensors.torch.save(tensors)
+    facts = {"counters": counters, "made_from": dict(made_from or {}), "machine": machine_facts(state.device)}
+    manifest = {"format": FORMAT, "bytes": len(content), "sha256": _digest(content, facts), **facts}
+    name = checkpoint_name(state.attempt, state.step)
+    atomic_write(folder / f"{name}.safetensors", content)
+    path = folder / f"{name}.json"
+    atomic_write(path, manifest_bytes(manifest))
+    for old in manifests(folder)[_KEPT:]:
+        # The manifest first: a checkpoint without its data would be a damaged one.
+        if remove(old):
+            remove(old.with_suffix(".safetensors"))
+    return path
+
+
+def manifests(folder: Path) -> list[Path]:
+    """Return the manifests in a folder, newest first."""
+    return sorted(folder.glob("attempt-*-step-*.json"), reverse=True)
+
+
+def load_newest(
+    folder: Path,
+    made_from: Mapping[str, Any] | None = None,
+    largest: int = _LARGEST,
+    accept: Callable[[Checkpoint], None] = lambda _: None,
+) -> Checkpoint:
+    """Return the newest checkpoint that is whole; damaged ones are passed over, and named in the answer.
+
+    Args:
+        folder: where the checkpoints of one run are.
+        made_from: what the run is made from; None takes any.
+        largest: bytes the tensors may have.
+        accept: raises CheckpointError for one that is not to be used, although it is whole.
+
+    Raises:
+        CheckpointError: there is none, or none is whole; says what is wrong with the newest.
+    """
+    faults: dict[Path, str] = {}
+    for path in manifests(folder):
+        try:
+            found = load_checkpoint(path, made_from, largest)
+            accept(found)
+        except CheckpointError as fault:
+            faults[path] = str(fault)
+            continue
+        return replace(found, passed_over=faults)
+    if faults:
+        raise CheckpointError(next(iter(faults.values())))
+    raise CheckpointError(f"there is no checkpoint in {folder}; start the run again with: dreamfields generate")
+
+
+def load_checkpoint(
+    manifest_path: Path, made_from: Mapping[str, Any] | None = None, largest: int = _LARGEST
+) -> Checkpoint:
+    """Read one checkpoint back.
+
+    Each check stands before what it protects: size, manifest, sha256, names and types of tensors, then their values.
+
+    Raises:
+        CheckpointError: a file is missing, its bytes are not those that were written, or it is of another run.
+    """
+    try:
+        manifest = read_manifest(manifest_path, FORMAT)
+        size = manifest["bytes"]
+        content = read_regular(manifest_path.with_suffix(".safetensors"), min(size, largest))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"the checkpoint {manifest_path} cannot be read: {error}") from error
+    facts: dict[str, Any] = {name: manifest[name] for name in ("counters", "made_from", "machine") if name in manifest}
+    digest = _digest(content, facts if manifest["format"] > 1 else facts["counters"])
+    if len(content) != size or digest != manifest["sha256"]:
+        raise CheckpointError(f"the checkpoint {manifest_path} is damaged: its data are not those that were written")
+    _refuse_another_run(manifest_path, manifest.get("made_from", {}), made_from or {})
+    try:
+        tensors = read_tensors_safely(content)
+    except (ValueError, RecursionError, safetensors.SafetensorError) as error:
+        raise CheckpointError(f"the checkpoint {manifest_path} is damaged: {error}") from error
+    odd = first_odd(tensors)
+    if odd:
+        raise CheckpointError(f"the checkpoint {manifest_path} holds values that are not finite, in {odd}")
+    return Checkpoint(manifest["counters"], tensors, manifest.get("machine", {}))
+
+
+def set_aside(damaged: Iterable[Path]) -> None:
+    """Rename checkpoints that cannot be used, named by their manifests; by who has the folder to itself."""
+    stamp = time.strftime("corrupt-%Y%m%d-%H%M%S")
+    for manifest in damaged:
+        for part in (manifest, manifest.with_suffix(".safetensors")):
+            move_aside(part, f"{part.name}.{stamp}")
+
+
+def sweep_orphans(folder: Path) -> None:
+    """Delete tensors whose manifest was never written; by who has the folder to itself."""
+    for data in folder.glob("attempt-*-step-*.safetensors"):
+        if not data.with_suffix(".json").exists():
+            remove(data)
+
+
+def discard_newer(folder: Path, attempt: int, step: int) -> None:
+    """Delete the checkpoints of a path that was given up: those after a step; by who has the folder to itself."""
+    for path in manifests(folder):
+        if path.stem > checkpoint_name(attempt, step) and remove(path):
+            remove(path.with_suffix(".safetensors"))
+
+
+def checkpoint_name(attempt: int, step: int) -> str:
+    """Return the name of a checkpoint's files, without their endings; the order of names is that of time."""
+    # As wide as the largest attempt and step the settings allow.
+    return f"attempt-{attempt:03d}-step-{step:08d}"
+
+
+def machine_facts(device: torch.device) -> dict[str, Any]:
+    """Return what equal states still compute different bits with."""
+    return {
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "device": device.type,
+        "cpu": torch.backends.cpu.get_cpu_capability(),
+    }
+
+
+def _digest(content: bytes, facts: Mapping[str, Any]) -> str:
+    """Return the sha256 of the manifest's facts, as JSON in one form, and of the tensors."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode() + b"\n" + content).hexdigest()
+
+
+def _refuse_another_run(path: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+    """Compare what two runs are made from; a setting that only one of them knows is of another version."""
+    other = [name for name in sorted(there.keys() & here.keys()) if there[name] != here[name]]
+    if other:
+        said = "; ".join(f"{name} is {there[name]!r} there and {here[name]!r} here" for name in other[:5])
+        raise CheckpointError(f"the checkpoint {path} is of another run: {said}; put run.json back as it was")

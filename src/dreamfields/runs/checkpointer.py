@@ -1,0 +1,134 @@
+"""What a running optimisation leaves on disk, and what happens when the disk refuses.
+
+A line of metrics or a checkpoint on the way that cannot be written is no reason to lose a run: it goes on, says so,
+and tries again at the next occasion. Only the last checkpoint must be written.
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, final
+
+from dreamfields.errors import CheckpointError, DegenerateError, StorageError
+from dreamfields.optimize.loop import ROLLBACKS, Step
+from dreamfields.optimize.state import TrainingState
+from dreamfields.runs.checkpoint import (
+    Checkpoint,
+    discard_newer,
+    load_newest,
+    machine_facts,
+    manifests,
+    save_checkpoint,
+    set_aside,
+    sweep_orphans,
+)
+from dreamfields.runs.directory import RunDirectory
+
+
+@final
+class Keeper:
+    """Keeps one run's state and metrics in its folder.
+
+    Args:
+        directory: the run's folder.
+        made_from: what tells the run from others; see `Config.made_from`.
+        remark: takes each sentence the user should see.
+    """
+
+    def __init__(self, directory: RunDirectory, made_from: Mapping[str, Any], remark: Callable[[str], None]) -> None:
+        """Tie the three together; nothing is read or written yet."""
+        self.directory = directory
+        self.made_from = made_from
+        self.remark = remark
+        self._damaged: tuple[Path, ...] = ()
+
+    def restore(self, state: TrainingState) -> None:
+        """Bring a fresh state to where the newest whole checkpoint left it, if there is any.
+
+        Raises:
+            CheckpointError: there are checkpoints, but none is whole, or they are of another run.
+        """
+        folder = self.directory.checkpoints
+        if not manifests(folder):
+            if self.directory.metrics.exists():
+                self.remark(f"{self.directory.path} has no checkpoint, so it starts from its first step")
+            return
+
+        def take_over(saved: Checkpoint) -> None:
+            state.restore(saved.tensors, saved.counters)
+
+        saved = load_newest(folder, self.made_from, state.most_bytes(), take_over)
+        self._damaged = tuple(saved.passed_over)
+        for fault in saved.passed_over.values():
+            self.remark(f"{fault}; the one before it, of step {state.step}, is used instead")
+        now = machine_facts(state.device)
+        for name, then in saved.machine.items():
+            if name in now and now[name] != then:
+                self.remark(
+                    f"{name} was {then} when this run was saved and is {now[name]} now: its last bits will differ"
+                )
+
+    def tidy(self, state: TrainingState) -> None:
+        """Clear away what killed or damaged writers left; to be called under the lock."""
+        self.directory.sweep()
+        set_aside(self._damaged)
+        self._damaged = ()
+        sweep_orphans(self.directory.checkpoints)
+        self.directory.trim_metrics(state.attempt, state.step)
+
+    def recall(self, state: TrainingState) -> Checkpoint | None:
+        """Return the newest checkpoint from before updates were skipped; None if there is none that can be used."""
+        with suppress(CheckpointError):
+            return load_newest(self.directory.checkpoints, self.made_from, state.most_bytes(), _refuse_skipping)
+        return None
+
+    def log(self, step: Step) -> None:
+        """Add a step to the metrics."""
+        try:
+            self.directory.log(step)
+        except StorageError as refused:
+            self.remark(f"metrics wait until they can be written: {refused}")
+        if step.skipped is not None:
+            self.remark(f"{step.skipped} is not finite at step {step.index}; such steps are skipped")
+
+    def save(self, state: TrainingState) -> None:
+        """Save a checkpoint on the way; while updates are being skipped the last good one stays the newest.
+
+        A field that is not finite can look like an empty one, so it may be only here that it is noticed.
+
+        Raises:
+            DegenerateError: the field is not finite, and going back has helped too often already.
+        """
+        if state.skipped:
+            return
+        try:
+            save_checkpoint(self.directory.checkpoints, state, self.made_from)
+        except StorageError as refused:
+            self.remark(f"the run goes on and will save again at the next interval: {refused}")
+        except DegenerateError:
+            if state.rollbacks >= ROLLBACKS:
+                raise
+            state.roll_back(self.recall(state))
+            self.give_up_path(state)
+
+    def save_last(self, state: TrainingState) -> None:
+        """Save the checkpoint that the run ends or stops with.
+
+        Raises:
+            StorageError: it cannot be written; the older checkpoints are untouched.
+            DegenerateError: a tensor is not finite; the older checkpoints are untouched.
+        """
+        save_checkpoint(self.directory.checkpoints, state, self.made_from)
+
+    def give_up_path(self, state: TrainingState) -> None:
+        """Keep where a state went back to, and drop what came after it."""
+        discard_newer(self.directory.checkpoints, state.attempt, state.step)
+        self.save(state)
+        with suppress(StorageError):
+            self.directory.trim_metrics(state.attempt, state.step)
+        self.remark(f"the run was not finite any more; went back to step {state.step} with half the learning rate")
+
+
+def _refuse_skipping(saved: Checkpoint) -> None:
+    if saved.counters.get("skipped", 0):
+        raise CheckpointError("it was saved while updates were being skipped")

@@ -1,0 +1,205 @@
+"""Fitting adapters to features of pictures and embeddings of sentences.
+
+Two things are asked for at once. Pictures and their own sentences must find each other in a batch, which teaches what
+captions say: colours, materials, relations (CLIP, Radford et al., 2021; as a loss of single pairs, SigLIP, Zhai et al.,
+2023). And a picture among the 1,000 class names, or sentences that describe the classes, must be rated as the tower's
+own classifier rates it, so that what the tower knows by name is not lost to the few thousand captions (distillation,
+Hinton et al., 2015).
+
+Notation: n pictures with v views each, b pairs a step, f numbers that a tower gives for a picture (its features, then
+its levels), e numbers of a sentence embedding, c classes with m sentences each.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from dreamfields.guidance.lit.adapters import Adapters, Projection
+from dreamfields.optimize.randomness import derive_seed, generator
+from dreamfields.train.settings import TuningSettings
+
+_WARM_UP = 0.1
+_SOFTNESS = 2.0
+"""Temperature at which the classifier's opinion is passed on, as a distribution."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """All that training reads."""
+
+    views: Tensor
+    """(v, n, f): what the tower makes of every picture in every view."""
+    sentences: Tensor
+    """(s, e): embeddings of all different sentences."""
+    said: Tensor
+    """(n, t): the sentences of each picture, as indices; a picture with fewer repeats its own."""
+    validation: Tensor
+    """(n,): whether a picture only decides when to stop."""
+    classes: Tensor
+    """(c, m, e): sentences about each class of the tower."""
+    class_weight: Tensor
+    """(c, g), g < f: the tower's classifier, of features alone."""
+    class_bias: Tensor
+    """(c,): its bias."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one pass over the pictures brought."""
+
+    index: int
+    """From 1."""
+    loss: float
+    """Mean over the steps."""
+    found: float
+    """Mean reciprocal rank of a validation sentence's picture among all validation pictures, in [0, 1]."""
+    best: bool
+    """Whether that is the best so far."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training stands: all that is needed to go on exactly."""
+
+    adapters: Adapters
+    optimizer: torch.optim.Optimizer
+    epoch: int
+    best_found: float
+    best_epoch: int
+    best_state: dict[str, Tensor]
+
+
+def new_adapters(material: Material, settings: TuningSettings) -> Adapters:
+    """Return untrained adapters for material, standardised by it."""
+    features, sentences, network = material.views.shape[-1], material.sentences.shape[-1], settings.network
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(settings.seed, "adapters"))
+        image = Projection(features, network.hidden, network.space, network.dropout)
+        text = Projection(sentences, network.hidden, network.space, (0.5 * network.dropout[0], network.dropout[1]))
+    image.standardise(material.views[:, ~material.validation].reshape(-1, features))
+    text.standardise(material.sentences)
+    return Adapters(settings.tower, image, text)
+
+
+def new_optimizer(adapters: Adapters, settings: TuningSettings) -> torch.optim.Optimizer:
+    """Return AdamW over all weights; the scale and the bias of the logits do not decay."""
+    single = [adapters.log_scale, adapters.bias]
+    matrices = [p for name, p in adapters.named_parameters() if name not in ("log_scale", "bias")]
+    groups = [
+        {"params": matrices, "weight_decay": settings.weight_decay},
+        {"params": single, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=settings.learning_rate)
+
+
+def fit_epoch(
+    adapters: Adapters, optimizer: torch.optim.Optimizer, material: Material, settings: TuningSettings, epoch: int
+) -> float:
+    """Pass once over the training pictures and return the mean loss; every draw comes from the seed and the epoch."""
+    draws = generator(settings.seed, "pairs", epoch)
+    training = torch.nonzero(~material.validation)[:, 0]
+    order = training[torch.randperm(len(training), generator=draws)]
+    batches = order.split(settings.batch)
+    adapters.train()
+    total = 0.0
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(settings.seed, "dropout", epoch))
+        for index, chosen in enumerate(batches):
+            share = (epoch + index / len(batches)) / settings.epochs
+            for group in optimizer.param_groups:
+                group["lr"] = settings.learning_rate * schedule(share)
+            loss = batch_loss(adapters, material, chosen, settings, draws)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += float(loss.detach()) / len(batches)
+    adapters.eval()
+    return total
+
+
+def schedule(share: float) -> float:
+    """Return the share of the peak step after a share of all steps: a linear rise, then a cosine down to 0."""
+    if share < _WARM_UP:
+        return share / _WARM_UP
+    return 0.5 + 0.5 * math.cos(math.pi * (share - _WARM_UP) / (1.0 - _WARM_UP))
+
+
+def batch_loss(
+    adapters: Adapters, material: Material, chosen: Tensor, settings: TuningSettings, draws: torch.Generator
+) -> Tensor:
+    """Return the loss of b pictures, each in a random view with a random sentence of its own: ()."""
+    view = torch.randint(len(material.views), (len(chosen),), generator=draws)
+    spoken = torch.randint(material.said.shape[1], (len(chosen),), generator=draws)
+    features, sentence = material.views[view, chosen], material.said[chosen, spoken]
+    images = adapters.image(features)
+    logits = adapters.scale * images @ adapters.text(material.sentences[sentence]).T
+    matches = sentence[:, None] == sentence[None, :]
+    pairs = (
+        contrastive_loss(logits, matches)
+        if settings.loss == "contrastive"
+        else sigmoid_loss(logits + adapters.bias, matches)
+    )
+    if settings.classes == 0.0:
+        return pairs
+    kind = torch.randint(material.classes.shape[1], (len(material.classes),), generator=draws)
+    about = material.classes[torch.arange(len(material.classes)), kind]
+    known = features[:, : material.class_weight.shape[1]] @ material.class_weight.T + material.class_bias
+    return pairs + settings.classes * class_loss(adapters.scale * images @ adapters.text(about).T, known)
+
+
+def contrastive_loss(logits: Tensor, matches: Tensor) -> Tensor:
+    """Return InfoNCE both ways of logits (b, b), pictures by sentences; `matches` (b, b) tells which pairs are right.
+
+    Where a sentence stands several times in a batch, all its pictures are right in equal parts.
+    """
+    wanted = matches / matches.sum(dim=1, keepdim=True)
+    ways = [functional.cross_entropy(way, wanted) for way in (logits, logits.T)]
+    return torch.stack(ways).mean()
+
+
+def sigmoid_loss(logits: Tensor, matches: Tensor) -> Tensor:
+    """Return the mean over pictures of the binary losses of all pairs: logits (b, b), `matches` (b, b)."""
+    return -functional.logsigmoid(torch.where(matches, logits, -logits)).sum() / len(logits)
+
+
+def class_loss(logits: Tensor, known: Tensor) -> Tensor:
+    """Return how far logits (b, c) of pictures among class sentences are from the classifier's `known` (b, c)."""
+    softened = functional.log_softmax(logits, dim=-1)
+    return functional.cross_entropy(softened, functional.softmax(known / _SOFTNESS, dim=-1))
+
+
+@torch.no_grad()
+def found(adapters: Adapters, material: Material) -> float:
+    """Return the mean reciprocal rank of validation sentences' own pictures, each picture in its first view."""
+    pictures = torch.nonzero(material.validation)[:, 0]
+    said = material.said[pictures]
+    images = adapters.image(material.views[0, pictures])
+    ranks = []
+    for column in said.T:
+        scores = adapters.text(material.sentences[column]) @ images.T
+        # The best of all pictures of which the same is said counts.
+        right = (said[None, :, :] == column[:, None, None]).any(dim=-1)
+        best = scores.masked_fill(~right, -2.0).amax(dim=-1, keepdim=True)
+        ranks.append(1.0 / (1.0 + (scores > best).sum(dim=-1)))
+    return float(torch.stack(ranks).mean())
+
+
+def fit(progress: Progress, material: Material, settings: TuningSettings) -> Iterator[tuple[Epoch, Progress]]:
+    """Train from where `progress` stands until validation gets no better, yielding after each epoch."""
+    adapters, optimizer = progress.adapters, progress.optimizer
+    best_found, best_epoch, best_state = progress.best_found, progress.best_epoch, progress.best_state
+    for epoch in range(progress.epoch, settings.epochs):
+        if epoch - best_epoch >= settings.patience:
+            return
+        loss = fit_epoch(adapters, optimizer, material, settings, epoch)
+        score = found(adapters, material)
+        better = score > best_found
+        if better:
+            best_found, best_epoch = score, epoch + 1
+            best_state = {name: value.detach().clone() for name, value in adapters.state_dict().items()}
+        stand = Progress(adapters, optimizer, epoch + 1, best_found, best_epoch, best_state)
+        yield Epoch(epoch + 1, loss, score, better), stand

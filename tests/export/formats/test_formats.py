@@ -1,0 +1,365 @@
+"""Files of meshes: what is written is what an independent reader gets, colours, frame and facts included."""
+
+import io
+import json
+import struct
+import sys
+import zipfile
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import torch
+import trimesh
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from trimesh.visual import ColorVisuals, TextureVisuals
+from trimesh.visual.material import PBRMaterial
+
+from dreamfields.errors import DegenerateError, MissingPackageError, UsageError
+from dreamfields.export.asset import PRINT_MM, Model
+from dreamfields.export.formats.glb import glb_bytes, linear_from_srgb
+from dreamfields.export.formats.npz import npz_bytes
+from dreamfields.export.formats.obj import obj_files
+from dreamfields.export.formats.ply import ply_bytes
+from dreamfields.export.formats.stl import stl_bytes
+from dreamfields.export.formats.table import WRITERS, write_model
+from dreamfields.export.formats.threemf import CORE, threemf_bytes
+from dreamfields.export.mesh.mesh import Mesh
+from dreamfields.export.settings import ExportSettings, Metadata
+from tests.support.fields import Ball, BallsField, VolumeField
+
+FACTS: Metadata = {"prompt": "une théière « bleue » 🫖\nsecond line", "seed": 7, "score": 0.25}
+
+RIGHT, UP, FRONT = (
+    Ball(0.2, (0.6, 0.0, 0.0), (0.9, 0.1, 0.1)),
+    Ball(0.25, (0.0, 0.6, 0.0), (0.1, 0.9, 0.1)),
+    Ball(0.3, (0.0, 0.0, 0.6), (0.1, 0.1, 0.9)),
+)
+
+
+MESHES = [".glb", ".obj", ".ply", ".stl", ".3mf"]
+"""Formats that trimesh reads."""
+
+
+@cache
+def model() -> Model:
+    settings = ExportSettings(mesh_cells=32, max_faces=3000, texture_size=256, still_samples=32)
+    return Model(BallsField([RIGHT, UP, FRONT]), settings, FACTS)
+
+
+@cache
+def three_balls() -> Mesh:
+    """Return the mesh without its texture."""
+    return model().shape
+
+
+@cache
+def files(suffix: str) -> Mapping[str, bytes]:
+    return WRITERS[suffix](model(), "object")
+
+
+def read(content: bytes, suffix: str) -> trimesh.Trimesh:
+    shape = trimesh.load_scene(io.BytesIO(content), file_type=suffix.removeprefix("."))
+    (only,) = shape.geometry.values()
+    assert isinstance(only, trimesh.Trimesh)
+    return only
+
+
+def reread(suffix: str, folder: Path) -> trimesh.Trimesh:
+    """Write a format's files to a folder and read the first one back."""
+    for name, content in files(suffix).items():
+        (folder / name).write_bytes(content)
+    shape = trimesh.load_scene(folder / f"object{suffix}")
+    (only,) = shape.geometry.values()
+    assert isinstance(only, trimesh.Trimesh)
+    return only
+
+
+def tree_of(glb: bytes) -> dict[str, Any]:
+    """Return the JSON chunk of a GLB, after checking the container's lengths against the standard."""
+    magic, version, length, json_length, kind = struct.unpack("<4sIII4s", glb[:20])
+    assert (magic, version, length, kind) == (b"glTF", 2, len(glb), b"JSON")
+    assert json_length % 4 == 0
+    tree: dict[str, Any] = json.loads(glb[20 : 20 + json_length], parse_constant=pytest.fail)
+    return tree
+
+
+def srgb_from_linear(linear: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return 8-bit sRGB levels, written from the standard's other direction."""
+    encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return np.round(255.0 * encoded)
+
+
+def test_a_glb_holds_the_mesh_in_the_same_frame() -> None:
+    mesh = three_balls()
+    shape = read(glb_bytes(mesh, FACTS), ".glb")
+    assert np.array_equal(shape.vertices.astype(np.float32), mesh.vertices)
+    assert np.array_equal(shape.faces, mesh.faces)
+    assert shape.is_watertight
+    assert shape.volume > 0.0
+
+
+def test_a_glb_holds_each_colour_in_its_place_as_linear_light() -> None:
+    mesh = three_balls()
+    shape = read(glb_bytes(mesh, FACTS), ".glb")
+    assert isinstance(shape.visual, TextureVisuals)
+    linear = np.asarray(shape.visual.vertex_attributes["color"])
+    assert linear.dtype == np.float32
+    assert np.array_equal(srgb_from_linear(linear.astype(np.float64)), mesh.colours)
+    for ball in (RIGHT, UP, FRONT):
+        near = np.linalg.norm(shape.vertices - ball.centre, axis=1) < ball.radius + 0.1
+        assert near.any()
+        assert np.abs(srgb_from_linear(linear[near].astype(np.float64)) / 255.0 - ball.colour).max() < 0.01
+
+
+def test_a_glb_is_matt_smooth_and_needs_no_decoder() -> None:
+    tree = tree_of(glb_bytes(three_balls(), FACTS))
+    (primitive,) = tree["meshes"][0]["primitives"]
+    material = tree["materials"][primitive["material"]]["pbrMetallicRoughness"]
+    assert (material["metallicFactor"], material["roughnessFactor"]) == (0.0, 1.0)
+    assert set(primitive["attributes"]) == {"POSITION", "NORMAL", "COLOR_0"}
+    colours = tree["accessors"][primitive["attributes"]["COLOR_0"]]
+    assert (colours["componentType"], colours["type"]) == (5126, "VEC3")  # float
+    assert "extensionsRequired" not in tree
+    assert tree["asset"]["version"] == "2.0"
+
+
+def test_the_normals_of_a_glb_are_unit_and_outward() -> None:
+    shape = read(glb_bytes(three_balls(), FACTS), ".glb")
+    normals = shape.vertex_normals
+    assert np.allclose(np.linalg.norm(normals, axis=1), 1.0, atol=1e-5)
+    outward = shape.vertices - UP.centre
+    of_ball = np.linalg.norm(outward, axis=1) < UP.radius + 0.05
+    assert ((outward * normals).sum(axis=1)[of_ball] > 0.5 * UP.radius).all()
+
+
+def test_facts_survive_in_a_glb() -> None:
+    scene = trimesh.load_scene(io.BytesIO(glb_bytes(three_balls(), FACTS)), file_type="glb")
+    assert {key: scene.metadata[key] for key in FACTS} == FACTS
+
+
+def test_a_textured_glb_has_the_picture_and_the_same_shape_and_no_colours_that_would_darken_it() -> None:
+    content = files(".glb")["object.glb"]
+    tree = tree_of(content)
+    (primitive,) = tree["meshes"][0]["primitives"]
+    assert set(primitive["attributes"]) == {"POSITION", "NORMAL", "TEXCOORD_0"}
+    material = tree["materials"][primitive["material"]]["pbrMetallicRoughness"]
+    assert (material["metallicFactor"], material["roughnessFactor"]) == (0.0, 1.0)
+    assert tree["images"][0]["mimeType"] == "image/png"
+    assert tree["scenes"][0]["extras"] == FACTS
+    shape = read(content, ".glb")
+    mesh = model().mesh
+    assert mesh.texture is not None
+    assert np.array_equal(shape.vertices.astype(np.float32)[shape.faces], mesh.vertices[mesh.faces])
+    assert isinstance(shape.visual, TextureVisuals)
+    assert isinstance(shape.visual.material, PBRMaterial)
+    assert np.array_equal(np.asarray(shape.visual.material.baseColorTexture.convert("RGB")), mesh.texture.image)
+    assert np.allclose(shape.visual.uv, mesh.texture.uv, atol=1e-6)
+
+
+@pytest.mark.parametrize("suffix", [".glb", ".obj"])
+def test_a_texture_is_read_back_in_its_place(suffix: str, tmp_path: Path) -> None:
+    shape = reread(suffix, tmp_path)
+    assert isinstance(shape.visual, TextureVisuals)
+    colours = shape.visual.to_color().vertex_colors[:, :3] / 255.0  # type: ignore[no-untyped-call]
+    for ball in (RIGHT, UP, FRONT):
+        near = np.linalg.norm(shape.vertices - ball.centre, axis=1) < ball.radius + 0.05
+        assert near.sum() > 100
+        assert np.median(np.abs(colours[near] - ball.colour), axis=0).max() < 0.02
+
+
+WORDS = st.text(min_size=1, max_size=8)
+TETRAHEDRON = Mesh(
+    np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float32),
+    np.array([[0, 2, 1], [0, 1, 3], [1, 2, 3], [2, 0, 3]], np.int32),
+    np.zeros((4, 3), np.uint8),
+)
+
+
+@given(st.dictionaries(WORDS, st.text(max_size=12) | st.integers(-(2**53), 2**53), max_size=3))
+def test_any_facts_make_valid_files(facts: dict[str, str | int]) -> None:
+    assert tree_of(glb_bytes(TETRAHEDRON, facts))["scenes"][0].get("extras", {}) == facts
+    written = {
+        ".glb": glb_bytes(TETRAHEDRON, facts),
+        ".ply": ply_bytes(TETRAHEDRON, facts),
+        ".stl": stl_bytes(TETRAHEDRON, facts, 100.0),
+        ".obj": obj_files(TETRAHEDRON, facts, "object")["object.obj"],
+        ".3mf": threemf_bytes(TETRAHEDRON, facts, 100.0),
+    }
+    for suffix, content in written.items():
+        assert read(content, suffix).volume > 0.0
+
+
+@pytest.mark.parametrize("suffix", MESHES)
+def test_every_format_is_read_back_closed_outward_and_of_the_same_shape(suffix: str, tmp_path: Path) -> None:
+    shape = reread(suffix, tmp_path)
+    shape.merge_vertices(merge_tex=True, merge_norm=True)
+    assert shape.is_watertight
+    assert shape.body_count == 3
+    whole = trimesh.Trimesh(three_balls().vertices, three_balls().faces)
+    scale = PRINT_MM / whole.extents.max() if suffix in (".stl", ".3mf") else 1.0
+    assert shape.volume == pytest.approx(whole.volume * scale**3, rel=1e-4)
+    assert np.allclose(np.sort(shape.extents), np.sort(whole.extents) * scale, rtol=1e-5)
+
+
+@pytest.mark.parametrize("suffix", [*MESHES, ".npz"])
+def test_the_same_model_is_the_same_bytes(suffix: str) -> None:
+    assert WRITERS[suffix](model(), "object") == files(suffix)
+
+
+@pytest.mark.parametrize("suffix", [".stl", ".3mf"])
+def test_a_print_has_the_size_that_is_asked_for(suffix: str) -> None:
+    small = Model(model().field, model().settings, FACTS, size_mm=40.0)
+    small.__dict__["shape"] = three_balls()  # Made once is enough.
+    shape = read(WRITERS[suffix](small, "object")[f"object{suffix}"], suffix)
+    assert shape.extents.max() == pytest.approx(40.0, rel=1e-5)
+    assert shape.bounds[0, 2] == pytest.approx(0.0, abs=1e-4)
+
+
+def test_a_3mf_says_its_unit_and_its_facts() -> None:
+    with zipfile.ZipFile(io.BytesIO(files(".3mf")["object.3mf"])) as archive:
+        assert archive.testzip() is None
+        root = ElementTree.fromstring(archive.read("3D/3dmodel.model"))
+    assert root.attrib["unit"] == "millimeter"
+    facts = {entry.attrib["name"]: entry.text for entry in root.iter(f"{{{CORE}}}metadata")}
+    assert facts["Title"] == facts["d:prompt"] == str(FACTS["prompt"]).replace("\n", "\ufffd")
+    assert facts["d:seed"] == "7"
+
+
+def test_an_obj_names_its_material_and_that_its_texture(tmp_path: Path) -> None:
+    made = files(".obj")
+    assert list(made) == ["object.obj", "object.mtl", "object.png"]
+    assert b"\nmtllib object.mtl\n" in made["object.obj"]
+    assert b"\nmap_Kd object.png\n" in made["object.mtl"]
+    assert b"# seed: 7\n" in made["object.obj"]
+    plain = obj_files(three_balls(), FACTS, "object")
+    assert list(plain) == ["object.obj"]
+    shape = read(plain["object.obj"], ".obj")
+    assert isinstance(shape.visual, ColorVisuals)
+    assert np.array_equal(shape.visual.vertex_colors[:, :3], three_balls().colours)
+    assert np.array_equal(shape.vertices.astype(np.float32), three_balls().vertices)
+
+
+def test_a_usdz_opens_with_its_shape_its_texture_and_its_facts(tmp_path: Path) -> None:
+    usd = pytest.importorskip("pxr.Usd", reason="usd-core is an extra")
+    from pxr import UsdGeom, UsdShade
+
+    file = tmp_path / "object.usdz"
+    file.write_bytes(files(".usdz")["object.usdz"])
+    with zipfile.ZipFile(file) as package:
+        assert {info.compress_type for info in package.infolist()} == {zipfile.ZIP_STORED}
+        assert [Path(name).suffix for name in package.namelist()] == [".usdc", ".png"]
+    stage = usd.Stage.Open(str(file))
+    assert UsdGeom.GetStageUpAxis(stage) == "Y"
+    assert UsdGeom.GetStageMetersPerUnit(stage) == pytest.approx(0.1)
+    assert stage.GetRootLayer().customLayerData["prompt"] == FACTS["prompt"]
+    shape = UsdGeom.Mesh(stage.GetPrimAtPath("/object/mesh"))
+    points = np.array(shape.GetPointsAttr().Get())
+    faces = np.array(shape.GetFaceVertexIndicesAttr().Get()).reshape(-1, 3)
+    assert np.array_equal(faces, three_balls().faces)
+    low, high = three_balls().vertices.min(axis=0), three_balls().vertices.max(axis=0)
+    assert np.allclose(points - points.min(axis=0), (three_balls().vertices - low) / (high - low).max(), atol=1e-5)
+    assert points[:, 1].min() == pytest.approx(0.0, abs=1e-6)
+    material, _ = UsdShade.MaterialBindingAPI(shape.GetPrim()).ComputeBoundMaterial()
+    assert material.GetPrim().IsValid()
+    texture = UsdShade.Shader(stage.GetPrimAtPath("/object/matt/texture")).GetInput("file").Get()
+    assert texture.resolvedPath
+
+
+def test_without_its_package_usdz_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pxr", None)
+    with pytest.raises(MissingPackageError, match="pip install usd-core"):
+        WRITERS[".usdz"](model(), "object")
+
+
+def test_a_raw_field_is_what_the_field_says(tmp_path: Path) -> None:
+    field, cells = BallsField([UP], edge=0.2), 12
+    (tmp_path / "field.npz").write_bytes(npz_bytes(field, cells, FACTS))
+    with np.load(tmp_path / "field.npz", allow_pickle=False) as again:
+        assert set(again.files) == {"density", "colour", "facts"}
+        assert np.array_equal(again["density"], field.density_volume(cells).numpy())
+        assert again["colour"].shape == (13, 13, 13, 3)
+        assert np.allclose(again["colour"], UP.colour)
+        assert json.loads(str(again["facts"])) == FACTS
+    with pytest.raises(DegenerateError, match="not finite"):
+        npz_bytes(VolumeField(torch.full((3, 3, 3), torch.nan)), 4, {})
+
+
+def test_an_unknown_ending_is_refused_and_nothing_written(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"mesh format called '\.obi'; did you mean '\.obj'"):
+        write_model(model(), tmp_path / "object.obi")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", [".glb", ".obj", ".ply", ".stl", ".3mf", ".usdz"])
+@pytest.mark.parametrize(
+    ("field", "sentence"),
+    [
+        (VolumeField(torch.zeros(5, 5, 5)), "nothing in the scene is half opaque"),
+        (VolumeField(torch.full((5, 5, 5), 0.3)), "nothing in the scene is half opaque"),
+        (VolumeField(torch.full((5, 5, 5), 30.0)), "denser everywhere"),
+    ],
+    ids=["empty", "foggy", "full"],
+)
+def test_a_field_without_a_surface_is_a_sentence_and_no_file(
+    suffix: str, field: VolumeField, sentence: str, tmp_path: Path
+) -> None:
+    with pytest.raises(DegenerateError, match=sentence):
+        write_model(Model(field, ExportSettings(mesh_cells=8), FACTS), tmp_path / f"object{suffix}")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", MESHES)
+def test_a_field_that_the_cube_cuts_is_closed(suffix: str, tmp_path: Path) -> None:
+    cut = Model(
+        BallsField([Ball(0.5, (1.0, 0.2, 0.0))]), ExportSettings(mesh_cells=16, texture_size=128, still_samples=16), {}
+    )
+    write_model(cut, tmp_path / f"object{suffix}")
+    shape = trimesh.load_scene(tmp_path / f"object{suffix}").to_mesh()
+    shape.merge_vertices(merge_tex=True, merge_norm=True)
+    assert shape.is_watertight
+    assert shape.volume > 0.0
+
+
+def test_a_ply_holds_the_mesh_its_colours_and_the_facts() -> None:
+    mesh = three_balls()
+    content = ply_bytes(mesh, FACTS)
+    shape = read(content, ".ply")
+    assert np.array_equal(shape.vertices.astype(np.float32), mesh.vertices)
+    assert np.array_equal(shape.faces, mesh.faces)
+    assert isinstance(shape.visual, ColorVisuals)
+    assert np.array_equal(shape.visual.vertex_colors[:, :3], mesh.colours)
+    header = content[: content.index(b"end_header")].decode("ascii")
+    assert "comment seed: 7\n" in header
+    assert "\nsecond line" not in header
+
+
+def test_an_stl_stands_on_the_bed_in_millimetres_with_z_up() -> None:
+    mesh = three_balls()
+    content = stl_bytes(mesh, FACTS, PRINT_MM)
+    shape = read(content, ".stl")
+    low, high = shape.bounds
+    assert (high - low).max() == pytest.approx(PRINT_MM)
+    assert low[2] == pytest.approx(0.0, abs=1e-4)
+    assert np.allclose((low + high)[:2], 0.0, atol=1e-4)
+    # What was to the right stays right, what was up is up, and the front faces the front of the bed, -Y.
+    bodies = sorted(shape.split(), key=lambda body: body.volume)
+    right, up, front = (body.center_mass for body in bodies)
+    assert right[0] > max(up[0], front[0]) + 10.0
+    assert up[2] > max(right[2], front[2]) + 10.0
+    assert front[1] < min(right[1], up[1]) - 10.0
+    assert content.startswith(b"dreamfields, prompt: une th")
+
+
+def test_linear_light_keeps_the_ends_and_all_levels_apart() -> None:
+    linear = linear_from_srgb(np.arange(256, dtype=np.uint8))
+    assert linear[0] == 0.0
+    assert linear[255] == 1.0
+    assert (np.diff(linear) > 0.0).all()
+    assert linear[188] == pytest.approx(0.503, abs=1e-3)

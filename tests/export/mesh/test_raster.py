@@ -1,0 +1,66 @@
+"""Triangles to pixels: each pixel has the face that a ray through its centre meets first, at the right spot of it."""
+
+import numpy as np
+import pytest
+import trimesh
+
+from dreamfields.export.mesh.raster import cover, cover_view, project
+from dreamfields.scene.cameras import Camera
+
+CAMERA = Camera(35.0, 25.0, 4.0, 34.0, (0.1, -0.05, 0.2))
+
+
+def test_a_projected_point_lies_on_the_ray_of_its_pixel() -> None:
+    size = 8
+    rays = CAMERA.rays(size)
+    distances = np.linspace(2.0, 6.0, size * size)[:, None]
+    points = rays.origins.double().numpy() + distances * rays.directions.double().numpy()
+    seen, ahead = project(points, CAMERA, size)
+    rows, columns = np.divmod(np.arange(size * size), size)
+    assert np.allclose(seen, np.stack([columns + 0.5, rows + 0.5], axis=1), atol=1e-4)
+    forward = CAMERA.axes().double().numpy()[2]
+    assert np.allclose(ahead, distances[:, 0] * (rays.directions.double().numpy() @ forward), atol=1e-5)
+
+
+def test_every_pixel_has_the_face_that_its_ray_meets_first() -> None:
+    ball = trimesh.creation.icosphere(2, 0.3).apply_translation([0.3, 0.4, 0.5])
+    shape = trimesh.util.concatenate([trimesh.creation.torus(0.5, 0.2, 24, 16), ball])
+    assert isinstance(shape, trimesh.Trimesh)
+    size = 24
+    found = cover_view(shape.vertices, shape.faces, CAMERA, size)
+    rays = CAMERA.rays(size)
+    corners = np.asarray(shape.triangles)
+    origins, directions = rays.origins.double().numpy(), rays.directions.double().numpy()
+    nearest = np.full(size * size, np.inf)
+    for a, b, c in corners:  # Moeller and Trumbore, one triangle at a time.
+        normal = np.cross(b - a, c - a)
+        t = ((a - origins) @ normal) / (directions @ normal)
+        points = origins + t[:, None] * directions
+        inside = np.ones(len(points), bool)
+        for start, end in ((a, b), (b, c), (c, a)):
+            inside &= np.cross(end - start, points - start) @ normal >= 0.0
+        nearest = np.where(inside & (t < nearest), t, nearest)
+    assert np.array_equal(found.mask.ravel(), np.isfinite(nearest))
+    spots = found.interpolate(shape.vertices, shape.faces)
+    met = (origins + np.where(np.isfinite(nearest), nearest, 0.0)[:, None] * directions)[found.mask.ravel()]
+    assert np.allclose(spots, met, atol=1e-4)
+
+
+@pytest.mark.parametrize("winding", [[0, 1, 2], [2, 1, 0]])
+def test_a_flat_square_is_covered_once_whatever_its_winding(winding: list[int]) -> None:
+    corners = np.array([[[1.0, 1.0], [7.0, 1.0], [7.0, 7.0]], [[1.0, 1.0], [7.0, 7.0], [1.0, 7.0]]])[:, winding]
+    found = cover(corners, 8)
+    assert found.mask.sum() == 36
+    assert np.allclose(found.weights[found.mask].sum(axis=1), 1.0)
+
+
+def test_faces_without_area_or_outside_the_picture_cover_nothing() -> None:
+    corners = np.array([[[1.0, 1.0], [5.0, 5.0], [3.0, 3.0]], [[-9.0, 1.0], [-3.0, 1.0], [-5.0, 7.0]]])
+    assert not cover(corners, 8).mask.any()
+    assert not cover(np.zeros((0, 3, 2)), 8).mask.any()
+
+
+def test_what_is_behind_the_camera_is_not_seen() -> None:
+    behind = CAMERA.position().numpy() * 2.0
+    triangle = behind + np.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    assert not cover_view(triangle, np.array([[0, 1, 2]]), CAMERA, 16).mask.any()

@@ -1,0 +1,328 @@
+"""Adapters: their networks, their files, and how they guide; everything here is trained on nothing."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from dreamfields.errors import MissingPackageError, UsageError
+from dreamfields.guidance import load
+from dreamfields.guidance.lit import weights
+from dreamfields.guidance.lit.adapters import (
+    Adapters,
+    Projection,
+    adapters_bytes,
+    file_adapters,
+    packaged_adapters,
+    read_adapters,
+)
+from dreamfields.guidance.lit.frozen import plain_activations
+from dreamfields.guidance.lit.mixed import NAMED_FROM, AdaptedGuidance, closed_share
+from dreamfields.guidance.lit.weights import LITE0, AdapterSource, check_weights
+from dreamfields.guidance.load import load_guides, load_judge
+from dreamfields.guidance.prompt_embeddings import Directions, for_plaster
+from dreamfields.guidance.settings import GuidanceSettings, Mode
+from tests.guidance.conftest import SIZE, Lit
+from tests.guidance.lit.test_closed_form import PHOTOGRAPHS, photograph
+
+CPU = torch.device("cpu")
+ABOUT = {"adapters": '{"format": "1", "tower": "lite0"}'}
+
+
+def untrained(tower: str, inputs: int) -> Adapters:
+    return Adapters(tower, Projection(inputs, 8, 6), Projection(384, 8, 6)).requires_grad_(False).eval()
+
+
+@pytest.fixture(scope="module")
+def pictures() -> Tensor:
+    return torch.rand((2, 3, SIZE, SIZE), generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="module")
+def guides(lit: Lit) -> dict[str, AdaptedGuidance]:
+    closed = lit.guides[0]
+    torch.manual_seed(0)
+    adapters = untrained("lite0", closed.tower.width)
+    return {name: AdaptedGuidance(closed, adapters, name == "both") for name in ("adapters", "both")}
+
+
+def saved(folder: Path, tower: str, inputs: int) -> Path:
+    path = folder / f"{tower}.safetensors"
+    path.write_bytes(adapters_bytes(untrained(tower, inputs), {}))
+    return path
+
+
+def test_a_projection_leads_to_unit_vectors_of_standardised_inputs() -> None:
+    samples = 3.0 + 5.0 * torch.randn(200, 7)
+    samples[:, 0] = 4.0
+    projection = Projection(7, 8, 5)
+    projection.standardise(samples)
+    standard = (samples - projection.mean) / projection.deviation
+    assert torch.allclose(standard.mean(dim=0), torch.zeros(7), atol=1e-4)
+    assert torch.allclose(standard.std(dim=0)[1:], torch.ones(6), atol=1e-4)
+    assert torch.allclose(projection(samples).norm(dim=-1), torch.ones(200), atol=1e-5)
+    assert torch.isfinite(projection(samples + 1.0)).all()  # Even for what never varied.
+
+
+def test_dropout_is_for_training_only() -> None:
+    projection = Projection(7, 8, 5, dropout=(0.5, 0.5))
+    inputs = torch.randn(3, 7)
+    assert not torch.equal(projection(inputs), projection(inputs))
+    projection.eval()
+    assert torch.equal(projection(inputs), projection(inputs))
+
+
+def test_a_file_gives_back_the_adapters_at_half_precision(tmp_path: Path) -> None:
+    adapters = untrained("lite2", 9)
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(adapters_bytes(adapters, {"sets": "some"}))
+    read = read_adapters(path)
+    assert read.tower == "lite2"
+    assert not any(parameter.requires_grad for parameter in read.parameters())
+    for name, value in adapters.state_dict().items():
+        assert torch.equal(read.state_dict()[name], value.half().float()), name
+    assert file_adapters(path).identity != file_adapters(saved(tmp_path, "lite0", 9)).identity
+
+
+def test_every_truncation_of_a_file_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    whole = saved(tmp_path, "lite0", 9).read_bytes()
+    path = tmp_path / "cut.safetensors"
+    for length in [*range(0, 40), *range(40, len(whole), max(1, len(whole) // 40)), len(whole) - 1]:
+        path.write_bytes(whole[:length])
+        with pytest.raises(MissingPackageError) as caught:
+            read_adapters(path)
+        assert str(path) in str(caught.value)
+        assert "lit train" in str(caught.value)
+        assert "\n" not in str(caught.value)
+        assert caught.value.exit_code == 3
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"PK\x03\x04 not safetensors",
+        safetensors.torch.save({"x": torch.zeros(1)}),
+        safetensors.torch.save({"x": torch.zeros(1)}, ABOUT),
+        safetensors.torch.save(untrained("lite0", 9).state_dict(), {"adapters": '{"format": "99", "tower": "lite0"}'}),
+        safetensors.torch.save({n: v * torch.nan for n, v in untrained("lite0", 9).state_dict().items()}, ABOUT),
+        safetensors.torch.save(
+            {**untrained("lite0", 9).state_dict(), "text.leave.weight": torch.zeros(3, 3)},
+            ABOUT,
+        ),
+    ],
+)
+def test_what_holds_no_adapters_is_refused(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "other.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(MissingPackageError, match="holds no adapters"):
+        read_adapters(path)
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MissingPackageError, match=r"none\.safetensors cannot be read"):
+        file_adapters(tmp_path / "none.safetensors")
+
+
+@pytest.mark.parametrize("source", [*weights.GUIDING_ADAPTERS, weights.JUDGE_ADAPTERS], ids=lambda s: s.tower.name)
+def test_the_shipped_adapters_are_the_recorded_ones_and_small(source: AdapterSource) -> None:
+    path = source.path()
+    assert path.stat().st_size <= 5_000_000
+    adapters = read_adapters(path)
+    assert adapters.tower == source.tower.name
+
+
+def test_a_flipped_bit_or_a_missing_file_of_the_package_is_said_with_the_cure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = weights.GUIDING_ADAPTERS[0]
+    content = bytearray(source.path().read_bytes())
+    content[len(content) // 2] ^= 1
+    monkeypatch.setattr(weights, "__file__", str(tmp_path / "weights.py"))
+    with pytest.raises(MissingPackageError, match=r"missing; run: pip install .* --guidance\.mode closed-form"):
+        source.path()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / source.file).write_bytes(content)
+    with pytest.raises(MissingPackageError, match="damaged or not the recorded"):
+        source.path()
+
+
+def test_closed_form_needs_no_adapters_and_the_other_modes_say_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gone = tuple(AdapterSource(source.tower, "gone.safetensors", "") for source in weights.GUIDING_ADAPTERS)
+    monkeypatch.setattr(weights, "GUIDING_ADAPTERS", gone)
+    monkeypatch.setattr(load, "GUIDING_ADAPTERS", gone)
+    check_weights(GuidanceSettings(mode="closed-form"))
+    guides = load_guides(GuidanceSettings(mode="closed-form", image_size=SIZE), CPU)
+    assert [guide.guidance.name for guide in guides] == ["lit-lite0", "lit-lite2"]
+    for settings in (GuidanceSettings(mode="both"), GuidanceSettings(mode="adapters")):
+        with pytest.raises(MissingPackageError, match=r"gone\.safetensors are missing"):
+            check_weights(settings)
+    with pytest.raises(MissingPackageError, match=r"no adapters mine\.safetensors"):
+        check_weights(GuidanceSettings(mode="both", adapters=("mine.safetensors",)))
+
+
+def test_files_of_ones_own_guide_the_towers_they_belong_to(tmp_path: Path, lit: Lit) -> None:
+    path = saved(tmp_path, "lite0", lit.guides[0].tower.width)
+    settings = GuidanceSettings(mode="adapters", adapters=(str(path),), image_size=SIZE)
+    check_weights(settings)
+    (guide,) = load_guides(settings, CPU)
+    assert (guide.guidance.name, guide.weight) == ("lit-lite0", 1.0)
+    assert guide.guidance.identity == file_adapters(path).identity
+    with pytest.raises(UsageError, match="one file a tower"):
+        load_guides(dataclasses.replace(settings, adapters=(str(path), str(path))), CPU)
+
+
+def test_adapters_of_the_judge_never_guide(tmp_path: Path) -> None:
+    path = saved(tmp_path, "lite1", 9)
+    with pytest.raises(UsageError, match="only judges and never guides"):
+        load_guides(GuidanceSettings(mode="both", adapters=(str(path),)), CPU)
+
+
+def test_adapters_of_another_width_than_their_tower_are_refused(lit: Lit) -> None:
+    with pytest.raises(MissingPackageError, match=r"take 9 numbers a picture, but the tower gives 2096"):
+        AdaptedGuidance(lit.guides[0], untrained("lite0", 9), both=False)
+
+
+@pytest.mark.parametrize("mode", ["adapters", "both"])
+def test_embeddings_are_unit_vectors_of_one_space(
+    mode: str, guides: dict[str, AdaptedGuidance], pictures: Tensor
+) -> None:
+    texts, images = guides[mode].encode_text(["a red teapot", "justice"]), guides[mode].encode_image(pictures)
+    assert texts.shape[1] == images.shape[1]
+    assert torch.allclose(texts.norm(dim=-1), torch.ones(2), atol=1e-5)
+    assert torch.allclose(images.norm(dim=-1), torch.ones(2), atol=1e-5)
+
+
+def test_the_score_is_a_tenth_of_the_logit_and_both_the_mean_with_the_closed_form(
+    guides: dict[str, AdaptedGuidance], pictures: Tensor
+) -> None:
+    alone, both = guides["adapters"], guides["both"]
+    text = alone.encode_text(["a red teapot"])[0]
+    logit = alone.adapters.scale * functional.cosine_similarity(alone.encode_image(pictures), text[None])
+    assert torch.allclose(alone.score(pictures, text), 0.1 * logit, atol=1e-5)
+    closed = alone.closed_form
+    for sharpness in (0.0, 1.0):
+        expected = closed.score(pictures, closed.encode_text(["a red teapot"])[0], sharpness)
+        mean = 0.5 * (0.1 * logit + expected)
+        assert torch.allclose(both.score(pictures, both.encode_text(["a red teapot"])[0], sharpness), mean, atol=1e-5)
+
+
+def test_the_name_of_a_class_is_left_to_the_closed_form(
+    guides: dict[str, AdaptedGuidance], pictures: Tensor, lit: Lit
+) -> None:
+    both, closed = guides["both"], lit.guides[0]
+    named = both.score(pictures, both.encode_text(["a photo of a school bus"])[0])
+    assert torch.allclose(named, closed.score(pictures, closed.encode_text(["a photo of a school bus"])[0]), atol=1e-5)
+    nearness = torch.tensor([-1.0, 0.5, NAMED_FROM, 0.5 * (NAMED_FROM + 1.0), 1.0])
+    assert torch.allclose(closed_share(nearness), torch.tensor([0.5, 0.5, 0.5, 0.75, 1.0]))
+
+
+def test_plaster_is_read_where_adapters_have_a_say(guides: dict[str, AdaptedGuidance], lit: Lit) -> None:
+    sentence, name = "a photo of a red teapot on a table", "a photo of a school bus"
+    for guide, sentence_is_read, name_is_read in (
+        (guides["adapters"], True, True),
+        (guides["both"], True, False),
+        (lit.guides[0], False, False),
+    ):
+        of_sentence, of_name = guide.encode_text([sentence, name])
+        assert (guide.towards_plaster(of_sentence) is not None) is sentence_is_read
+        assert (guide.towards_plaster(of_name) is not None) is name_is_read
+
+
+def test_a_shape_in_plaster_is_scored_by_the_adapters_alone(
+    guides: dict[str, AdaptedGuidance], pictures: Tensor
+) -> None:
+    sentence, paraphrase = "a photo of a red teapot on a table", "a red teapot which stands on a table"
+    alone, both = guides["adapters"], guides["both"]
+    rows = torch.stack([both.encode_text([sentence]), both.encode_text([paraphrase])])
+    shapes = for_plaster(both, Directions(rows))
+    assert shapes is not None
+    for (of_shape,), text in zip(shapes.table, (sentence, paraphrase), strict=True):
+        assert torch.allclose(of_shape.norm(), torch.tensor(1.0), atol=1e-6)
+        assert torch.allclose(
+            both.score(pictures, of_shape), alone.score(pictures, alone.encode_text([text])[0]), atol=1e-5
+        )
+    with_a_name = torch.cat([rows, both.encode_text(["a photo of a school bus"])[None]])
+    assert for_plaster(both, Directions(with_a_name)) is None
+
+
+@pytest.mark.parametrize("mode", ["adapters", "both"])
+def test_following_the_gradient_raises_the_score_of_the_shipped_adapters(mode: str, lit: Lit) -> None:
+    trained = packaged_adapters(weights.GUIDING_ADAPTERS[0]).adapters
+    guide = AdaptedGuidance(lit.guides[0], trained, mode == "both")
+    wanted = guide.encode_text(["a teapot"])[0]
+    # Not a flat picture: there, filters for edges sit at the kink of their ReLU, and a gradient says nothing.
+    picture = photograph("chelsea.png", SIZE).requires_grad_()
+    score = guide.score(picture, wanted).sum()
+    score.backward()
+    assert picture.grad is not None
+    with torch.no_grad():
+        assert guide.score(picture + 0.002 * picture.grad.sign(), wanted).sum() > score
+
+
+def test_levels_are_the_means_along_the_way_and_their_gradient_is_autograds(lit: Lit, pictures: Tensor) -> None:
+    tower = lit.guides[0].tower
+    features, levels = tower.levels(pictures)
+    assert torch.allclose(features, tower.features(pictures), atol=1e-5)
+    assert features.shape[1] + levels.shape[1] == tower.width
+    images = pictures.clone().requires_grad_()
+    (fast,) = torch.autograd.grad(tower.levels(images)[1].square().sum(), images)
+    means, turned = [], (images * 255.0 - 127.0) / 128.0
+    for part in tower.network.parts():
+        # The reference turns pictures round on their way in.
+        turned = plain_activations(part, turned).flip(2, 3)
+        means.append(turned.mean(dim=(2, 3)))
+    assert torch.allclose(torch.cat(means[:-1], dim=-1), levels, atol=1e-4)
+    (slow,) = torch.autograd.grad(torch.cat(means[:-1], dim=-1).square().sum(), images)
+    assert torch.allclose(fast, slow, rtol=1e-3, atol=1e-3 * float(slow.abs().max()))
+
+
+def test_words_beyond_the_text_towers_tokens_are_named(lit: Lit) -> None:
+    guide = lit.guides[0]
+    assert guide.unread_words("a red teapot") == ()
+    words = [f"pot{index}" for index in range(300)]
+    unread = guide.unread_words(" ".join(words))
+    assert 0 < len(unread) < 300
+    assert words[-len(unread) :] == list(unread)
+    assert guide.unread_words(" ".join(words[: -len(unread)])) == ()
+    cut = " ".join([*words[: -len(unread)], "and", "quite", "other", "words", *words])
+    read = torch.allclose(guide.sentences.encode([cut]), guide.sentences.encode([cut + " more"]), atol=1e-6)
+    assert read  # What is named as unread has no effect.
+
+
+def test_the_sources_name_the_towers_they_belong_to() -> None:
+    assert [source.tower for source in weights.GUIDING_ADAPTERS] == list(weights.GUIDING_TOWERS)
+    assert weights.JUDGE_ADAPTERS.tower == weights.JUDGE_TOWER
+    assert LITE0 in weights.GUIDING_TOWERS
+
+
+@pytest.mark.parametrize("mode", ["adapters", "both"])
+def test_photographs_match_what_they_show_in_every_mode(mode: Mode) -> None:
+    size = GuidanceSettings().image_size
+    pictures = torch.cat([photograph(name, size) for name in PHOTOGRAPHS])
+    totals = torch.zeros(len(pictures), len(PHOTOGRAPHS))
+    with torch.no_grad():
+        for member in load_guides(GuidanceSettings(mode=mode, image_size=size), CPU):
+            texts = member.guidance.encode_text([f"a photo of {shown}" for shown in PHOTOGRAPHS.values()])
+            totals += torch.stack([member.guidance.score(pictures, text) for text in texts], dim=-1)
+    right = list(range(len(pictures)))
+    assert totals.argmax(dim=0).tolist() == right, totals  # Each sentence's best picture.
+
+
+def test_the_judge_reads_sentences_and_is_not_among_the_guides() -> None:
+    judge = load_judge(CPU)
+    assert judge.name == "lit-lite1"
+    pictures = torch.cat([photograph(name, 240) for name in PHOTOGRAPHS])
+    with torch.no_grad():
+        scores = (
+            judge.encode_text([f"a photo of {shown}" for shown in PHOTOGRAPHS.values()])
+            @ judge.encode_image(pictures).T
+        )
+    assert scores.argmax(dim=1).tolist() == list(range(len(pictures))), scores
+    guiding = load_guides(GuidanceSettings(mode="adapters", image_size=SIZE), CPU)
+    assert judge.name not in [guide.guidance.name for guide in guiding]

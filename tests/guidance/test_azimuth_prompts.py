@@ -1,0 +1,80 @@
+"""Wordings by azimuth: their weights are a smooth partition of the circle, and what is no wording is refused."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dreamfields.errors import UsageError
+from dreamfields.guidance.azimuth_prompts import ANYWHERE, View, azimuth_weights, parse_views
+
+ANCHORS = st.lists(st.integers(0, 359), min_size=1, max_size=6, unique=True).map(lambda found: tuple(sorted(found)))
+AZIMUTHS = st.floats(-720.0, 720.0)
+FOUR = (0.0, 90.0, 180.0, 270.0)
+
+
+@given(AZIMUTHS, ANCHORS)
+def test_weights_sum_to_1_and_none_is_negative(azimuth_deg: float, anchors: tuple[int, ...]) -> None:
+    weights = azimuth_weights(azimuth_deg, anchors)
+    assert len(weights) == len(anchors)
+    assert sum(weights) == pytest.approx(1.0, abs=1e-12)
+    assert all(0.0 <= weight <= 1.0 for weight in weights)
+    assert sum(weight > 0.0 for weight in weights) <= 2
+
+
+@given(AZIMUTHS, ANCHORS)
+def test_weights_are_the_same_after_a_turn(azimuth_deg: float, anchors: tuple[int, ...]) -> None:
+    there, back = azimuth_weights(azimuth_deg, anchors), azimuth_weights(azimuth_deg + 360.0, anchors)
+    assert there == pytest.approx(back, abs=1e-9)
+
+
+@given(AZIMUTHS, ANCHORS)
+def test_weights_change_no_faster_than_their_slope_allows(azimuth_deg: float, anchors: tuple[int, ...]) -> None:
+    step = 1e-4
+    gap = min(((b - a) % 360.0 or 360.0) for a, b in zip(anchors, anchors[1:] + anchors[:1], strict=True))
+    here, there = azimuth_weights(azimuth_deg, anchors), azimuth_weights(azimuth_deg + step, anchors)
+    assert max(abs(a - b) for a, b in zip(here, there, strict=True)) <= 0.5 * math.pi / gap * step + 1e-9
+
+
+@given(ANCHORS)
+def test_at_its_own_azimuth_a_wording_counts_alone(anchors: tuple[int, ...]) -> None:
+    for index, anchor in enumerate(anchors):
+        assert azimuth_weights(anchor, anchors)[index] == 1.0
+
+
+def test_half_way_both_count_the_same_and_near_one_the_other_hardly_at_all() -> None:
+    assert azimuth_weights(45.0, FOUR) == pytest.approx((0.5, 0.5, 0.0, 0.0))
+    assert azimuth_weights(-45.0, FOUR) == pytest.approx((0.5, 0.0, 0.0, 0.5))
+    assert azimuth_weights(9.0, FOUR)[1] == pytest.approx(math.sin(0.05 * math.pi) ** 2)
+
+
+def test_without_wordings_the_prompt_counts_from_every_side() -> None:
+    assert parse_views(()) == ANYWHERE
+    assert azimuth_weights(123.0, [view.azimuth_deg for view in ANYWHERE]) == (1.0,)
+
+
+def test_views_are_sorted_sides_are_two_and_degrees_are_brought_into_one_turn() -> None:
+    views = parse_views(("back: the back of {}", "Side:{} from the side", "-45:{}: a corner", "360:{}"))
+    assert views == (
+        View(0.0, "{}"),
+        View(90.0, "{} from the side"),
+        View(180.0, "the back of {}"),
+        View(270.0, "{} from the side"),
+        View(315.0, "{}: a corner"),
+    )
+    assert parse_views(("-1e-20:{}",))[0].azimuth_deg == 0.0
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", "front", "front:", "front: a front", "top:{}", "nan:{}", "361:{}", ":{}", "1e999:{}"]
+)
+def test_what_is_no_view_is_refused_with_what_it_should_be(text: str) -> None:
+    with pytest.raises(UsageError, match=r"^azimuth_prompts hold .*; each must be WHERE:WORDING, with front"):
+        parse_views(("back:{}", text))
+
+
+@pytest.mark.parametrize("texts", [("front:{}", "0:{}"), ("side:{}", "-90:{}"), ("30:{}", "30.0:{}")])
+def test_no_azimuth_has_two_wordings(texts: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError, match=r"^azimuth_prompts name \d+ degrees twice"):
+        parse_views(texts)

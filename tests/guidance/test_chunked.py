@@ -1,0 +1,56 @@
+"""Pictures shown in parts: the same scores, the same gradients, fewer pictures at a time."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from dreamfields.guidance.chunked import score_in_parts
+
+
+class Counting:
+    """A score that is anything but linear, and remembers how many pictures it saw at a time."""
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+
+    def __call__(self, images: Tensor) -> Tensor:
+        self.seen.append(len(images))
+        return (images**3).sum(dim=(1, 2, 3)).sin()
+
+
+def pictures() -> Tensor:
+    return torch.rand((7, 3, 4, 4), generator=torch.Generator().manual_seed(0)).requires_grad_()
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3, 7, 100, 0])
+def test_scores_and_gradients_are_those_of_all_at_once(at_once: int) -> None:
+    weights = torch.linspace(-1.0, 2.0, 7)
+    whole, parts, score = pictures(), pictures(), Counting()
+    expected, found = score(whole), score_in_parts(score, parts, at_once)
+    assert torch.allclose(found, expected)
+    for scores in (expected, found):
+        (weights * scores).sum().backward()
+    assert parts.grad is not None
+    assert whole.grad is not None
+    assert torch.allclose(parts.grad, whole.grad, atol=1e-6)
+    assert max(score.seen[1:]) == min(at_once or 7, 7)
+
+
+def test_nothing_is_kept_where_nothing_learns() -> None:
+    score = Counting()
+    with torch.no_grad():
+        assert not score_in_parts(score, pictures(), 2).requires_grad
+    assert not score_in_parts(score, pictures().detach(), 2).requires_grad
+
+
+def test_layers_are_kept_for_one_part_alone() -> None:
+    kept: list[int] = []
+
+    def pack(tensor: Tensor) -> Tensor:
+        kept.append(tensor.numel())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        score_in_parts(Counting(), pictures(), 1)
+    assert max(kept) <= 7 * 48  # the gradient with respect to all pictures; layers of one part only
+    assert kept.count(7 * 48) == 1

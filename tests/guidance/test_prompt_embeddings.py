@@ -1,0 +1,216 @@
+"""Directions: where a prompt and what is asked besides it lead a guide, whichever it is."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from dreamfields.errors import UsageError
+from dreamfields.guidance.base import AbstractGuidance, mean_direction
+from dreamfields.guidance.clip.model import load_clip
+from dreamfields.guidance.ensemble import Member
+from dreamfields.guidance.lit.adapters import packaged_adapters
+from dreamfields.guidance.lit.mixed import AdaptedGuidance
+from dreamfields.guidance.lit.weights import GUIDING_ADAPTERS
+from dreamfields.guidance.prompt_embeddings import (
+    Directions,
+    all_sentences,
+    find_directions,
+    geometry_sentences,
+    orthogonal_part,
+    prompt_sentences,
+    push_away,
+)
+from dreamfields.guidance.prompts import LONGEST, fill_wordings
+from dreamfields.guidance.settings import Bridge, PromptSettings
+from dreamfields.guidance.toy import ToyGuidance
+from tests.guidance.conftest import SIZE, Lit
+from tests.support.clips import make_folder
+
+TEMPLATE = "a photo of {}|{}, seen closely"
+SIDES = ("front:{}, front view", "side:{}, side view", "back:{}, back view")
+ALL = PromptSettings(
+    negative_prompt="a green table",
+    paraphrases=("a big red ball", "the ball"),
+    azimuth_prompts=SIDES,
+    geometry_prompt="a ball",
+    style="wooden",
+)
+GUIDANCES = ("toy", "clip", "classes", "features", "both bridges", "adapters", "both")
+_BRIDGES: dict[str, Bridge] = {"classes": "classes", "features": "features", "both bridges": "both"}
+
+
+@pytest.fixture(scope="module", params=GUIDANCES)
+def guidance(
+    request: pytest.FixtureRequest,
+    lit: Lit,
+    bridged: Callable[[Bridge], AbstractGuidance],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AbstractGuidance:
+    """Return each guidance there is, in each of its modes."""
+    match request.param:
+        case "toy":
+            return ToyGuidance()
+        case "clip":
+            return load_clip(Member("clip", str(make_folder(tmp_path_factory.mktemp("models") / "clip"))), "fp32")
+        case "adapters" | "both":
+            trained = packaged_adapters(GUIDING_ADAPTERS[0]).adapters
+            return AdaptedGuidance(lit.guides[0], trained, both=request.param == "both")
+        case name:
+            return bridged(_BRIDGES[name])
+
+
+def directions(guidance: AbstractGuidance, asked: PromptSettings, prompt: str = "a red ball") -> Directions:
+    return find_directions(guidance, TEMPLATE, prompt_sentences(prompt, asked), asked)
+
+
+def unit(*shape: int) -> Tensor:
+    draws = torch.Generator().manual_seed(len(shape))
+    return torch.nn.functional.normalize(torch.randn(shape, generator=draws, dtype=torch.float64), dim=-1)
+
+
+def test_the_orthogonal_part_is_orthogonal_and_the_rest_is_parallel() -> None:
+    prompts, negative = unit(3, 4, 16), unit(1, 16)[0]
+    apart = orthogonal_part(negative, prompts)
+    assert (apart * prompts).sum(dim=-1).abs().max() < 1e-12
+    along = negative - apart
+    assert torch.allclose(along, (along * prompts).sum(dim=-1, keepdim=True) * prompts)
+
+
+def test_pushing_away_keeps_to_the_prompt_and_leaves_the_rest_of_the_negative() -> None:
+    prompts, negative = unit(3, 4, 16), unit(1, 16)[0]
+    apart = orthogonal_part(negative, prompts)
+    before = torch.zeros(3, 4, dtype=torch.float64)
+    for weight in (0.1, 0.5, 2.0):
+        pushed = push_away(prompts, negative, weight)
+        assert torch.allclose(pushed.norm(dim=-1), torch.ones(3, 4, dtype=torch.float64))
+        length = (1.0 + (weight * apart.norm(dim=-1)) ** 2).sqrt()
+        assert torch.allclose((pushed * prompts).sum(dim=-1), 1.0 / length)
+        now = (pushed * apart).sum(dim=-1)
+        assert bool((now < before).all())
+        before = now
+
+
+def test_a_negative_that_says_what_the_prompt_says_changes_nothing() -> None:
+    (prompt,) = unit(1, 16)
+    assert torch.allclose(push_away(prompt[None], prompt, 5.0), prompt[None])
+
+
+def test_by_default_a_guide_is_led_where_the_prompt_alone_leads_it_bit_for_bit(guidance: AbstractGuidance) -> None:
+    found = directions(guidance, PromptSettings())
+    expected = mean_direction(guidance.encode_text(fill_wordings(TEMPLATE, "a red ball")))
+    assert found.table.shape == (1, 1, len(expected))
+    for azimuths in ([], [0.0], [10.0, 200.0]):
+        (towards,) = found.towards(0, azimuths)
+        assert torch.equal(towards, expected)
+
+
+def test_a_negative_without_weight_is_none_and_one_with_weight_leads_away(guidance: AbstractGuidance) -> None:
+    asked = PromptSettings(negative_prompt="a green table", negative_weight=0.0)
+    plain, weightless = directions(guidance, PromptSettings()), directions(guidance, asked)
+    assert torch.equal(plain.table, weightless.table)
+    pushed = directions(guidance, replace(asked, negative_weight=1.0))
+    negative = mean_direction(guidance.encode_text(fill_wordings(TEMPLATE, "a green table")))
+    assert float(pushed.table[0, 0] @ negative) < float(plain.table[0, 0] @ negative)
+    assert float(pushed.table[0, 0] @ plain.table[0, 0]) > 0.5
+
+
+def test_everything_at_once_is_unit_vectors_that_score_pictures(guidance: AbstractGuidance) -> None:
+    found = directions(guidance, ALL)
+    assert found.table.shape[:2] == (3, 4)
+    assert found.anchors_deg == (0.0, 90.0, 180.0, 270.0)
+    pictures = torch.rand((2, 3, SIZE, SIZE), generator=torch.Generator().manual_seed(0))
+    for paraphrase in range(found.paraphrases):
+        for towards in found.towards(paraphrase, [0.0, 30.0, 200.0]):
+            assert float(towards.norm()) == pytest.approx(1.0, abs=1e-5)
+            scores = guidance.score(pictures, towards)
+            assert scores.shape == (2,)
+            assert bool(scores.isfinite().all())
+
+
+def test_a_style_is_what_writing_it_into_the_prompt_is(guidance: AbstractGuidance) -> None:
+    styled = directions(guidance, PromptSettings(style="wooden", azimuth_prompts=SIDES), "a ball.")
+    written = directions(guidance, PromptSettings(azimuth_prompts=SIDES), "a ball, wooden")
+    assert torch.equal(styled.table, written.table)
+
+
+def test_between_two_wordings_the_direction_turns_from_one_to_the_other() -> None:
+    table = torch.eye(4)[None]
+    found = Directions(table, (0.0, 90.0, 180.0, 270.0))
+    front, between, side = found.towards(0, [0.0, 45.0, 90.0])
+    assert torch.allclose(front, table[0, 0], atol=1e-6)
+    assert torch.allclose(side, table[0, 1], atol=1e-6)
+    assert torch.allclose(between, torch.tensor([0.5, 0.5, 0.0, 0.0]).sqrt(), atol=1e-6)
+
+
+def test_sentences_are_the_prompt_with_its_style_from_each_side() -> None:
+    assert prompt_sentences("a cat", PromptSettings()) == (("a cat",),)
+    assert prompt_sentences("a cat.", replace(ALL, azimuth_prompts=SIDES[:1], paraphrases=("a {} kitten",))) == (
+        ("a cat, wooden, front view",),
+        ("a {} kitten, wooden, front view",),
+    )
+    assert geometry_sentences(PromptSettings()) == ()
+    assert geometry_sentences(replace(ALL, azimuth_prompts=SIDES[::2])) == (
+        ("a ball, front view", "a ball, back view"),
+    )
+
+
+def test_every_sentence_that_is_put_to_a_guide_is_known_beforehand() -> None:
+    class Recording(ToyGuidance):  # type: ignore[misc]  # It is final, but here only listened to.
+        heard: tuple[str, ...] = ()
+
+        def encode_text(self, sentences: Sequence[str]) -> Tensor:
+            self.heard += tuple(sentences)
+            return super().encode_text(sentences)
+
+    guidance = Recording()
+    for rows in (prompt_sentences("a red ball", ALL), geometry_sentences(ALL)):
+        find_directions(guidance, TEMPLATE, rows, ALL)
+    assert set(guidance.heard) == set(all_sentences(TEMPLATE, "a red ball", ALL))
+    assert all_sentences("a photo of {}", "x", PromptSettings()) == ["a photo of x"]
+
+
+def test_texts_are_kept_in_the_form_of_prompts() -> None:
+    asked = PromptSettings(negative_prompt=" a\n cat ", paraphrases=("  b ",), azimuth_prompts=("front: {}\t x",))
+    assert (asked.negative_prompt, asked.paraphrases) == ("a cat", ("b",))
+    assert asked.azimuth_prompts == ("front: {} x",)
+    assert PromptSettings.from_json(asked.to_json()) == asked
+
+
+@pytest.mark.parametrize("name", ["negative_prompt", "geometry_prompt", "style"])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (" \n", "holds a text with nothing to read in it; leave it out"),
+        ("a\0", "holds a character that is not text; type it again in plain letters"),
+        ("x" * (LONGEST + 1), f"has {LONGEST + 1} characters; at most {LONGEST} are allowed, so shorten it"),
+    ],
+)
+def test_a_text_that_is_no_prompt_is_refused_by_name(name: str, text: str, said: str) -> None:
+    with pytest.raises(UsageError, match=f"^{name} {said}$"):
+        PromptSettings(**{name: text})  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=f"^paraphrases {said}$"):
+        PromptSettings(paraphrases=("fine", text))
+
+
+def test_more_than_a_checkpoint_could_say_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"^paraphrases holds 101 texts; at most 100 are allowed$"):
+        PromptSettings(paraphrases=("a",) * 101)
+    with pytest.raises(UsageError, match=r"^paraphrases, style have 20001 characters together; at most 20000 are"):
+        PromptSettings(paraphrases=("x" * LONGEST,) * 10, style="x")
+
+
+def test_every_fault_is_said_at_once() -> None:
+    with pytest.raises(UsageError) as caught:
+        PromptSettings(
+            negative_prompt="\0",
+            negative_weight=-1.0,
+            paraphrases=("",),
+            azimuth_prompts=("here",),
+            geometry_weight=-1.0,
+            style=3,  # type: ignore[arg-type]
+        )
+    names = ("negative_prompt", "negative_weight", "paraphrases", "azimuth_prompts", "geometry_weight", "style")
+    assert all(f"{name} " in str(caught.value) for name in names)

@@ -1,0 +1,209 @@
+"""The view in plaster: it is of the shape alone, teaches the shape alone, and is drawn from seed and step alone."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from dreamfields.guidance.base import Guide
+from dreamfields.guidance.settings import PromptSettings
+from dreamfields.guidance.toy import ToyGuidance
+from dreamfields.optimize.loop import take_step
+from dreamfields.optimize.objective import make_targets
+from dreamfields.optimize.textureless import Plaster, look_at_plaster, render_plaster, shown_in_plaster
+from dreamfields.render.renderer import render
+from dreamfields.render.shading import ShadedField, averaged, in_plaster
+from dreamfields.scene.cameras import Camera
+from dreamfields.scene.fields.base import AbstractField
+from dreamfields.scene.fields.mlp import MlpField
+from dreamfields.scene.fields.voxels import VoxelField, VoxelNodes, colour_from_values, values_from_grey
+from tests.support.toys import TINY, TINY_MLP, new_state, targets_of
+
+LIGHT = (0.3, 0.8, 0.5)
+CAMERAS = [Camera(0.0, 10.0), Camera(120.0, 10.0), Camera(240.0, 10.0)]
+
+
+def voxels(colours: float = 0.0) -> VoxelField:
+    """A field with an uneven shape, and other colours for other numbers."""
+    field, draws = new_state(TINY).field, torch.Generator().manual_seed(0)
+    assert isinstance(field, VoxelField)
+    with torch.no_grad():
+        for grid in field.grids:
+            grid[..., 0] += 0.2 * torch.randn(grid.shape[:3], generator=draws)
+            grid[..., 1:] += colours
+    return field
+
+
+def look(field: VoxelField | MlpField, seed: int = 0, step: int = 0) -> Plaster:
+    return look_at_plaster(field, CAMERAS, TINY.render, None, seed, step)
+
+
+def teach(plaster: Plaster) -> None:
+    """Ask for some picture."""
+    wanted = torch.rand(plaster.rendering.colour.shape, generator=torch.Generator().manual_seed(1))
+    (wanted * plaster.rendering.colour).sum().backward()
+
+
+def test_it_is_one_view_in_grey_whatever_the_colours() -> None:
+    plain, painted = (look(voxels(colours)).rendering for colours in (0.0, 0.3))
+    assert plain.colour.shape == (1, 3, TINY.render.size, TINY.render.size)
+    assert torch.equal(plain.colour, painted.colour)
+    assert torch.allclose(plain.colour[:, 0], plain.colour[:, 2], atol=1e-5)
+    assert float(plain.colour.detach().std()) > 0.02
+
+
+def test_voxels_learn_their_density_from_it_and_no_colour() -> None:
+    field = voxels()
+    teach(look(field))
+    for grid in field.grids:
+        assert grid.grad is not None
+        assert float(grid.grad[..., 0].abs().max()) > 0.0
+        assert float(grid.grad[..., 1:].abs().max()) == 0.0
+
+
+def test_a_network_s_colours_learn_nothing_from_it_either() -> None:
+    field = new_state(TINY_MLP).field
+    assert isinstance(field, MlpField)
+    teach(look(field))
+    assert field.head.weight.grad is not None
+    assert float(field.head.weight.grad[3].abs().max()) > 0.0
+    assert float(field.head.weight.grad[:3].abs().max()) == 0.0
+
+
+def by_normals(field: VoxelField, learns: bool = True) -> AbstractField:
+    return ShadedField(field, LIGHT, 8, learns=learns)
+
+
+def on_nodes(field: VoxelField) -> AbstractField:
+    return in_plaster(field, [LIGHT])[0]
+
+
+def gradient(field: VoxelField, shaded: AbstractField) -> Tensor:
+    field.zero_grad()
+    (render(shaded, CAMERAS[:1], 12, 12).colour[..., :6]).sum().backward()
+    found: Tensor | None = field.grids[0].grad
+    assert found is not None
+    of_density: Tensor = found[..., 0].clone()
+    return of_density
+
+
+def test_shades_teach_the_shape_only_where_they_are_to() -> None:
+    field = voxels()
+    taught = gradient(field, by_normals(field))
+    assert not torch.allclose(taught, gradient(field, by_normals(field, False)), rtol=0.1)
+    assert ShadedField(field, LIGHT, 8, learns=True).outward.requires_grad
+    assert not ShadedField(field, LIGHT, 8).outward.requires_grad
+
+
+@pytest.mark.parametrize("shape", [by_normals, on_nodes])
+def test_the_gradient_of_the_shades_is_that_of_finite_differences(shape: Callable[[VoxelField], AbstractField]) -> None:
+    field = voxels()
+    moved = (1, 1, 1)
+    found = gradient(field, shape(field))[moved]
+
+    def value() -> float:
+        with torch.no_grad():
+            return float(render(shape(field), CAMERAS[:1], 12, 12).colour[..., :6].double().sum())
+
+    ends, step = [], 2e-3
+    for sign in (1.0, -1.0):
+        with torch.no_grad():
+            field.grids[0][(*moved, 0)] += sign * step
+        ends.append(value())
+        with torch.no_grad():
+            field.grids[0][(*moved, 0)] -= sign * step
+    assert float(found) == pytest.approx((ends[0] - ends[1]) / (2.0 * step), rel=0.05)
+
+
+def test_seed_and_step_decide_camera_light_and_samples() -> None:
+    field = voxels()
+    first, again = look(field), look(field)
+    assert first.azimuth_deg == again.azimuth_deg
+    assert torch.equal(first.rendering.colour, again.rendering.colour)
+    assert not torch.equal(first.rendering.colour, look(field, seed=1).rendering.colour)
+    seen = {look(field, step=step).azimuth_deg for step in range(20)}
+    assert seen == {camera.azimuth_deg for camera in CAMERAS}
+
+
+def test_the_mean_of_neighbours_is_that_of_those_that_there_are() -> None:
+    values = torch.rand(5, 3, 4, generator=torch.Generator().manual_seed(0))
+    pooled = torch.nn.functional.avg_pool3d(values[None], 3, stride=1, padding=1, count_include_pad=False)[0]
+    assert torch.allclose(averaged(values), pooled, atol=1e-6)
+
+
+def test_values_of_grey_become_that_grey() -> None:
+    shades = torch.linspace(0.05, 0.98, 7)
+    found = colour_from_values(values_from_grey(shades, TINY.voxels), TINY.voxels)
+    assert torch.allclose(found, shades[:, None].expand(7, 3), atol=1e-6)
+
+
+def test_nodes_are_rendered_as_the_field_that_they_are_of() -> None:
+    field = voxels(0.3)
+    nodes = VoxelNodes(field.collapse().permute(1, 2, 3, 0), field.settings)
+    for engine in ("auto", "reference"):
+        of_field, of_nodes = (render(one, CAMERAS, 12, 12, engine=engine) for one in (field, nodes))
+        assert torch.allclose(of_field.colour, of_nodes.colour, atol=1e-6)
+    assert torch.allclose(field.density_volume(5), nodes.density_volume(5), atol=1e-6)
+
+
+@torch.no_grad()
+def test_shades_on_nodes_are_rendered_alike_fast_and_slow_and_close_to_those_by_normals() -> None:
+    field = voxels()
+    fast, slow = (render(on_nodes(field), CAMERAS, 24, 24, engine=engine) for engine in ("auto", "reference"))
+    assert torch.allclose(fast.colour, slow.colour, atol=1e-5)
+    by_definition = render(ShadedField(field, LIGHT, field.grid_cells, learns=True), CAMERAS, 24, 24)
+    assert torch.allclose(fast.opacity, by_definition.opacity, atol=1e-5)
+    apart = (fast.colour - by_definition.colour).abs()
+    assert float(apart.mean()) < 0.01 < float(fast.colour.std())
+    assert float(apart.max()) < 0.15
+
+
+@torch.no_grad()
+def test_each_camera_has_a_light_of_its_own() -> None:
+    draws = torch.Generator().manual_seed(0)
+    seen = render_plaster(voxels(), [CAMERAS[0]] * 3, TINY.render, None, draws)
+    assert seen.opacity.shape == (3, 1, TINY.render.size, TINY.render.size)
+    assert float((seen.colour[0] - seen.colour[1]).abs().max()) > 0.02
+
+
+def test_a_share_of_the_steps_from_some_step_on_is_in_plaster() -> None:
+    settings = replace(TINY.render, plaster=0.25, plaster_from=0.1)
+    assert not any(shown_in_plaster(settings, 0.09, 0, step) for step in range(100))
+    shown = [shown_in_plaster(settings, 0.1, 0, step) for step in range(2000)]
+    assert sum(shown) == pytest.approx(500, abs=80)
+    assert shown == [shown_in_plaster(settings, 0.9, 0, step) for step in range(2000)]
+    assert shown != [shown_in_plaster(settings, 0.1, 1, step) for step in range(2000)]
+    assert not any(shown_in_plaster(replace(settings, plaster=0.0), 1.0, 0, step) for step in range(100))
+
+
+ALWAYS = replace(TINY, render=replace(TINY.render, plaster=1.0, plaster_from=0.0))
+
+
+def colours_learn(asked: PromptSettings | None = None, reads_plaster: bool = True) -> bool:
+    """Tell whether colours get a gradient from a step of a run that shows plaster whenever it may."""
+    state = new_state(ALWAYS)
+    targets = make_targets([Guide(ToyGuidance())], "{}", "a red ball", asked)
+    take_step(state, targets if reads_plaster else [replace(target, in_plaster=None) for target in targets])
+    assert isinstance(state.field, VoxelField)
+    assert all(grid.grad is not None for grid in state.field.grids)
+    return any(bool(grid.grad[..., 1:].any()) for grid in state.field.grids if grid.grad is not None)
+
+
+def test_steps_in_plaster_are_for_guides_that_read_it_and_prompts_without_one_of_geometry() -> None:
+    assert not colours_learn()
+    assert colours_learn(reads_plaster=False)
+    assert colours_learn(PromptSettings(geometry_prompt="a ball"))
+
+
+def test_a_step_in_plaster_teaches_no_colour_and_leaves_the_mean_of_the_scores() -> None:
+    state = new_state(ALWAYS)
+    state.watch = replace(state.watch, score=0.25, steps=3)
+    step = take_step(state, targets_of())
+    assert isinstance(state.field, VoxelField)
+    for grid in state.field.grids:
+        assert grid.grad is not None
+        assert float(grid.grad[..., 0].abs().max()) > 0.0
+        assert float(grid.grad[..., 1:].abs().max()) == 0.0
+    assert step.score == 0.25 == state.watch.score

@@ -1,0 +1,166 @@
+"""Fitting: closed forms of the losses, and that adapters learn, stop, repeat themselves and go on after a stop."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from dreamfields.train.fit import (
+    Epoch,
+    Material,
+    Progress,
+    class_loss,
+    contrastive_loss,
+    fit,
+    found,
+    new_adapters,
+    schedule,
+    sigmoid_loss,
+)
+from dreamfields.train.settings import Loss, NetworkSettings, TuningSettings
+from dreamfields.train.training import restored, train
+
+SETTINGS = TuningSettings(
+    epochs=6,
+    patience=6,
+    batch=32,
+    learning_rate=0.01,
+    validation=0.2,
+    network=NetworkSettings(hidden=16, space=8, dropout=(0.1, 0.1)),
+)
+
+
+def material(pictures: int = 160) -> Material:
+    """Pictures whose features are a linear mixture of what is said of them, and noise."""
+    draws = torch.Generator().manual_seed(0)
+    meaning = torch.randn(pictures, 6, generator=draws)
+    to_picture, to_text = torch.randn(6, 12, generator=draws), torch.randn(6, 10, generator=draws)
+    views = torch.stack([meaning @ to_picture + 0.3 * torch.randn(pictures, 12, generator=draws) for _ in range(2)])
+    sentences = torch.cat([meaning @ to_text, meaning @ to_text + 0.1])
+    said = torch.stack([torch.arange(pictures), pictures + torch.arange(pictures)], dim=1)
+    return Material(
+        views,
+        sentences,
+        said,
+        torch.arange(pictures) % 5 == 0,
+        torch.randn(7, 2, 10, generator=draws),
+        torch.randn(7, 9, generator=draws),
+        torch.zeros(7),
+    )
+
+
+def run(settings: TuningSettings, kept: Path, stop_after: int = 1000) -> tuple[list[Epoch], Progress]:
+    """Train until done or stopped; the next call goes on."""
+    epochs = []
+    progress = restored(material(), settings, kept)
+    for epoch, stand in train(progress, material(), settings, kept):
+        progress = stand
+        epochs.append(epoch)
+        if epoch.index == stop_after:
+            break
+    return epochs, progress
+
+
+def test_the_contrastive_loss_of_equal_logits_is_the_logarithm_of_their_number() -> None:
+    assert contrastive_loss(torch.zeros(8, 8), torch.eye(8).bool()).item() == pytest.approx(math.log(8.0))
+    assert contrastive_loss(100.0 * torch.eye(8), torch.eye(8).bool()).item() == pytest.approx(0.0, abs=1e-5)
+
+
+def test_pictures_of_one_sentence_are_all_right_for_it() -> None:
+    same = torch.tensor([[1, 1, 0], [1, 1, 0], [0, 0, 1]]).bool()
+    ideal = 100.0 * same.float()
+    assert contrastive_loss(ideal, same).item() == pytest.approx(2.0 / 3.0 * math.log(2.0), abs=1e-5)
+    assert contrastive_loss(100.0 * torch.eye(3), same) > contrastive_loss(ideal, same)
+    assert sigmoid_loss(100.0 * (2.0 * same.float() - 1.0), same).item() == pytest.approx(0.0, abs=1e-5)
+
+
+def test_the_sigmoid_loss_by_hand() -> None:
+    logits = torch.tensor([[1.0, -2.0], [0.5, 3.0]])
+    terms = [math.log1p(math.exp(-x)) for x in (1.0, 2.0, -0.5, 3.0)]
+    assert sigmoid_loss(logits, torch.eye(2).bool()).item() == pytest.approx(sum(terms) / 2.0)
+
+
+def test_the_class_loss_is_least_where_the_logits_are_the_classifiers() -> None:
+    known = torch.randn(5, 9)
+    least = class_loss(known / 2.0, known)
+    for _ in range(5):
+        assert class_loss(known / 2.0 + 0.1 * torch.randn(5, 9), known) > least
+
+
+def test_the_step_rises_then_falls_to_nothing() -> None:
+    steps = [schedule(index / 100) for index in range(101)]
+    assert steps[0] == 0.0
+    assert max(steps) == steps[10] == 1.0
+    assert steps[:11] == sorted(steps[:11])
+    assert steps[10:] == sorted(steps[10:], reverse=True)
+    assert steps[-1] == pytest.approx(0.0, abs=1e-9)
+
+
+@pytest.mark.parametrize("loss", ["contrastive", "sigmoid"])
+def test_adapters_learn_to_find_pictures_they_were_not_trained_on(tmp_path: Path, loss: Loss) -> None:
+    settings = replace(SETTINGS, loss=loss)
+    before = found(new_adapters(material(), settings), material())
+    epochs, progress = run(settings, tmp_path / "kept")
+    assert [epoch.index for epoch in epochs] == [1, 2, 3, 4, 5, 6]
+    assert progress.best_found > before + 0.2
+    assert progress.best_found == max(epoch.found for epoch in epochs)
+    assert epochs[-1].loss < epochs[0].loss
+
+
+def test_found_is_one_when_every_sentence_ranks_its_own_picture_first() -> None:
+    # Sentences as pictures, through the same network: each is nearest to itself.
+    told = replace(material(), views=material().sentences[:160][None], said=torch.arange(160)[:, None])
+    adapters = new_adapters(told, SETTINGS).eval()
+    adapters.text.load_state_dict(adapters.image.state_dict())
+    assert found(adapters, told) == 1.0
+
+
+def test_the_same_seed_gives_the_same_adapters_whatever_was_drawn_before(tmp_path: Path) -> None:
+    _, first = run(SETTINGS, tmp_path / "a")
+    torch.rand(3)
+    _, again = run(SETTINGS, tmp_path / "b")
+    _, other = run(replace(SETTINGS, seed=1), tmp_path / "c")
+    assert same(first.best_state, again.best_state)
+    assert not same(first.best_state, other.best_state)
+
+
+@pytest.mark.parametrize("stop", [1, 4])
+def test_a_stopped_training_goes_on_exactly(tmp_path: Path, stop: int) -> None:
+    _, whole = run(SETTINGS, tmp_path / "a")
+    run(SETTINGS, tmp_path / "b", stop_after=stop)
+    later, resumed = run(SETTINGS, tmp_path / "b")
+    assert later[0].index == stop + 1
+    assert same(whole.adapters.state_dict(), resumed.adapters.state_dict())
+    assert same(whole.best_state, resumed.best_state)
+    assert (whole.best_found, whole.best_epoch) == (resumed.best_found, resumed.best_epoch)
+
+
+def test_a_damaged_record_of_training_starts_it_again(tmp_path: Path) -> None:
+    _, whole = run(SETTINGS, tmp_path / "a")
+    (tmp_path / "b").write_bytes((tmp_path / "a").read_bytes()[:-7])
+    epochs, again = run(SETTINGS, tmp_path / "b")
+    assert epochs[0].index == 1
+    assert same(whole.best_state, again.best_state)
+
+
+def test_training_stops_when_validation_gets_no_better() -> None:
+    settings = replace(SETTINGS, epochs=50, patience=2, learning_rate=0.0)
+    start = restored(material(), settings, Path("nowhere"))
+    epochs = [epoch for epoch, _ in fit(start, material(), settings)]
+    assert [epoch.best for epoch in epochs] == [True, False, False]
+
+
+def test_validation_pictures_are_never_trained_on() -> None:
+    spoilt = material()
+    spoilt.views[:, spoilt.validation] = torch.nan
+    settings = replace(SETTINGS, epochs=1)
+    ((epoch, stand),) = fit(restored(spoilt, settings, Path("nowhere")), spoilt, settings)
+    assert math.isfinite(epoch.loss)
+    assert all(torch.isfinite(value).all() for value in stand.adapters.state_dict().values())
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return all(torch.equal(value, other[name]) for name, value in one.items())
