@@ -29,7 +29,7 @@ from dreamfields.config import Config
 from dreamfields.evaluate.captions import captions
 from dreamfields.evaluate.classifier import Judge
 from dreamfields.evaluate.judges import load_judge
-from dreamfields.evaluate.retrieval import Share, judge_objects
+from dreamfields.evaluate.retrieval import Fraction, judge_objects
 from dreamfields.export.settings import ExportSettings
 from dreamfields.guidance.settings import GuidanceSettings
 from dreamfields.optimize.settings import Recipe
@@ -151,11 +151,11 @@ def whole_recipe(size: Size, steps: int | None) -> Recipe:
     if size != "paper":
         tiny = size == "tiny"
         side = 12 if tiny else 32
-        small = {"waves": 4, "width": 8, "hidden": 8} if tiny else {"waves": 64, "width": 64, "hidden": 128}
+        small = {"frequencies": 4, "width": 8, "hidden": 8} if tiny else {"frequencies": 64, "width": 64, "hidden": 128}
         recipe = replace(
             recipe,
             guidance=GuidanceSettings(name="toy" if tiny else "lit", image_size=32 if tiny else 160),
-            mlp=replace(recipe.mlp, degree=6.0, anneal_steps=40, recompute=False, **small),
+            mlp=replace(recipe.mlp, max_octave=6.0, anneal_steps=40, checkpoint_layers=False, **small),
             render=replace(recipe.render, size=side, samples=8 if tiny else 16, occupancy_cells=4 if tiny else 16),
             augment=replace(recipe.augment, crop=side * 9 // 10),
             # A fiftieth of the steps, at ten times the rate.
@@ -216,7 +216,7 @@ def judge_of(size: Size) -> JudgeOf:
         model = load_judge(f"clip:{paper.JUDGE}", device)
 
         def retrieved(run: api.Run) -> dict[str, float]:
-            return {"score": judge_objects(model, [run.candidate()], paper.TEST_SAMPLES).share(1).value}
+            return {"score": judge_objects(model, [run.candidate()], paper.TEST_SAMPLES).fraction(1).value}
 
         return retrieved
     judge = Judge(device)
@@ -288,7 +288,7 @@ def table(all_found: Sequence[tuple[Path, Outcome]], whole: Recipe, size: Size) 
 def _cells(ones: Sequence[Outcome]) -> str:
     if not ones:
         return "not made | | 0 | "
-    score = Share(fmean(one["score"] for one in ones), len(ones))
+    score = Fraction(fmean(one["score"] for one in ones), len(ones))
     sure = [one["probability"] for one in ones if "probability" in one]
     probability = f"{100 * fmean(sure):.2g}" if sure else ""
     seconds = fmean(one["seconds"] for one in ones)

@@ -18,7 +18,7 @@ import tyro
 
 from dreamfields.devices import resolve_device
 from dreamfields.evaluate.classifier import held_out_renderings
-from dreamfields.evaluate.retrieval import Share
+from dreamfields.evaluate.retrieval import Fraction
 from dreamfields.evaluate.retrieval_report import words
 from dreamfields.evaluate.sentences import similarities
 from dreamfields.guidance.base import AbstractGuidance
@@ -110,7 +110,7 @@ def main() -> None:
 def judged(pair: Pair, path: Path, judge: AbstractGuidance) -> Row:
     """Compare a run with both prompts of its pair."""
     run = runs.opened(path, judge)
-    views = held_out_renderings(run.shaped.field, judge.image_size)
+    views = held_out_renderings(run.trained_state.field, judge.image_size)
     seen = similarities(judge, views, (pair.made, pair.swapped))
     made, swapped = seen.mean(dim=0).tolist()
     return Row(pair, made, swapped, int((seen[:, 0] > seen[:, 1]).sum()), runs.outcome(run, views))
@@ -124,10 +124,12 @@ def table(rows: list[Row], plan: runs.Plan) -> list[str]:
         "Judge: adapters on EfficientNet-Lite1, the made prompt against the swapped one; elevation 45, 8 azimuths, "
         "mean over white, grey and black. Shares with their standard errors; chance is 50 %.",
         "",
-        f"**{sum(row.right for row in rows)} of {len(rows)}** pairs are right, {words(share(rows))}; "
+        f"**{sum(row.right for row in rows)} of {len(rows)}** pairs are right, {words(fraction(rows))}; "
         f"{runs.medians([row.outcome for row in rows])}.",
         "",
-        *runs.markdown(("", "pairs", "right"), [(kind, len(some), words(share(some))) for kind, some in kinds if some]),
+        *runs.markdown(
+            ("", "pairs", "right"), [(kind, len(some), words(fraction(some))) for kind, some in kinds if some]
+        ),
         "",
     ]
     headings = ("made", "swapped", "right", "views of 8", "cosine made", "cosine swapped", *runs.COLUMNS)
@@ -140,9 +142,9 @@ def cells(row: Row) -> tuple[object, ...]:
     return (row.pair.made, row.pair.swapped, *seen, *runs.cells(row.outcome))
 
 
-def share(rows: Sequence[Row]) -> Share:
+def fraction(rows: Sequence[Row]) -> Fraction:
     """Return the share of pairs that are right."""
-    return Share(sum(row.right for row in rows) / len(rows), len(rows))
+    return Fraction(sum(row.right for row in rows) / len(rows), len(rows))
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ def main() -> None:
     for path in paths:
         run = runs.opened(path, *asked.values())
         pictures.append(take_pictures(run.candidate(), size, arguments.samples))
-        outcomes.append(runs.outcome(run, held_out_renderings(run.shaped.field, size)))
+        outcomes.append(runs.outcome(run, held_out_renderings(run.trained_state.field, size)))
     found = {name: judge_pictures(judge, pictures) for name, judge in asked.items()}
     lines = table(found, outcomes, arguments.plan)
     entries = [(path, label(one)) for path, one in zip(paths, found[ADAPTERS].objects, strict=True)]
@@ -75,9 +75,9 @@ def label(one: Judged) -> str:
 def table(found: dict[str, Retrieval], outcomes: list[runs.Outcome], plan: runs.Plan) -> list[str]:
     """Return the results as lines of Markdown, failures included."""
     known = found[ADAPTERS].captions
-    first = found[ADAPTERS].share(1)
-    shares = [
-        (name, look, *(words(retrieval.share(within, look == "plaster")) for within in WITHIN))
+    first = found[ADAPTERS].fraction(1)
+    fractions = [
+        (name, look, *(words(retrieval.fraction(within, look == "plaster")) for within in WITHIN))
         for name, retrieval in found.items()
         for look in ("colours", "plaster")
     ]
@@ -89,7 +89,7 @@ def table(found: dict[str, Retrieval], outcomes: list[runs.Outcome], plan: runs.
         "",
         f"**R@1 {words(first)}** of {first.objects} objects; {runs.medians(outcomes)}.",
         "",
-        *runs.markdown(("judge", "look", *(f"R@{within}" for within in WITHIN)), [*shares, chance]),
+        *runs.markdown(("judge", "look", *(f"R@{within}" for within in WITHIN)), [*fractions, chance]),
         "",
     ]
     looks = [f"{name}, {look}" for name in found for look in ("colours", "plaster")]

@@ -23,7 +23,7 @@ from dreamfields.guidance.base import AbstractGuidance
 from dreamfields.guidance.load import load_judge
 from dreamfields.render.occupancy import visible_cells
 from dreamfields.render.renderer import Rendering, render_still
-from dreamfields.render.shading import in_plaster, light_beside
+from dreamfields.render.shading import light_beside, textureless_fields
 
 import runs
 
@@ -42,7 +42,7 @@ class Look:
 
     sentence: str
     where: str = "all around"
-    plaster: bool = False
+    textureless: bool = False
     """Whether it sees the shape without its colours."""
 
 
@@ -65,7 +65,7 @@ CONTROLS = (
         '--azimuth-prompts "front:{}, red" "back:{}, yellow"',
         (Look(f"{PROMPT}, red", "from the front"), Look(f"{PROMPT}, yellow", "from the back")),
     ),
-    Control("geometry", '--geometry-prompt "a tall bottle"', (Look("a tall bottle", plaster=True),)),
+    Control("geometry", '--geometry-prompt "a tall bottle"', (Look("a tall bottle", textureless=True),)),
 )
 
 
@@ -85,15 +85,15 @@ class Seen:
     def __init__(self, path: Path, judge: AbstractGuidance) -> None:
         """Open a run and render it in colour."""
         run = runs.opened(path, judge)
-        self.field, self.size = run.shaped.field, judge.image_size
+        self.field, self.size = run.trained_state.field, judge.image_size
         self.colour = held_out_renderings(self.field, self.size)
         self.outcome = runs.outcome(run, self.colour)
 
     @cached_property
-    def plaster(self) -> list[Rendering]:
+    def textureless(self) -> list[Rendering]:
         """Return the views of the shape in plaster, each lit from beside itself; few are asked for."""
         cameras, occupancy = held_out_cameras(), visible_cells(self.field)
-        fields = in_plaster(self.field, [light_beside(camera.azimuth_deg) for camera in cameras])
+        fields = textureless_fields(self.field, [light_beside(camera.azimuth_deg) for camera in cameras])
         return [
             render_still(shape, camera, self.size, occupancy=occupancy)
             for shape, camera in zip(fields, cameras, strict=True)
@@ -127,9 +127,9 @@ def compared(look: Look, alone: Seen, other: Seen, judge: AbstractGuidance) -> t
     """Return what the judge is asked, where, and the mean cosine without the control and with it."""
     means = []
     for one in (alone, other):
-        views = one.plaster if look.plaster else one.colour
+        views = one.textureless if look.textureless else one.colour
         means.append(float(similarities(judge, [views[index] for index in WHERE[look.where]], [look.sentence]).mean()))
-    where = f"{look.where}{', in plaster' if look.plaster else ''}"
+    where = f"{look.where}{', in textureless' if look.textureless else ''}"
     return look.sentence, where, f"{means[0]:.3f}", f"{means[1]:.3f}"
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dreamfields import api, presets
-from dreamfields.export.asset import Model
+from dreamfields.export.asset import Asset
 from dreamfields.export.formats.table import WRITERS, write_model
 from dreamfields.export.mesh.components import looks
 from dreamfields.export.mesh.fidelity import sides
@@ -46,19 +46,19 @@ def measure(path: Path, out: Path, preset: str) -> tuple[float, float]:
     """Write and re-read a run's object, print its row, and return its IoU and its PSNR."""
     run = api.load(path)
     began = work()
-    model = run.model(presets.preset(preset).export)
-    write_model(model, out / f"{path.name}.glb")
+    asset = run.asset(presets.preset(preset).export)
+    write_model(asset, out / f"{path.name}.glb")
     seconds = work() - began
     for suffix in WRITERS:
-        write_model(model, out / f"{path.name}{suffix}")
+        write_model(asset, out / f"{path.name}{suffix}")
     shape = read(out / f"{path.name}.glb")
-    ious, errors, strips = compare(shape, model)
+    ious, errors, strips = compare(shape, asset)
     Image.fromarray((np.concatenate(strips, axis=1) * 255.0).astype(np.uint8)).save(out / f"{path.name}-strip.png")
     shape.merge_vertices(merge_tex=True, merge_norm=True)
     volumes = np.abs([body.volume for body in shape.split(only_watertight=False)])
     closed = [read(out / f"{path.name}{suffix}").is_watertight for suffix in (".stl", ".3mf")]
     iou, psnr = float(np.mean(ious)), float(-10.0 * np.log10(np.mean(errors)))
-    summary = model.summary()
+    summary = asset.summary()
     print(
         f"| {path.name} | {len(shape.faces)} | {len(volumes)} | {volumes.max() / volumes.sum():.3f} | "
         f"{shape.volume:.3f} | {iou:.3f} | {min(ious):.3f} | {psnr:.1f} | {summary['texture']} | {closed[0]} | "
@@ -68,11 +68,11 @@ def measure(path: Path, out: Path, preset: str) -> tuple[float, float]:
     return iou, psnr
 
 
-def compare(shape: trimesh.Trimesh, model: Model) -> tuple[list[float], list[float], list[NDArray[np.float64]]]:
+def compare(shape: trimesh.Trimesh, asset: Asset) -> tuple[list[float], list[float], list[NDArray[np.float64]]]:
     """Return each side's IoU, mean square error and pair of pictures, one above the other."""
     ious, errors, strips = [], [], []
-    for camera in sides(looks(model.shape.vertices)):
-        field = render_still(model.field, camera, SIZE, 96, occupancy=model.occupancy)
+    for camera in sides(looks(asset.shape.vertices)):
+        field = render_still(asset.field, camera, SIZE, 96, occupancy=asset.occupancy)
         expected = field.over(1.0)[0].permute(1, 2, 0).double().numpy().clip(0.0, 1.0)
         picture, mask = draw(shape, camera)
         silhouette = field.opacity[0, 0].numpy() >= 0.5

@@ -33,10 +33,10 @@ import runs
 NOUNS = ("banana", "cheeseburger", "strawberry", "teapot", "soccer ball", "mushroom")
 """Those of the ablation."""
 NETWORK = (
-    "--field mlp --mlp.width 64 --mlp.hidden 128 --mlp.waves 64 --mlp.degree 5 --mlp.no-recompute "
+    "--field mlp --mlp.width 64 --mlp.hidden 128 --mlp.frequencies 64 --mlp.max-octave 5 --mlp.no-checkpoint-layers "
     "--mlp.anneal-steps 40 --render.size 32 --render.samples 24 --render.occupancy-cells 16 "
     "--optimize.views 2 --optimize.backgrounds 2 --optimize.learning-rate 0.001 --optimize.warm-up 0.1 "
-    f"--render.plaster 0 --losses.fog 0 --collapse.restarts 3 {runs.LIGHT} --export.still-samples 24"
+    f"--render.textureless 0 --losses.fog 0 --collapse.restarts 3 {runs.LIGHT} --export.still-samples 24"
 )
 """The network's own options; small exports, as to look at a network takes as long as to shape it."""
 JUDGED_SIZE, JUDGED_SAMPLES = 160, 48
@@ -99,8 +99,8 @@ def seconds_a_step(plan: runs.Plan) -> float:
 def judged(noun: str, path: Path, judge: dreamfields.Judge) -> nouns.Row:
     """Judge one noun's run, of either field, at a size at which a network can be looked at."""
     run = nouns.opened(path)
-    seen = judge.judge(run.shaped.field, list(nouns.NOUNS[noun]), JUDGED_SAMPLES, JUDGED_SIZE)
-    views = held_out_renderings(run.shaped.field, JUDGED_SIZE // 2, JUDGED_SAMPLES)
+    seen = judge.judge(run.trained_state.field, list(nouns.NOUNS[noun]), JUDGED_SAMPLES, JUDGED_SIZE)
+    views = held_out_renderings(run.trained_state.field, JUDGED_SIZE // 2, JUDGED_SAMPLES)
     return nouns.Row(noun, seen, runs.outcome(run, views))
 
 

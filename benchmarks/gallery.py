@@ -80,7 +80,7 @@ def entry(path: Path, plan: runs.Plan) -> str:
     """Draw a run's GLB and return its part of the page."""
     run = dreamfields.load(path)
     # The mesh as this version makes it, of the field as the run left it; at full size, also of runs with small files.
-    mesh = run.export(path / "object.glb", run.model(presets.preset(plan.preset).export if plan.light else None))
+    mesh = run.export(path / "object.glb", run.asset(presets.preset(plan.preset).export if plan.light else None))
     atomic_write(plan.out / f"{path.name}.png", drawn(mesh))
     cost, threads = json.loads((path / "cost.json").read_text()), run.record["cpu_threads"]
     summary, prompt = run.record["mesh"], run.config.prompt

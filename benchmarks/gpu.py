@@ -39,7 +39,7 @@ from dreamfields.devices import Device, resolve_device
 from dreamfields.errors import DegenerateError
 from dreamfields.guidance.clip.model import ClipGuidance
 from dreamfields.guidance.clip.preprocess import CLIP_PREPROCESSING
-from dreamfields.guidance.prompt_embeddings import Directions
+from dreamfields.guidance.prompt_embeddings import PromptEmbeddings
 from dreamfields.optimize.loop import take_step
 from dreamfields.optimize.objective import Target, crop_and_compose
 from dreamfields.optimize.randomness import generator
@@ -112,7 +112,7 @@ def main() -> None:
 def recipes(tiny: bool) -> dict[str, Recipe]:
     """Return what is timed, by name."""
     whole = shrunk(paper.MQ) if tiny else paper.MQ
-    whole = replace(whole, guidance=replace(whole.guidance, at_once=0))
+    whole = replace(whole, guidance=replace(whole.guidance, batch_size=0))
     fast = replace(whole, mlp=replace(whole.mlp, precision="bf16", compiled=not tiny))
     found = replace(fast.render, occupancy_threshold=SKIPPING_THRESHOLD, occupancy_every=SKIPPING_EVERY)
     return {
@@ -127,7 +127,7 @@ def shrunk(recipe: Recipe) -> Recipe:
     """Return a recipe in every part of which a CPU does little."""
     return replace(
         recipe,
-        mlp=replace(recipe.mlp, waves=8, width=16, hidden=16, blocks=1),
+        mlp=replace(recipe.mlp, frequencies=8, width=16, hidden=16, blocks=1),
         render=replace(recipe.render, size=16, samples=8, occupancy_cells=8),
         augment=replace(recipe.augment, crop=14),
         optimize=replace(recipe.optimize, backgrounds=4),
@@ -136,7 +136,7 @@ def shrunk(recipe: Recipe) -> Recipe:
 
 def measure(name: str, recipe: Recipe, arguments: Arguments, device: torch.device) -> Row:
     """Time one recipe with layers kept, or recomputed where memory does not do."""
-    kept = replace(recipe, mlp=replace(recipe.mlp, recompute=False))
+    kept = replace(recipe, mlp=replace(recipe.mlp, checkpoint_layers=False))
     with contextlib.suppress(torch.OutOfMemoryError):
         return time_steps(name, kept, arguments, device)
     gc.collect()
@@ -166,9 +166,9 @@ def time_steps(name: str, recipe: Recipe, arguments: Arguments, device: torch.de
     step = take_step(state, [target])
     pictures, guide = time_guide(state, target, device)
     assert isinstance(state.field, MlpField)
-    notes = "layers recomputed" if recipe.mlp.recompute else "layers kept"
+    notes = "layers recomputed" if recipe.mlp.checkpoint_layers else "layers kept"
     if recipe.mlp.compiled:
-        fault = state.field.asking.fault
+        fault = state.field.batched.fault
         notes += f"; not compiled: {fault}" if fault else "; compiled"
     occupied = float(state.occupancy.float().mean())
     return Row(name, tuple(seconds), pictures, guide, peak_gigabytes(device), step.opacity, occupied, notes)
@@ -196,7 +196,7 @@ def random_clip(tiny: bool, bf16: bool, device: torch.device) -> Target:
     model = transformers.CLIPModel(config).to(torch.bfloat16 if bf16 else torch.float32)
     size = int(vision["image_size"])
     clip = ClipGuidance(model, tokenizer, replace(CLIP_PREPROCESSING, size=size), "clip:random").to(device)
-    return Target(clip, Directions(clip.encode_text(["teapot"])[None]), 1.0)
+    return Target(clip, PromptEmbeddings(clip.encode_text(["teapot"])[None]), 1.0)
 
 
 def time_guide(state: TrainingState, target: Target, device: torch.device) -> tuple[float, float]:
@@ -213,7 +213,7 @@ def time_guide(state: TrainingState, target: Target, device: torch.device) -> tu
     shown = made[-1].detach().requires_grad_()
 
     def look() -> None:
-        target.guidance.score(shown, target.directions.table[0, 0]).mean().backward()  # type: ignore[no-untyped-call]
+        target.guidance.score(shown, target.embeddings.table[0, 0]).mean().backward()  # type: ignore[no-untyped-call]
 
     return statistics.median(pictures), statistics.median([clock(look, device) for _ in range(5)])
 

@@ -78,7 +78,7 @@ def judged(noun: str, path: Path, judge: dreamfields.Judge) -> Row:
     """Judge one noun's run, unless the judge guided it."""
     run = opened(path)
     judgement = run.evaluate(list(NOUNS[noun]), judge)
-    views = held_out_renderings(run.shaped.field, JUDGE_TOWER.native_size)
+    views = held_out_renderings(run.trained_state.field, JUDGE_TOWER.native_size)
     return Row(noun, judgement, runs.outcome(run, views))
 
 

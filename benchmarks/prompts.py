@@ -16,7 +16,7 @@ import tyro
 
 from dreamfields.devices import resolve_device
 from dreamfields.evaluate.classifier import held_out_renderings
-from dreamfields.evaluate.retrieval import Found, Share, rank
+from dreamfields.evaluate.retrieval import Found, Fraction, rank
 from dreamfields.evaluate.retrieval_report import WITHIN, words
 from dreamfields.evaluate.sentences import similarities
 from dreamfields.guidance.base import AbstractGuidance
@@ -96,27 +96,27 @@ def main() -> None:
 def judged(prompt: str, path: Path, judge: AbstractGuidance) -> Row:
     """Look for a run's own prompt among all."""
     run = runs.opened(path, judge)
-    views = held_out_renderings(run.shaped.field, judge.image_size)
+    views = held_out_renderings(run.trained_state.field, judge.image_size)
     found = rank(similarities(judge, views, ALL).mean(dim=0), ALL, prompt)
     return Row(prompt, found, runs.outcome(run, views))
 
 
 def table(rows: list[Row], plan: runs.Plan) -> list[str]:
     """Return the results as lines of Markdown, failures included."""
-    shares = [(kind, [row for row in rows if row.prompt in prompts]) for kind, prompts in PROMPTS.items()]
+    fractions = [(kind, [row for row in rows if row.prompt in prompts]) for kind, prompts in PROMPTS.items()]
     lines = [
         *runs.heading("Prompts", plan),
         f"Judge: adapters on EfficientNet-Lite1, each object's own prompt among the {len(ALL)}; elevation 45, "
         "8 azimuths, mean over white, grey and black. Shares with their standard errors.",
         "",
-        f"**R@1 {words(share(rows, 1))}**; {runs.medians([row.outcome for row in rows])}.",
+        f"**R@1 {words(fraction(rows, 1))}**; {runs.medians([row.outcome for row in rows])}.",
         "",
         *runs.markdown(
             ("", "objects", *(f"R@{within}" for within in WITHIN)),
             [
                 *(
-                    (kind, len(some), *(words(share(some, within)) for within in WITHIN))
-                    for kind, some in (*shares, ("all", rows))
+                    (kind, len(some), *(words(fraction(some, within)) for within in WITHIN))
+                    for kind, some in (*fractions, ("all", rows))
                     if some
                 ),
                 ("chance", "", *(f"{within / len(ALL):.1%}" for within in WITHIN)),
@@ -134,9 +134,9 @@ def table(rows: list[Row], plan: runs.Plan) -> list[str]:
     )
 
 
-def share(rows: Sequence[Row], within: int) -> Share:
+def fraction(rows: Sequence[Row], within: int) -> Fraction:
     """Return R@within."""
-    return Share(sum(row.found.rank <= within for row in rows) / len(rows), len(rows))
+    return Fraction(sum(row.found.rank <= within for row in rows) / len(rows), len(rows))
 
 
 if __name__ == "__main__":

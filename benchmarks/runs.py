@@ -177,7 +177,7 @@ def opened(path: Path, *judges: AbstractGuidance) -> dreamfields.Run:
     run = dreamfields.load(path)
     for judge in judges:
         check_judge(judge, run.record.get("guidance", []), run.record.get("weights", []), str(path))
-    _ = run.shaped  # To read the state is to take the run's number of threads.
+    _ = run.trained_state  # To read the state is to take the run's number of threads.
     torch.set_num_threads(thread_count(0))
     return run
 
@@ -192,7 +192,7 @@ def outcome(run: dreamfields.Run, views: Sequence[Rendering]) -> Outcome:
         cost.get("resumed", False),
         int(run.record["attempts"]),
         cost.get("empty", False),
-        cleanness(run.shaped.field, views),
+        cleanness(run.trained_state.field, views),
     )
 
 

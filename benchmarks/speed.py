@@ -143,7 +143,7 @@ class Bench:
     def guide(self, target: Target, pictures: Tensor) -> None:
         """Score pictures and take the gradient back to them: the floor."""
         asked = pictures.detach().requires_grad_(True)
-        target.guidance.score(asked, target.directions.table[0, 0]).mean().backward()  # type: ignore[no-untyped-call]
+        target.guidance.score(asked, target.embeddings.table[0, 0]).mean().backward()  # type: ignore[no-untyped-call]
 
 
 def main() -> None:

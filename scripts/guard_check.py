@@ -106,7 +106,7 @@ GUARDS: tuple[Guard, ...] = (
     Guard(
         "checkpoint of another run",
         "runs/checkpoint.py",
-        '    _refuse_another_run(manifest_path, manifest.get("made_from", {}), made_from or {})\n',
+        '    _refuse_another_run(manifest_path, upgrade_identity(manifest.get("made_from", {})), identity or {})\n',
         "",
         ("tests/runs/test_checkpointer.py", "-k", "another_prompt"),
     ),

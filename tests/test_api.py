@@ -115,7 +115,7 @@ def test_the_record_says_how_well_the_mesh_fits(finished: Run) -> None:
 
 
 def test_other_settings_make_another_mesh_and_leave_the_run_s_alone(finished: Run, tmp_path: Path) -> None:
-    small = finished.model(replace(TINY_EXPORT, max_faces=120, texture_size=0), size_mm=30.0)
+    small = finished.asset(replace(TINY_EXPORT, max_faces=120, texture_size=0), size_mm=30.0)
     mesh = trimesh.load_mesh(finished.export(tmp_path / "small.stl", small))
     assert len(mesh.faces) <= 120
     assert max(mesh.extents) == pytest.approx(30.0, rel=1e-5)

@@ -234,7 +234,7 @@ def test_an_object_that_comes_to_nothing_is_a_result_and_a_refused_command_is_no
     plan = runs.Plan(runs=tmp_path, extra=f"{TINY_RUN} --export.level 1000")
     path = runs.make("a banana", plan)
     run = runs.opened(path)
-    found = runs.outcome(run, held_out_renderings(run.shaped.field, 12, 8))
+    found = runs.outcome(run, held_out_renderings(run.trained_state.field, 12, 8))
     assert found.empty
     light = " ".join(runs.command("a banana", replace(plan, light=True)))
     assert runs.LIGHT in light
@@ -249,7 +249,9 @@ def test_grids_and_a_network_are_made_in_the_same_time_and_shown_side_by_side(
 ) -> None:
     fields = load("fields", monkeypatch)
     monkeypatch.setattr(fields.dreamfields, "Judge", lambda device: Named())
-    monkeypatch.setattr(fields, "NETWORK", "--field mlp --mlp.width 8 --mlp.hidden 8 --mlp.waves 4 --export.level 0.5")
+    monkeypatch.setattr(
+        fields, "NETWORK", "--field mlp --mlp.width 8 --mlp.hidden 8 --mlp.frequencies 4 --export.level 0.5"
+    )
     monkeypatch.setattr(fields, "JUDGED_SIZE", 24)
     monkeypatch.setattr(fields, "JUDGED_SAMPLES", 8)
     monkeypatch.setattr(fields, "seconds_a_step", lambda plan: 1.0)

@@ -77,7 +77,7 @@ def test_each_step_shows_64_pictures_of_one_view_to_clip_b_16() -> None:
         assert recipe.backgrounds.blur == pytest.approx((0.0, 10.0 / 224.0))
         assert round(224 * recipe.backgrounds.blur_reach) == 7  # 15 pixels with the middle one
         (member,) = parse_members(recipe.guidance.name)
-        assert member.place == "openai/clip-vit-base-patch16"
+        assert member.model_id == "openai/clip-vit-base-patch16"
         assert (recipe.cameras.track, recipe.cameras.track_memory, recipe.cameras.radius) == ("on", 0.999, 4.0)
         assert recipe.cameras.elevation_deg == (30.0, 30.0)
         assert (recipe.render.samples, recipe.field, recipe.collapse.restarts) == (192, "mlp", 0)
@@ -92,7 +92,7 @@ def test_the_field_has_the_released_size_and_the_other_the_size_of_nerf() -> Non
 
     assert size("mlp") == 315_396
     # The paper says 494K; it counts x, y and z among the features of NeRF, 63 instead of 60.
-    assert size("nerf", directions="axes", degree=10.0) == 494_084 - 2 * 3 * 256
+    assert size("nerf", directions="axes", max_octave=10.0) == 494_084 - 2 * 3 * 256
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from tests.support.architecture import modules
 class Inner(Settings):
     """Settings within settings."""
 
-    share: Annotated[float, Range(0.0, 1.0)] = 0.5
+    fraction: Annotated[float, Range(0.0, 1.0)] = 0.5
     kind: Literal["round", "square"] = "round"
 
 
@@ -167,7 +167,7 @@ def test_json_there_and_back_changes_nothing(kind: type[Settings]) -> None:
         names=st.lists(st.text()).map(tuple),
         limit=st.none() | st.integers(1, 5),
         loud=st.booleans(),
-        inner=st.builds(Inner, share=st.floats(0.0, 1.0), kind=st.sampled_from(["round", "square"])),
+        inner=st.builds(Inner, fraction=st.floats(0.0, 1.0), kind=st.sampled_from(["round", "square"])),
     )
 )
 def test_json_keeps_every_value(settings: Sample) -> None:
@@ -193,9 +193,9 @@ def test_every_fault_is_named_at_once() -> None:
 
 def test_every_fault_of_a_file_is_named_at_once_nested_ones_too() -> None:
     with pytest.raises(UsageError) as caught:
-        Sample.from_json({"title": "a", "cuont": 3, "limit": 9, "inner": {"share": 2.0, "knid": "round"}})
+        Sample.from_json({"title": "a", "cuont": 3, "limit": 9, "inner": {"fraction": 2.0, "knid": "round"}})
     message = str(caught.value)
-    for part in ("'cuont'; did you mean 'count'?", "limit is 9", "share is 2.0", "'knid'; did you mean 'kind'?"):
+    for part in ("'cuont'; did you mean 'count'?", "limit is 9", "fraction is 2.0", "'knid'; did you mean 'kind'?"):
         assert part in message
 
 

@@ -26,7 +26,7 @@ from dreamfields.guidance.settings import PromptSettings
 from dreamfields.optimize.loop import Step, optimize
 from dreamfields.optimize.objective import make_targets
 from dreamfields.optimize.state import TrainingState
-from dreamfields.runs.checkpointer import Keeper
+from dreamfields.runs.checkpointer import Checkpointer
 from dreamfields.runs.directory import RunDirectory, new_run_directory
 from dreamfields.runs.disk import check_space, run_bytes
 from dreamfields.runs.files import MESH_SUFFIX, Outputs
@@ -139,8 +139,8 @@ class Run(Outputs):
         self.config = config
         self.record = record
         self._state: TrainingState | None = None
-        self._remarks: list[str] = []
-        self._keeper = Keeper(directory, config.made_from(), self._remark)
+        self._notices: list[str] = []
+        self._checkpointer = Checkpointer(directory, config.identity(), self._notify)
 
     @property
     def path(self) -> Path:
@@ -167,12 +167,12 @@ class Run(Outputs):
         if self._state is None:
             torch.set_num_threads(thread_count(self.config.threads))
             state = TrainingState(self.config.recipe, self.config.seed, resolve_device(self.config.device))
-            self._keeper.restore(state)
+            self._checkpointer.restore(state)
             self._state = state
         return self._state
 
     @property
-    def shaped(self) -> TrainingState:
+    def trained_state(self) -> TrainingState:
         """Return the state of a run that has something to show.
 
         Raises:
@@ -197,28 +197,28 @@ class Run(Outputs):
             state, settings = self.state, self.config.recipe.optimize
             if state.step >= settings.steps:
                 return
-            self._keeper.tidy(state)
+            self._checkpointer.tidy(state)
             guides = self._load_guides(state.device)
             template = self.config.recipe.guidance.template
             targets = make_targets(guides, template, self.config.prompt, self.config.prompts)
             self._set_status("running", device=str(state.device))
             began, before, whole = time.perf_counter(), float(self.record.get("seconds", 0.0)), True
-            steps = optimize(state, targets, lambda: self._keeper.recall(state))
+            steps = optimize(state, targets, lambda: self._checkpointer.recall(state))
             try:
                 while state.step < settings.steps:
                     whole = False
                     step = next(steps)
                     whole = True
-                    self._keeper.log(step)
+                    self._checkpointer.log(step)
                     if step.rolled_back:
-                        self._keeper.give_up_path(state)
+                        self._checkpointer.discard_path(state)
                     # What it would be nice to have is not worth a run.
                     with suppress(StorageError):
                         self._lapse().keep(state.field, state.occupancy, state.attempt)
                     yield step
                     due = state.step % settings.checkpoint_every == 0
-                    if self.directory.take_wish() or due:
-                        self._keeper.save(state)
+                    if self.directory.take_checkpoint_request() or due:
+                        self._checkpointer.save(state)
             finally:
                 self.record = {**self.record, "seconds": round(before + time.perf_counter() - began, 2)}
                 # An exception inside a step may leave half of it done; the last periodic checkpoint is then the newest.
@@ -248,11 +248,11 @@ class Run(Outputs):
             judge: a judge loaded before; None loads it.
         """
         right = classes or [nearest_class(self.config.prompt)]
-        return (judge or Judge(self.state.device)).judge(self.shaped.field, right)
+        return (judge or Judge(self.state.device)).judge(self.trained_state.field, right)
 
     def candidate(self) -> Candidate:
         """Return the object as retrieval judges it."""
-        state = self.shaped
+        state = self.trained_state
         return Candidate(self.path.name, self.config.prompt, state.field, state.target)
 
     def write_record(self) -> None:
@@ -280,7 +280,7 @@ class Run(Outputs):
         sentence = max(all_sentences(template, self.config.prompt, self.config.prompts), key=len)
         unread = {guide.guidance.name: guide.guidance.unread_words(sentence) for guide in guides}
         notes = [f'{name} cannot read the whole prompt; dropped: "{" ".join(w)}"' for name, w in unread.items() if w]
-        self.record = {**self.record, "guidance": names, "weights": weights, "notes": notes + self._remarks}
+        self.record = {**self.record, "guidance": names, "weights": weights, "notes": notes + self._notices}
         return guides
 
     def _end(self, state: TrainingState, whole: bool) -> None:
@@ -291,7 +291,7 @@ class Run(Outputs):
         """
         try:
             if whole:
-                self._keeper.save_last(state)
+                self._checkpointer.save_last(state)
         except DreamfieldsError:
             with suppress(StorageError):
                 self._set_status("interrupted", attempts=state.attempt + 1)
@@ -299,10 +299,10 @@ class Run(Outputs):
         done = whole and state.step >= self.config.recipe.optimize.steps
         self._set_status("optimized" if done else "interrupted", attempts=state.attempt + 1)
 
-    def _remark(self, sentence: str) -> None:
+    def _notify(self, sentence: str) -> None:
         """Add a sentence to the notes, unless it, or one that differs in its numbers alone, is there."""
-        if all(_without_numbers(sentence) != _without_numbers(one) for one in self._remarks):
-            self._remarks.append(sentence)
+        if all(_without_numbers(sentence) != _without_numbers(one) for one in self._notices):
+            self._notices.append(sentence)
             self.record = {**self.record, "notes": [*self.notes, sentence]}
 
     def _set_status(self, status: str, **facts: Any) -> None:

@@ -53,7 +53,7 @@ class Config(Settings):
                 found.append(str(error))
         return found
 
-    def made_from(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """Return what tells this run from others, by dotted name, as JSON values.
 
         Left out is what may change without making it another run: how long, how often saved, and where the guidance's

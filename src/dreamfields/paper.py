@@ -22,11 +22,11 @@ GUIDE: Final = "openai/clip-vit-base-patch16"
 JUDGE: Final = "openai/clip-vit-base-patch32"
 """base: retrieve_models = [clip_vit_b32]."""
 
-FOCAL_SHARE: Final = 1111.1111 / 800.0
+FOCAL_LENGTH: Final = 1111.1111 / 800.0
 """base: the focal length of NeRF's synthetic scenes, in sides of the picture (scene.py: _HWF_BLENDER)."""
-TEST_FOV_DEG: Final = math.degrees(2.0 * math.atan(0.5 / FOCAL_SHARE))
+TEST_FOV_DEG: Final = math.degrees(2.0 * math.atan(0.5 / FOCAL_LENGTH))
 """39.6: held-out views have that focal length."""
-TRAIN_FOV_DEG: Final = math.degrees(2.0 * math.atan(0.5 / (1.2 * FOCAL_SHARE)))
+TRAIN_FOV_DEG: Final = math.degrees(2.0 * math.atan(0.5 / (1.2 * FOCAL_LENGTH)))
 """33.4: training views have 1.2 times that (base: focal_mult_range = [1.2, 1.2])."""
 TEST_AZIMUTH_DEG: Final = 30.0
 """lib.py, text: where the held-out view is taken from."""
@@ -41,20 +41,20 @@ BLURRED_SIZE: Final = 224
 GUIDANCE: Final = GuidanceSettings(
     name=f"clip:{GUIDE}",
     template="{}",  # base: query_template = "{query}"
-    at_once=16,  # ours: memory alone; the gradient is that of all 64
+    batch_size=16,  # ours: memory alone; the gradient is that of all 64
     alternate=False,  # ours: there is one guide
 )
 """Who looks."""
 MLP: Final = MlpSettings(
     encoding="integrated",  # base: mipnerf.use_cov = True; text sec. 3.4
-    waves=128,  # mipnerf.py: 128 random directions beside the three axes
-    degree=8.0,  # base: posenc_deg = 8
+    frequencies=128,  # mipnerf.py: 128 random directions beside the three axes
+    max_octave=8.0,  # base: posenc_deg = 8
     directions="sphere",  # text; the code's own normalisation is `released`
     anneal_steps=1000,  # base: mipnerf.decay_iters, decay_start = 1: from 2 to 1, whatever its comment says
     width=128,  # base: features_early = [128], features_late = [128, 4]
     hidden=256,  # base: features_residual = [(256, 128)] * 4
     blocks=4,  # base: the same
-    recompute=True,  # ours: memory alone
+    checkpoint_layers=True,  # ours: memory alone
 )
 """The network."""
 CAMERAS: Final = CameraSettings(
@@ -125,7 +125,7 @@ def recipe(size: int, crop: int, steps: int) -> Recipe:
             termination=0.0,  # rays are followed to their ends
             occupancy_threshold=0.0,  # the paper skips nothing: every cell counts as occupied
             occupancy_every=100_000,  # so there is nothing to look for again
-            plaster=0.0,  # DreamFusion's, not the paper's
+            textureless=0.0,  # DreamFusion's, not the paper's
             bounds=True,  # base: mr_norm = "inf", mr0 = mr1 = 1, intersect_box; text sec. 3.4
         ),
         backgrounds=BACKGROUNDS,

@@ -88,8 +88,8 @@ def test_models_are_listed_with_what_is_here(
     assert snapshot.is_dir()
     done = run_light(no_heavy_packages, "models", "list")
     assert (done.returncode, done.stderr) == (0, "")
-    for place in hub.KNOWN:
-        assert place in done.stdout
+    for model_id in hub.KNOWN:
+        assert model_id in done.stdout
     assert REVISION[:8] in done.stdout
     assert models.present() == [ID]
     assert ID in doctor.clip_models().verdict
@@ -114,7 +114,7 @@ def test_verifying_where_there_is_nothing_says_how_to_get_something(capsys: pyte
 def test_a_download_says_where_it_went_and_how_to_use_it(
     snapshot: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(hub, "download", lambda place, revision: hub.Located(place, snapshot, REVISION))
+    monkeypatch.setattr(hub, "download", lambda model_id, revision: hub.Located(model_id, snapshot, REVISION))
     assert main(["models", "download", ID, "--revision", "v1"]) == 0
     shown = capsys.readouterr().out
     assert f"{ID}, revision {REVISION}" in shown

@@ -31,7 +31,7 @@ def test_the_first_signal_is_noted(number: signal.Signals) -> None:
 @pytest.mark.parametrize("number", SIGNALS)
 def test_with_nothing_to_finish_the_first_signal_interrupts(number: signal.Signals) -> None:
     with StopRequest() as stop:
-        stop.at_once = True
+        stop.immediate = True
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), number)
         assert stop.number == number

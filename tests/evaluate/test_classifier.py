@@ -123,10 +123,10 @@ def test_probabilities_are_the_mean_of_the_pictures_not_of_their_logits(colour_j
     assert colour_judge.probabilities(pictures).sum().item() == pytest.approx(1.0)
 
 
-def probabilities_of(shares: dict[int, float]) -> Tensor:
+def probabilities_of(fractions: dict[int, float]) -> Tensor:
     probabilities = torch.zeros(1000)
-    for index, share in shares.items():
-        probabilities[index] = share
+    for index, fraction in fractions.items():
+        probabilities[index] = fraction
     return probabilities
 
 
@@ -142,8 +142,8 @@ def probabilities_of(shares: dict[int, float]) -> Tensor:
     ],
 )
 def test_a_view_is_counted_by_hand(right: list[int], top1: bool, top5: bool, probability: float) -> None:
-    shares = {7: 0.4, 6: 0.2, 5: 0.15, 4: 0.1, 3: 0.05, 2: 0.01}
-    view = judge_view(probabilities_of(shares), right, 90.0)
+    fractions = {7: 0.4, 6: 0.2, 5: 0.15, 4: 0.1, 3: 0.05, 2: 0.01}
+    view = judge_view(probabilities_of(fractions), right, 90.0)
     assert view.azimuth_deg == 90.0
     assert view.answer == class_names()[7]
     assert (view.top1, view.top5) == (top1, top5)

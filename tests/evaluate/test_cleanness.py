@@ -53,10 +53,10 @@ def test_an_opaque_ball_is_clean_and_a_thin_one_is_fog() -> None:
     assert measured[1.0].outside < 0.02
 
 
-def balls(*radii_at: tuple[float, float], density: float = 60.0, haze: float = 0.0) -> Tensor:
+def balls(*radii_at: tuple[float, float], density: float = 60.0, fog_level: float = 0.0) -> Tensor:
     """Densities of balls along x: (radius, x)."""
     parts = [Ball(radius, (x, 0.0, 0.0), density=density) for radius, x in radii_at]
-    return BallsField(parts, edge=0.001, haze=haze).density_volume(CELLS)
+    return BallsField(parts, edge=0.001, fog_level=fog_level).density_volume(CELLS)
 
 
 def test_of_two_balls_the_smaller_is_outside() -> None:
@@ -82,7 +82,7 @@ def test_pieces_that_touch_at_a_corner_are_one() -> None:
 
 
 def test_haze_below_the_threshold_belongs_to_no_piece() -> None:
-    volume = balls((0.4, 0.0), haze=0.9 * THRESHOLD)
+    volume = balls((0.4, 0.0), fog_level=0.9 * THRESHOLD)
     hazy = 0.9 * THRESHOLD * float((volume < THRESHOLD).sum())
     assert outside(volume) == pytest.approx(hazy / float(volume.sum()), rel=1e-4)
     assert outside(torch.full((4, 4, 4), 0.9 * THRESHOLD)) == 1.0

@@ -15,7 +15,7 @@ from dreamfields.cli.main import main, run_folders
 from dreamfields.errors import UsageError
 from dreamfields.evaluate.captions import captions, normalised
 from dreamfields.evaluate.judges import judge_member, load_judge
-from dreamfields.evaluate.retrieval import Candidate, Share, check_judge, held_out_views, judge_objects, rank
+from dreamfields.evaluate.retrieval import Candidate, Fraction, check_judge, held_out_views, judge_objects, rank
 from dreamfields.evaluate.retrieval_report import retrieval_json, retrieval_page
 from dreamfields.guidance.base import AbstractGuidance
 from dreamfields.guidance.toy import ToyGuidance
@@ -67,9 +67,9 @@ def test_ranks_by_hand_and_a_tie_counts_against_the_own_caption(own: str, place:
 
 def test_the_standard_error_is_that_of_a_share() -> None:
     # The paper's 59.8 % of 306 objects, with 2.8.
-    assert Share(0.598, 306).error == pytest.approx(0.028, abs=5e-4)
-    assert Share(0.0, 4).error == Share(1.0, 4).error == 0.0
-    assert Share(0.25, 12).error == pytest.approx(math.sqrt(0.25 * 0.75 / 12))
+    assert Fraction(0.598, 306).error == pytest.approx(0.028, abs=5e-4)
+    assert Fraction(0.0, 4).error == Fraction(1.0, 4).error == 0.0
+    assert Fraction(0.25, 12).error == pytest.approx(math.sqrt(0.25 * 0.75 / 12))
 
 
 class Scripted(AbstractGuidance):
@@ -98,8 +98,8 @@ def test_shares_are_of_objects_whose_own_caption_is_found() -> None:
     candidates.append(Candidate("another", "A Prompt of my own", ball()))
     judge = Scripted(7)
     found = judge_objects(judge, candidates, samples=16)
-    assert found.share(1) == Share(0.5, 4)
-    assert found.share(1, geometry=True).value == 0.0
+    assert found.fraction(1) == Fraction(0.5, 4)
+    assert found.fraction(1, geometry=True).value == 0.0
     assert found.chance(1) == pytest.approx(1 / 153)
     assert judge.asked == [list(known), ["a prompt of my own."]]  # It joins the captions, for its own run alone.
     values = retrieval_json(found)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dreamfields.errors import UsageError
-from dreamfields.guidance.azimuth_prompts import ANYWHERE, View, azimuth_weights, parse_views
+from dreamfields.guidance.azimuth_prompts import ANYWHERE, AzimuthPrompt, azimuth_weights, parse_azimuth_prompts
 
 ANCHORS = st.lists(st.integers(0, 359), min_size=1, max_size=6, unique=True).map(lambda found: tuple(sorted(found)))
 AZIMUTHS = st.floats(-720.0, 720.0)
@@ -50,20 +50,20 @@ def test_half_way_both_count_the_same_and_near_one_the_other_hardly_at_all() -> 
 
 
 def test_without_wordings_the_prompt_counts_from_every_side() -> None:
-    assert parse_views(()) == ANYWHERE
+    assert parse_azimuth_prompts(()) == ANYWHERE
     assert azimuth_weights(123.0, [view.azimuth_deg for view in ANYWHERE]) == (1.0,)
 
 
 def test_views_are_sorted_sides_are_two_and_degrees_are_brought_into_one_turn() -> None:
-    views = parse_views(("back: the back of {}", "Side:{} from the side", "-45:{}: a corner", "360:{}"))
+    views = parse_azimuth_prompts(("back: the back of {}", "Side:{} from the side", "-45:{}: a corner", "360:{}"))
     assert views == (
-        View(0.0, "{}"),
-        View(90.0, "{} from the side"),
-        View(180.0, "the back of {}"),
-        View(270.0, "{} from the side"),
-        View(315.0, "{}: a corner"),
+        AzimuthPrompt(0.0, "{}"),
+        AzimuthPrompt(90.0, "{} from the side"),
+        AzimuthPrompt(180.0, "the back of {}"),
+        AzimuthPrompt(270.0, "{} from the side"),
+        AzimuthPrompt(315.0, "{}: a corner"),
     )
-    assert parse_views(("-1e-20:{}",))[0].azimuth_deg == 0.0
+    assert parse_azimuth_prompts(("-1e-20:{}",))[0].azimuth_deg == 0.0
 
 
 @pytest.mark.parametrize(
@@ -71,10 +71,10 @@ def test_views_are_sorted_sides_are_two_and_degrees_are_brought_into_one_turn() 
 )
 def test_what_is_no_view_is_refused_with_what_it_should_be(text: str) -> None:
     with pytest.raises(UsageError, match=r"^azimuth_prompts hold .*; each must be WHERE:WORDING, with front"):
-        parse_views(("back:{}", text))
+        parse_azimuth_prompts(("back:{}", text))
 
 
 @pytest.mark.parametrize("texts", [("front:{}", "0:{}"), ("side:{}", "-90:{}"), ("30:{}", "30.0:{}")])
 def test_no_azimuth_has_two_wordings(texts: tuple[str, ...]) -> None:
     with pytest.raises(UsageError, match=r"^azimuth_prompts name \d+ degrees twice"):
-        parse_views(texts)
+        parse_azimuth_prompts(texts)

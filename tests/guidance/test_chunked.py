@@ -22,18 +22,18 @@ def pictures() -> Tensor:
     return torch.rand((7, 3, 4, 4), generator=torch.Generator().manual_seed(0)).requires_grad_()
 
 
-@pytest.mark.parametrize("at_once", [1, 2, 3, 7, 100, 0])
-def test_scores_and_gradients_are_those_of_all_at_once(at_once: int) -> None:
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 7, 100, 0])
+def test_scores_and_gradients_are_those_of_all_at_once(batch_size: int) -> None:
     weights = torch.linspace(-1.0, 2.0, 7)
     whole, parts, score = pictures(), pictures(), Counting()
-    expected, found = score(whole), score_in_parts(score, parts, at_once)
+    expected, found = score(whole), score_in_parts(score, parts, batch_size)
     assert torch.allclose(found, expected)
     for scores in (expected, found):
         (weights * scores).sum().backward()
     assert parts.grad is not None
     assert whole.grad is not None
     assert torch.allclose(parts.grad, whole.grad, atol=1e-6)
-    assert max(score.seen[1:]) == min(at_once or 7, 7)
+    assert max(score.seen[1:]) == min(batch_size or 7, 7)
 
 
 def test_nothing_is_kept_where_nothing_learns() -> None:

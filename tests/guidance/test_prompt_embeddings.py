@@ -15,9 +15,9 @@ from dreamfields.guidance.lit.adapters import packaged_adapters
 from dreamfields.guidance.lit.mixed import AdaptedGuidance
 from dreamfields.guidance.lit.weights import GUIDING_ADAPTERS
 from dreamfields.guidance.prompt_embeddings import (
-    Directions,
+    PromptEmbeddings,
     all_sentences,
-    find_directions,
+    embed_prompts,
     geometry_sentences,
     orthogonal_part,
     prompt_sentences,
@@ -62,8 +62,8 @@ def guidance(
             return bridged(_BRIDGES[name])
 
 
-def directions(guidance: AbstractGuidance, asked: PromptSettings, prompt: str = "a red ball") -> Directions:
-    return find_directions(guidance, TEMPLATE, prompt_sentences(prompt, asked), asked)
+def embeddings(guidance: AbstractGuidance, prompts: PromptSettings, prompt: str = "a red ball") -> PromptEmbeddings:
+    return embed_prompts(guidance, TEMPLATE, prompt_sentences(prompt, prompts), prompts)
 
 
 def unit(*shape: int) -> Tensor:
@@ -99,7 +99,7 @@ def test_a_negative_that_says_what_the_prompt_says_changes_nothing() -> None:
 
 
 def test_by_default_a_guide_is_led_where_the_prompt_alone_leads_it_bit_for_bit(guidance: AbstractGuidance) -> None:
-    found = directions(guidance, PromptSettings())
+    found = embeddings(guidance, PromptSettings())
     expected = mean_direction(guidance.encode_text(fill_wordings(TEMPLATE, "a red ball")))
     assert found.table.shape == (1, 1, len(expected))
     for azimuths in ([], [0.0], [10.0, 200.0]):
@@ -108,17 +108,17 @@ def test_by_default_a_guide_is_led_where_the_prompt_alone_leads_it_bit_for_bit(g
 
 
 def test_a_negative_without_weight_is_none_and_one_with_weight_leads_away(guidance: AbstractGuidance) -> None:
-    asked = PromptSettings(negative_prompt="a green table", negative_weight=0.0)
-    plain, weightless = directions(guidance, PromptSettings()), directions(guidance, asked)
+    prompts = PromptSettings(negative_prompt="a green table", negative_weight=0.0)
+    plain, weightless = embeddings(guidance, PromptSettings()), embeddings(guidance, prompts)
     assert torch.equal(plain.table, weightless.table)
-    pushed = directions(guidance, replace(asked, negative_weight=1.0))
+    pushed = embeddings(guidance, replace(prompts, negative_weight=1.0))
     negative = mean_direction(guidance.encode_text(fill_wordings(TEMPLATE, "a green table")))
     assert float(pushed.table[0, 0] @ negative) < float(plain.table[0, 0] @ negative)
     assert float(pushed.table[0, 0] @ plain.table[0, 0]) > 0.5
 
 
 def test_everything_at_once_is_unit_vectors_that_score_pictures(guidance: AbstractGuidance) -> None:
-    found = directions(guidance, ALL)
+    found = embeddings(guidance, ALL)
     assert found.table.shape[:2] == (3, 4)
     assert found.anchors_deg == (0.0, 90.0, 180.0, 270.0)
     pictures = torch.rand((2, 3, SIZE, SIZE), generator=torch.Generator().manual_seed(0))
@@ -131,14 +131,14 @@ def test_everything_at_once_is_unit_vectors_that_score_pictures(guidance: Abstra
 
 
 def test_a_style_is_what_writing_it_into_the_prompt_is(guidance: AbstractGuidance) -> None:
-    styled = directions(guidance, PromptSettings(style="wooden", azimuth_prompts=SIDES), "a ball.")
-    written = directions(guidance, PromptSettings(azimuth_prompts=SIDES), "a ball, wooden")
+    styled = embeddings(guidance, PromptSettings(style="wooden", azimuth_prompts=SIDES), "a ball.")
+    written = embeddings(guidance, PromptSettings(azimuth_prompts=SIDES), "a ball, wooden")
     assert torch.equal(styled.table, written.table)
 
 
 def test_between_two_wordings_the_direction_turns_from_one_to_the_other() -> None:
     table = torch.eye(4)[None]
-    found = Directions(table, (0.0, 90.0, 180.0, 270.0))
+    found = PromptEmbeddings(table, (0.0, 90.0, 180.0, 270.0))
     front, between, side = found.towards(0, [0.0, 45.0, 90.0])
     assert torch.allclose(front, table[0, 0], atol=1e-6)
     assert torch.allclose(side, table[0, 1], atol=1e-6)
@@ -167,16 +167,16 @@ def test_every_sentence_that_is_put_to_a_guide_is_known_beforehand() -> None:
 
     guidance = Recording()
     for rows in (prompt_sentences("a red ball", ALL), geometry_sentences(ALL)):
-        find_directions(guidance, TEMPLATE, rows, ALL)
+        embed_prompts(guidance, TEMPLATE, rows, ALL)
     assert set(guidance.heard) == set(all_sentences(TEMPLATE, "a red ball", ALL))
     assert all_sentences("a photo of {}", "x", PromptSettings()) == ["a photo of x"]
 
 
 def test_texts_are_kept_in_the_form_of_prompts() -> None:
-    asked = PromptSettings(negative_prompt=" a\n cat ", paraphrases=("  b ",), azimuth_prompts=("front: {}\t x",))
-    assert (asked.negative_prompt, asked.paraphrases) == ("a cat", ("b",))
-    assert asked.azimuth_prompts == ("front: {} x",)
-    assert PromptSettings.from_json(asked.to_json()) == asked
+    prompts = PromptSettings(negative_prompt=" a\n cat ", paraphrases=("  b ",), azimuth_prompts=("front: {}\t x",))
+    assert (prompts.negative_prompt, prompts.paraphrases) == ("a cat", ("b",))
+    assert prompts.azimuth_prompts == ("front: {} x",)
+    assert PromptSettings.from_json(prompts.to_json()) == prompts
 
 
 @pytest.mark.parametrize("name", ["negative_prompt", "geometry_prompt", "style"])

@@ -4,20 +4,20 @@ from dataclasses import replace
 
 import pytest
 
-from dreamfields.optimize.collapse import Verdict, Watch, diagnose, observe
+from dreamfields.optimize.collapse import RunningMeans, Verdict, diagnose, observe
 from dreamfields.optimize.settings import CollapseSettings
 
 SETTINGS = CollapseSettings(
     restarts=1, look_from=0.1, stuck_at=0.4, stuck_gain=0.02, empty_below=0.01, full_above=0.9, memory=0.9, warm_up=5
 )
-WELL = Watch(score=0.3, opacity=0.5, first_score=0.1, steps=20)
+WELL = RunningMeans(score=0.3, opacity=0.5, first_score=0.1, steps=20)
 
 
-def watch_of(scores: list[float], opacity: float = 0.5, settings: CollapseSettings = SETTINGS) -> Watch:
-    watch = Watch()
+def watch_of(scores: list[float], opacity: float = 0.5, settings: CollapseSettings = SETTINGS) -> RunningMeans:
+    running_means = RunningMeans()
     for score in scores:
-        watch = observe(watch, score, opacity, settings)
-    return watch
+        running_means = observe(running_means, score, opacity, settings)
+    return running_means
 
 
 def test_all_is_well_in_the_middle() -> None:
@@ -56,21 +56,21 @@ def test_nothing_is_said_before_the_warm_up_is_over() -> None:
 def test_a_score_that_has_not_risen_is_given_up_once_at_its_share_of_the_steps(
     gain: float, verdict: Verdict | None
 ) -> None:
-    watch = Watch(score=0.2 + gain, opacity=0.5, first_score=0.2)
-    assert diagnose(replace(watch, steps=40), 100, SETTINGS) is verdict
-    assert diagnose(replace(watch, steps=39), 100, SETTINGS) is None
-    assert diagnose(replace(watch, steps=41), 100, SETTINGS) is None
+    running_means = RunningMeans(score=0.2 + gain, opacity=0.5, first_score=0.2)
+    assert diagnose(replace(running_means, steps=40), 100, SETTINGS) is verdict
+    assert diagnose(replace(running_means, steps=39), 100, SETTINGS) is None
+    assert diagnose(replace(running_means, steps=41), 100, SETTINGS) is None
 
 
 def test_an_empty_scene_is_called_empty_and_not_stuck() -> None:
-    assert diagnose(Watch(steps=40), 100, SETTINGS) is Verdict.EMPTY
+    assert diagnose(RunningMeans(steps=40), 100, SETTINGS) is Verdict.EMPTY
 
 
 def test_the_first_steps_count_as_a_plain_mean() -> None:
-    watch = watch_of([0.1, 0.2, 0.6, 0.3])
-    assert watch.score == pytest.approx(0.3)
-    assert watch.opacity == pytest.approx(0.5)
-    assert watch.steps == 4
+    running_means = watch_of([0.1, 0.2, 0.6, 0.3])
+    assert running_means.score == pytest.approx(0.3)
+    assert running_means.opacity == pytest.approx(0.5)
+    assert running_means.steps == 4
 
 
 def test_the_score_starts_from_the_mean_of_the_warm_up() -> None:

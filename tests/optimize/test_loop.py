@@ -18,7 +18,7 @@ from dreamfields.optimize.settings import CollapseSettings, Recipe
 from dreamfields.optimize.state import TrainingState
 from dreamfields.render.renderer import render_still
 from dreamfields.scene.cameras import Camera
-from tests.support.nonfinite import OddGuidance
+from tests.support.nonfinite import NonFiniteGuidance
 from tests.support.toys import TINY, TINY_MLP, advance, fingerprint, new_state, targets_of, with_steps
 
 HALF = 6
@@ -113,8 +113,8 @@ def test_dropping_any_part_of_the_state_leads_elsewhere(
             counters[part] += 1
         case "skipped":
             # Dropped, a row of bad steps that reached across the stop would begin anew.
-            led = gone_on((tensors, counters | {"skipped": SKIPS - 1}), recipe, OddGuidance({0}))
-            assert led != gone_on(half, recipe, OddGuidance({0}))
+            led = gone_on((tensors, counters | {"skipped": SKIPS - 1}), recipe, NonFiniteGuidance({0}))
+            assert led != gone_on(half, recipe, NonFiniteGuidance({0}))
             return
         case "occupancy":
             assert not tensors[part].all()

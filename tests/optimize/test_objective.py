@@ -79,7 +79,7 @@ def test_the_prompt_is_put_into_the_template_once_for_every_guide() -> None:
     targets = make_targets([Guide(guides[0], 0.25), Guide(guides[1], 0.75)], "a photo of {}", "a teapot")
     assert [list(guide.sentences) for guide in guides] == [["a photo of a teapot"]] * 2
     assert [(target.guidance, target.weight) for target in targets] == [(guides[0], 0.25), (guides[1], 0.75)]
-    assert all(target.directions.table.tolist() == [[[1.0]]] for target in targets)
+    assert all(target.embeddings.table.tolist() == [[[1.0]]] for target in targets)
 
 
 def evaluate(guides: Sequence[Guide], seed: int = 0, step: int = 0) -> Objective:
@@ -121,12 +121,12 @@ def test_a_guide_is_asked_from_its_start_on_and_the_others_share_the_term_until_
     recipe = replace(TINY, augment=STILL, guidance=replace(TINY.guidance, alternate=alternate))
     recipe = replace(recipe, optimize=replace(recipe.optimize, steps=12))
     targets = make_targets([Guide(guides[0]), Guide(guides[1], 1.0, 0.5), Guide(guides[2], 1.0, 0.99)], "{}", "x")
-    terms, asked = [], []
+    terms, prompts = [], []
     for step in range(12):
         before = [len(guide.pictures) for guide in guides]
         terms.append(evaluate_objective(rendering(1.0), targets, recipe, 0, step).guidance.item())
-        asked.append([len(guide.pictures) - count for guide, count in zip(guides, before, strict=True)])
-    assert asked == [[1, 0, 0]] * 6 + ([[1, 0, 0], [0, 1, 0]] * 3 if alternate else [[1, 1, 0]] * 6)
+        prompts.append([len(guide.pictures) - count for guide, count in zip(guides, before, strict=True)])
+    assert prompts == [[1, 0, 0]] * 6 + ([[1, 0, 0], [0, 1, 0]] * 3 if alternate else [[1, 1, 0]] * 6)
     assert terms[:6] == pytest.approx([-0.5] * 6, abs=1e-5)
     assert sum(terms[6:]) / 6 == pytest.approx(-0.3, abs=1e-5)
 
@@ -167,8 +167,10 @@ def test_seed_and_step_decide_every_draw() -> None:
     assert not torch.equal(seen(0, 0), seen(1, 0))
 
 
-@pytest.mark.parametrize(("share", "target", "fog"), [(0.0, 0.4, 0.0), (0.5, 0.8, 0.5), (0.75, 0.8, 1.0)])
-def test_the_other_terms_are_of_the_opacity_and_follow_their_schedules(share: float, target: float, fog: float) -> None:
+@pytest.mark.parametrize(("fraction", "target", "fog"), [(0.0, 0.4, 0.0), (0.5, 0.8, 0.5), (0.75, 0.8, 1.0)])
+def test_the_other_terms_are_of_the_opacity_and_follow_their_schedules(
+    fraction: float, target: float, fog: float
+) -> None:
     terms = replace(TINY.losses, transmittance_start=0.4, transmittance_end=0.8, transmittance_ramp=0.5)
     recipe = replace(
         TINY,
@@ -178,11 +180,11 @@ def test_the_other_terms_are_of_the_opacity_and_follow_their_schedules(share: fl
     picture = 0.1 + 0.1 * torch.rand(2, 1, 12, 12)
     views = Rendering(torch.zeros(2, 3, 12, 12), picture, picture)
     targets = make_targets([Guide(RecordingGuidance())], "{}", "x")
-    objective = evaluate_objective(views, targets, recipe, 0, round(40 * share))
+    objective = evaluate_objective(views, targets, recipe, 0, round(40 * fraction))
     assert objective.transmittance.item() == pytest.approx(losses.transmittance_loss(picture, target).item())
     assert torch.equal(objective.total_variation, losses.total_variation(picture))
     assert objective.fog.item() == pytest.approx(fog * losses.fog(picture).item())
-    assert objective.haze == pytest.approx(losses.fog(picture).item())
+    assert objective.fog_level == pytest.approx(losses.fog(picture).item())
 
 
 def test_guides_are_asked_ever_more_sharply() -> None:
@@ -193,13 +195,15 @@ def test_guides_are_asked_ever_more_sharply() -> None:
     recipe = replace(TINY, guidance=replace(TINY.guidance, sharpen=(0.25, 0.75)))
     recipe = replace(recipe, optimize=replace(TINY.optimize, steps=40))
     targets = make_targets([Guide(Sharp())], "{}", "x")
-    asked = [-evaluate_objective(rendering(0.5), targets, recipe, 0, step).guidance.item() for step in (0, 10, 20, 35)]
-    assert asked == pytest.approx([0.0, 0.0, 0.5, 1.0])
+    prompts = [
+        -evaluate_objective(rendering(0.5), targets, recipe, 0, step).guidance.item() for step in (0, 10, 20, 35)
+    ]
+    assert prompts == pytest.approx([0.0, 0.0, 0.5, 1.0])
 
 
 def test_the_total_weighs_each_term() -> None:
-    guidance, transmittance, variation, fog = (torch.tensor(value) for value in (1.0, 10.0, 100.0, 1000.0))
-    objective = Objective(guidance, transmittance, variation, fog, haze=0.5)
+    guidance, transmittance, augmentation, fog = (torch.tensor(value) for value in (1.0, 10.0, 100.0, 1000.0))
+    objective = Objective(guidance, transmittance, augmentation, fog, fog_level=0.5)
     settings = LossSettings(guidance=2.0, transmittance=3.0, total_variation=4.0, fog=5.0)
     assert objective.total(settings).item() == pytest.approx(5432.0)
 

@@ -12,14 +12,14 @@ from torch import Tensor
 
 from dreamfields.config import Config
 from dreamfields.guidance.base import Guide
-from dreamfields.guidance.prompt_embeddings import Directions
+from dreamfields.guidance.prompt_embeddings import PromptEmbeddings
 from dreamfields.guidance.settings import PromptSettings
 from dreamfields.guidance.toy import ToyGuidance
 from dreamfields.optimize.loop import Step, optimize
 from dreamfields.optimize.objective import Objective, draw_paraphrase, evaluate_objective, make_targets
 from dreamfields.optimize.settings import LossSettings, Recipe
 from dreamfields.optimize.state import TrainingState
-from dreamfields.optimize.textureless import Plaster
+from dreamfields.optimize.textureless import TexturelessView
 from dreamfields.render.renderer import Rendering
 from tests.optimize.test_objective import STILL, RecordingGuidance, rendering
 from tests.support.toys import PROMPT, TINY, TINY_MLP, advance, fingerprint, new_state, tiny_config
@@ -35,16 +35,16 @@ ALL = PromptSettings(
 BLANK = PromptSettings(negative_prompt="a green ball", negative_weight=0.0)
 
 
-def steps(state: TrainingState, asked: PromptSettings, count: int = STEPS) -> list[Step]:
+def steps(state: TrainingState, prompts: PromptSettings, count: int = STEPS) -> list[Step]:
     """Take some steps of the loop."""
-    targets = make_targets([Guide(ToyGuidance())], state.recipe.guidance.template, PROMPT, asked)
+    targets = make_targets([Guide(ToyGuidance())], state.recipe.guidance.template, PROMPT, prompts)
     return list(islice(optimize(state, targets), count))
 
 
-def end(asked: PromptSettings, recipe: Recipe = TINY) -> dict[str, str]:
+def end(prompts: PromptSettings, recipe: Recipe = TINY) -> dict[str, str]:
     """Return where a run that is never stopped leads."""
     state = new_state(recipe)
-    steps(state, asked)
+    steps(state, prompts)
     return fingerprint(state)
 
 
@@ -59,11 +59,11 @@ def test_a_run_stopped_at_every_step_ends_bit_for_bit_where_the_other_does(recip
     assert fingerprint(state) == end(ALL, recipe)
 
 
-@pytest.mark.parametrize("asked", [PromptSettings(), BLANK], ids=["nothing", "a weightless negative"])
-def test_where_nothing_is_asked_a_run_keeps_its_bits(asked: PromptSettings) -> None:
+@pytest.mark.parametrize("prompts", [PromptSettings(), BLANK], ids=["nothing", "a weightless negative"])
+def test_where_nothing_is_asked_a_run_keeps_its_bits(prompts: PromptSettings) -> None:
     state = new_state()
     advance(state, STEPS)
-    assert fingerprint(state) == end(asked)
+    assert fingerprint(state) == end(prompts)
 
 
 @pytest.mark.parametrize("name", ["negative_prompt", "paraphrases", "azimuth_prompts", "geometry_prompt", "style"])
@@ -99,13 +99,13 @@ class Wanting(RecordingGuidance):
 
 
 def evaluated(
-    asked: PromptSettings, step: int = 0, plaster: Plaster | None = None, recipe: Recipe = TINY
+    prompts: PromptSettings, step: int = 0, textureless: TexturelessView | None = None, recipe: Recipe = TINY
 ) -> tuple[Objective, list[tuple[int, list[float]]]]:
     """Return a step's objective of a red and a black view, from the front and from behind, and what was wanted."""
     guidance = Wanting()
-    targets = make_targets([Guide(guidance, 0.5)], "{}", "ball", asked)
+    targets = make_targets([Guide(guidance, 0.5)], "{}", "ball", prompts)
     still = replace(recipe, augment=STILL)
-    objective = evaluate_objective(rendering(1.0), targets, still, 0, step, [0.0, 180.0], plaster)
+    objective = evaluate_objective(rendering(1.0), targets, still, 0, step, [0.0, 180.0], textureless)
     return objective, guidance.wanted
 
 
@@ -124,8 +124,8 @@ def test_views_are_told_apart_by_their_own_pictures() -> None:
             # Only the view from the front is red.
             return images[:, 0].mean(dim=(1, 2)) * text_embedding[1]
 
-    asked = PromptSettings(azimuth_prompts=("front:{} front", "back:{} back"))
-    targets = make_targets([Guide(Facing())], "{}", "ball", asked)
+    prompts = PromptSettings(azimuth_prompts=("front:{} front", "back:{} back"))
+    targets = make_targets([Guide(Facing())], "{}", "ball", prompts)
     recipe = replace(TINY, augment=STILL)
     terms = [
         evaluate_objective(rendering(1.0), targets, recipe, 0, 0, azimuths).guidance.item()
@@ -135,22 +135,22 @@ def test_views_are_told_apart_by_their_own_pictures() -> None:
 
 
 def test_all_views_of_a_step_are_scored_against_the_same_paraphrase() -> None:
-    asked = PromptSettings(paraphrases=("sphere",))
-    found = [evaluated(asked, step)[1] for step in range(12)]
+    prompts = PromptSettings(paraphrases=("sphere",))
+    found = [evaluated(prompts, step)[1] for step in range(12)]
     assert all(len(wanted) == 1 for wanted in found)
     assert {tuple(wanted[0][1]) for wanted in found} == {(1.0, 0.0, 0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 0.0, 1.0)}
 
 
-def plaster(azimuth_deg: float = 180.0) -> Plaster:
+def textureless(azimuth_deg: float = 180.0) -> TexturelessView:
     """A view that is a quarter white."""
     ones = torch.ones(1, 1, 12, 12)
-    return Plaster(Rendering(torch.full((1, 3, 12, 12), 0.25), ones, ones), azimuth_deg)
+    return TexturelessView(Rendering(torch.full((1, 3, 12, 12), 0.25), ones, ones), azimuth_deg)
 
 
 def test_the_geometry_prompt_is_scored_on_plaster_and_counts_by_its_weight() -> None:
-    asked = PromptSettings(geometry_prompt="plaster", geometry_weight=3.0, style="front", paraphrases=("sphere",))
-    plain, _ = evaluated(replace(asked, geometry_prompt=""))
-    objective, wanted = evaluated(asked, plaster=plaster())
+    prompts = PromptSettings(geometry_prompt="plaster", geometry_weight=3.0, style="front", paraphrases=("sphere",))
+    plain, _ = evaluated(replace(prompts, geometry_prompt=""))
+    objective, wanted = evaluated(prompts, textureless=textureless())
     assert wanted[-1] == (TINY.optimize.backgrounds, [0.0, 0.0, 0.0, 1.0, 0.0])
     assert objective.geometry is not None
     assert objective.geometry.item() == pytest.approx(-3.0 * 0.25, abs=1e-5)
@@ -162,15 +162,15 @@ def test_the_geometry_prompt_is_scored_on_plaster_and_counts_by_its_weight() -> 
 
 
 def test_the_geometry_prompt_has_the_wording_of_the_side_it_is_seen_from() -> None:
-    asked = PromptSettings(geometry_prompt="plaster", azimuth_prompts=("front:{} front", "back:{} back"))
-    _, wanted = evaluated(asked, plaster=plaster(180.0))
+    prompts = PromptSettings(geometry_prompt="plaster", azimuth_prompts=("front:{} front", "back:{} back"))
+    _, wanted = evaluated(prompts, textureless=textureless(180.0))
     half = 0.5**0.5
     assert wanted[-1][1] == pytest.approx([0.0, 0.0, half, half, 0.0])
 
 
 def test_the_factor_of_a_gated_loss_is_also_that_of_the_geometry() -> None:
     gated = replace(TINY, losses=replace(TINY.losses, transmittance_form="gated"))
-    objective, _ = evaluated(PromptSettings(geometry_prompt="plaster"), plaster=plaster(), recipe=gated)
+    objective, _ = evaluated(PromptSettings(geometry_prompt="plaster"), textureless=textureless(), recipe=gated)
     assert objective.gate is not None
     assert objective.geometry is not None
     without = replace(objective, geometry=None)
@@ -182,10 +182,10 @@ def test_the_factor_of_a_gated_loss_is_also_that_of_the_geometry() -> None:
 def test_a_geometry_prompt_alone_shapes_and_does_not_paint() -> None:
     recipe = replace(TINY, losses=LossSettings(guidance=1.0, transmittance=0.0, fog=0.0))
     state = new_state(recipe)
-    asked = PromptSettings(geometry_prompt="a white ball", geometry_weight=1.0)
-    (target,) = make_targets([Guide(ToyGuidance())], "{}", PROMPT, asked)
+    prompts = PromptSettings(geometry_prompt="a white ball", geometry_weight=1.0)
+    (target,) = make_targets([Guide(ToyGuidance())], "{}", PROMPT, prompts)
     # A cosine with nothing is 0 and has no gradient, so the prompt has no say.
-    silent = replace(target, directions=Directions(torch.zeros_like(target.directions.table)))
+    silent = replace(target, embeddings=PromptEmbeddings(torch.zeros_like(target.embeddings.table)))
     before = [grid.detach().clone() for grid in state.field.parameters()]
     list(islice(optimize(state, [silent]), 3))
     for old, new in zip(before, state.field.parameters(), strict=True):
@@ -195,7 +195,7 @@ def test_a_geometry_prompt_alone_shapes_and_does_not_paint() -> None:
 
 def test_what_is_asked_tells_a_run_from_others_and_old_runs_asked_nothing() -> None:
     plain, asking = tiny_config(), replace(tiny_config(), prompts=ALL)
-    others = {name for name, value in plain.made_from().items() if asking.made_from()[name] != value}
+    others = {name for name, value in plain.identity().items() if asking.identity()[name] != value}
     assert others == {f"prompts.{name}" for name in ("negative_prompt", "paraphrases", "azimuth_prompts")} | {
         "prompts.geometry_prompt",
         "prompts.style",

@@ -25,9 +25,9 @@ def test_the_learning_rate_is_a_cosine_from_its_peak_to_its_share(progress: floa
     assert learning_rate(progress, 0.2, 0.1) == pytest.approx(expected)
 
 
-@given(share=SHARES)
-def test_the_learning_rate_only_falls(share: float) -> None:
-    rates = [learning_rate(index / 20, 1.0, share) for index in range(21)]
+@given(fraction=SHARES)
+def test_the_learning_rate_only_falls(fraction: float) -> None:
+    rates = [learning_rate(index / 20, 1.0, fraction) for index in range(21)]
     assert all(later <= earlier + 1e-12 for earlier, later in itertools.pairwise(rates))
 
 

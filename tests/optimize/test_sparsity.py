@@ -71,7 +71,7 @@ def test_noise_is_added_to_what_becomes_density_within_the_block_alone() -> None
     added = (pre(noisy) - pre(before)).flatten()
     assert added.std().item() == pytest.approx(2.0, rel=0.2)  # 125 draws
     with sparsity.disturbed(field, 0.0, seed=1, step=3):
-        assert field.disturbance is None
+        assert field.density_noise is None
 
 
 def test_a_run_with_noise_goes_elsewhere_and_the_same_seed_goes_there_again() -> None:

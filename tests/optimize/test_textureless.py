@@ -12,9 +12,14 @@ from dreamfields.guidance.settings import PromptSettings
 from dreamfields.guidance.toy import ToyGuidance
 from dreamfields.optimize.loop import take_step
 from dreamfields.optimize.objective import make_targets
-from dreamfields.optimize.textureless import Plaster, look_at_plaster, render_plaster, shown_in_plaster
+from dreamfields.optimize.textureless import (
+    TexturelessView,
+    is_textureless_step,
+    render_textureless,
+    render_textureless_view,
+)
 from dreamfields.render.renderer import render
-from dreamfields.render.shading import ShadedField, averaged, in_plaster
+from dreamfields.render.shading import ShadedField, averaged, textureless_fields
 from dreamfields.scene.cameras import Camera
 from dreamfields.scene.fields.base import AbstractField
 from dreamfields.scene.fields.mlp import MlpField
@@ -36,14 +41,14 @@ def voxels(colours: float = 0.0) -> VoxelField:
     return field
 
 
-def look(field: VoxelField | MlpField, seed: int = 0, step: int = 0) -> Plaster:
-    return look_at_plaster(field, CAMERAS, TINY.render, None, seed, step)
+def look(field: VoxelField | MlpField, seed: int = 0, step: int = 0) -> TexturelessView:
+    return render_textureless_view(field, CAMERAS, TINY.render, None, seed, step)
 
 
-def teach(plaster: Plaster) -> None:
+def teach(textureless: TexturelessView) -> None:
     """Ask for some picture."""
-    wanted = torch.rand(plaster.rendering.colour.shape, generator=torch.Generator().manual_seed(1))
-    (wanted * plaster.rendering.colour).sum().backward()
+    wanted = torch.rand(textureless.rendering.colour.shape, generator=torch.Generator().manual_seed(1))
+    (wanted * textureless.rendering.colour).sum().backward()
 
 
 def test_it_is_one_view_in_grey_whatever_the_colours() -> None:
@@ -77,7 +82,7 @@ def by_normals(field: VoxelField, learns: bool = True) -> AbstractField:
 
 
 def on_nodes(field: VoxelField) -> AbstractField:
-    return in_plaster(field, [LIGHT])[0]
+    return textureless_fields(field, [LIGHT])[0]
 
 
 def gradient(field: VoxelField, shaded: AbstractField) -> Tensor:
@@ -141,7 +146,7 @@ def test_values_of_grey_become_that_grey() -> None:
 
 def test_nodes_are_rendered_as_the_field_that_they_are_of() -> None:
     field = voxels(0.3)
-    nodes = VoxelNodes(field.collapse().permute(1, 2, 3, 0), field.settings)
+    nodes = VoxelNodes(field.sum_levels().permute(1, 2, 3, 0), field.settings)
     for engine in ("auto", "reference"):
         of_field, of_nodes = (render(one, CAMERAS, 12, 12, engine=engine) for one in (field, nodes))
         assert torch.allclose(of_field.colour, of_nodes.colour, atol=1e-6)
@@ -163,29 +168,29 @@ def test_shades_on_nodes_are_rendered_alike_fast_and_slow_and_close_to_those_by_
 @torch.no_grad()
 def test_each_camera_has_a_light_of_its_own() -> None:
     draws = torch.Generator().manual_seed(0)
-    seen = render_plaster(voxels(), [CAMERAS[0]] * 3, TINY.render, None, draws)
+    seen = render_textureless(voxels(), [CAMERAS[0]] * 3, TINY.render, None, draws)
     assert seen.opacity.shape == (3, 1, TINY.render.size, TINY.render.size)
     assert float((seen.colour[0] - seen.colour[1]).abs().max()) > 0.02
 
 
 def test_a_share_of_the_steps_from_some_step_on_is_in_plaster() -> None:
-    settings = replace(TINY.render, plaster=0.25, plaster_from=0.1)
-    assert not any(shown_in_plaster(settings, 0.09, 0, step) for step in range(100))
-    shown = [shown_in_plaster(settings, 0.1, 0, step) for step in range(2000)]
+    settings = replace(TINY.render, textureless=0.25, textureless_from=0.1)
+    assert not any(is_textureless_step(settings, 0.09, 0, step) for step in range(100))
+    shown = [is_textureless_step(settings, 0.1, 0, step) for step in range(2000)]
     assert sum(shown) == pytest.approx(500, abs=80)
-    assert shown == [shown_in_plaster(settings, 0.9, 0, step) for step in range(2000)]
-    assert shown != [shown_in_plaster(settings, 0.1, 1, step) for step in range(2000)]
-    assert not any(shown_in_plaster(replace(settings, plaster=0.0), 1.0, 0, step) for step in range(100))
+    assert shown == [is_textureless_step(settings, 0.9, 0, step) for step in range(2000)]
+    assert shown != [is_textureless_step(settings, 0.1, 1, step) for step in range(2000)]
+    assert not any(is_textureless_step(replace(settings, textureless=0.0), 1.0, 0, step) for step in range(100))
 
 
-ALWAYS = replace(TINY, render=replace(TINY.render, plaster=1.0, plaster_from=0.0))
+ALWAYS = replace(TINY, render=replace(TINY.render, textureless=1.0, textureless_from=0.0))
 
 
 def colours_learn(asked: PromptSettings | None = None, reads_plaster: bool = True) -> bool:
     """Tell whether colours get a gradient from a step of a run that shows plaster whenever it may."""
     state = new_state(ALWAYS)
     targets = make_targets([Guide(ToyGuidance())], "{}", "a red ball", asked)
-    take_step(state, targets if reads_plaster else [replace(target, in_plaster=None) for target in targets])
+    take_step(state, targets if reads_plaster else [replace(target, textureless=None) for target in targets])
     assert isinstance(state.field, VoxelField)
     assert all(grid.grad is not None for grid in state.field.grids)
     return any(bool(grid.grad[..., 1:].any()) for grid in state.field.grids if grid.grad is not None)
@@ -199,11 +204,11 @@ def test_steps_in_plaster_are_for_guides_that_read_it_and_prompts_without_one_of
 
 def test_a_step_in_plaster_teaches_no_colour_and_leaves_the_mean_of_the_scores() -> None:
     state = new_state(ALWAYS)
-    state.watch = replace(state.watch, score=0.25, steps=3)
+    state.running_means = replace(state.running_means, score=0.25, steps=3)
     step = take_step(state, targets_of())
     assert isinstance(state.field, VoxelField)
     for grid in state.field.grids:
         assert grid.grad is not None
         assert float(grid.grad[..., 0].abs().max()) > 0.0
         assert float(grid.grad[..., 1:].abs().max()) == 0.0
-    assert step.score == 0.25 == state.watch.score
+    assert step.score == 0.25 == state.running_means.score

@@ -27,10 +27,10 @@ def test_safe_checkpoints_cost_less_than_a_hundredth_of_a_default_run(tmp_path: 
         began = time.perf_counter()
         save_checkpoint(tmp_path, state, {"prompt": PROMPT})
         saves.append(time.perf_counter() - began)
-    share = statistics.median(saves) / (recipe.optimize.checkpoint_every * statistics.median(times))
+    fraction = statistics.median(saves) / (recipe.optimize.checkpoint_every * statistics.median(times))
     size = sum(path.stat().st_size for path in tmp_path.iterdir()) / 1e6
     print(  # noqa: T201 - the figure of docs/reliability.md, shown by pytest -s
         f"a save {1e3 * statistics.median(saves):.0f} ms ({size:.1f} MB), "
-        f"a step {1e3 * statistics.median(times):.0f} ms, every {recipe.optimize.checkpoint_every}: {100 * share:.2f} %"
+        f"a step {1e3 * statistics.median(times):.0f} ms, every {recipe.optimize.checkpoint_every}: {fraction:.2%}"
     )
-    assert share < 0.01
+    assert fraction < 0.01

@@ -45,7 +45,7 @@ def test_a_run_of_an_old_format_is_read_as_it_was_and_goes_on(old_run: Path) -> 
     assert run.status == "optimized"
     newest = manifests(old_run / "checkpoints")[0]
     assert json.loads(newest.read_text())["format"] == checkpoint.FORMAT
-    assert load_checkpoint(newest, run.config.made_from()).counters["step"] == 12
+    assert load_checkpoint(newest, run.config.identity()).counters["step"] == 12
 
 
 def test_all_formats_lead_to_the_same_end(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from dreamfields.guidance.base import Guide
 from dreamfields.optimize import loop
 from dreamfields.optimize.loop import ROLLBACKS, SKIPS
 from dreamfields.runs.checkpoint import load_checkpoint, manifests
-from tests.support.nonfinite import OddGuidance, Where
+from tests.support.nonfinite import NonFiniteGuidance, Where
 from tests.support.toys import TINY, advance, fingerprint, new_state, tiny_config, with_steps
 
 WHERE: tuple[Where, ...] = ("score", "gradient", "one element")
@@ -31,7 +31,7 @@ def test_one_odd_number_costs_one_step_and_leaves_no_trace(at: int, where: Where
     before = fingerprint(state)
     steps = []
     for index in range(LAST + 1):
-        steps += advance(state, 1, guidance=OddGuidance({0} if index == at else (), where, value))
+        steps += advance(state, 1, guidance=NonFiniteGuidance({0} if index == at else (), where, value))
         after = fingerprint(state)
         moved = [name for name in after if name.startswith(("field", "adam")) and after[name] != before.get(name)]
         assert bool(moved) == (index != at)
@@ -47,7 +47,7 @@ def test_one_odd_number_costs_one_step_and_leaves_no_trace(at: int, where: Where
 def test_a_run_with_one_odd_number_ends_as_well_as_one_without() -> None:
     means = []
     for at in ((), {40}):
-        steps = advance(new_state(with_steps(80)), 80, guidance=OddGuidance(at))
+        steps = advance(new_state(with_steps(80)), 80, guidance=NonFiniteGuidance(at))
         means.append(sum(step.loss for step in steps[-20:]) / 20)
     assert means[1] == pytest.approx(means[0], rel=0.05)
 
@@ -60,8 +60,8 @@ def test_nothing_is_clipped_before_it_is_known_to_be_finite() -> None:
     for node in ast.walk(descend):
         if isinstance(node, ast.Call):
             lines.setdefault(ast.unparse(node.func), node.lineno)
-    assert lines["first_odd"] < lines["state.optimizer.step"]
-    assert all(line > lines["first_odd"] for name, line in lines.items() if "clip" in name)
+    assert lines["first_nonfinite"] < lines["state.optimizer.step"]
+    assert all(line > lines["first_nonfinite"] for name, line in lines.items() if "clip" in name)
 
 
 def test_a_row_of_them_goes_back_with_other_draws_and_half_the_step() -> None:
@@ -69,7 +69,7 @@ def test_a_row_of_them_goes_back_with_other_draws_and_half_the_step() -> None:
     seed = state.attempt_seed
     advance(state, 1)
     rate = float(state.optimizer.param_groups[0]["lr"])
-    steps = advance(state, SKIPS, guidance=OddGuidance(range(SKIPS)))
+    steps = advance(state, SKIPS, guidance=NonFiniteGuidance(range(SKIPS)))
     assert [step.rolled_back for step in steps] == [False] * (SKIPS - 1) + [True]
     assert (state.step, state.skipped, state.rollbacks) == (0, 0, 1)  # Nothing was kept: back to the beginning.
     assert state.attempt_seed != seed
@@ -79,7 +79,7 @@ def test_a_row_of_them_goes_back_with_other_draws_and_half_the_step() -> None:
 
 def with_guidance(monkeypatch: pytest.MonkeyPatch, *odd_at: int) -> None:
     """Let runs be guided by what is odd at some looks, counted over the whole of a process."""
-    guidance = OddGuidance(set(odd_at))
+    guidance = NonFiniteGuidance(set(odd_at))
     monkeypatch.setattr(api, "load_guides", lambda *_: [Guide(guidance)])
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from dreamfields.render import augment as module
-from dreamfields.render.augment import draw_variation, vary
+from dreamfields.render.augment import augment, draw_augmentation
 from dreamfields.render.settings import AugmentSettings
 
 STILL = AugmentSettings(
@@ -36,16 +36,16 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def augment(images: Tensor, size: int, settings: AugmentSettings, generator: torch.Generator) -> Tensor:
-    return vary(images, draw_variation(len(images), size, settings, generator))
+def augmented(images: Tensor, size: int, settings: AugmentSettings, generator: torch.Generator) -> Tensor:
+    return augment(images, draw_augmentation(len(images), size, settings, generator))
 
 
-def similarity(images: Tensor, size: int, settings: AugmentSettings, generator: torch.Generator) -> Tensor:
-    return module.similarity(images, size, draw_variation(len(images), size, settings, generator).theta)
+def warp(images: Tensor, size: int, settings: AugmentSettings, generator: torch.Generator) -> Tensor:
+    return module.warp(images, size, draw_augmentation(len(images), size, settings, generator).theta)
 
 
 def recolour(images: Tensor, settings: AugmentSettings, generator: torch.Generator) -> Tensor:
-    return module.recolour(images, draw_variation(len(images), 1, settings, generator).tone)
+    return module.recolour(images, draw_augmentation(len(images), 1, settings, generator).tone)
 
 
 def spot(x: float, y: float, size: int = 64) -> Tensor:
@@ -69,34 +69,34 @@ def centres(images: Tensor) -> Tensor:
 def moved(x: float, y: float, settings: AugmentSettings, copies: int = 200) -> Tensor:
     """Return where a spot lands (copies, 2) in as many draws; the draws are the same at every call."""
     images = spot(x, y).expand(copies, -1, -1, -1)
-    return centres(similarity(images, images.shape[-1], settings, seeded()))
+    return centres(warp(images, images.shape[-1], settings, seeded()))
 
 
 def test_zero_strength_changes_nothing() -> None:
     images = torch.rand(3, 3, 16, 16)
-    assert torch.allclose(augment(images, 16, STILL, seeded()), images, atol=1e-5)
+    assert torch.allclose(augmented(images, 16, STILL, seeded()), images, atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [6, 12, 24, 31])
 def test_zero_strength_only_resamples(size: int) -> None:
     images = torch.rand(2, 3, 12, 12)
     resized = functional.interpolate(images, size=(size, size), mode="bilinear", align_corners=False)
-    assert torch.allclose(augment(images, size, STILL, seeded()), resized, atol=1e-5)
+    assert torch.allclose(augmented(images, size, STILL, seeded()), resized, atol=1e-5)
     if size == 6:
         assert torch.allclose(resized, functional.avg_pool2d(images, 2), atol=1e-5)
 
 
 def test_geometry_commutes_with_resizing() -> None:
     images = spot(0.1, -0.15).expand(8, -1, -1, -1)
-    small = centres(similarity(images, 32, LIVELY, seeded()))
-    large = centres(similarity(images, 64, LIVELY, seeded()))
+    small = centres(warp(images, 32, LIVELY, seeded()))
+    large = centres(warp(images, 64, LIVELY, seeded()))
     assert torch.allclose(small, large, atol=2e-3)
 
 
 @pytest.mark.parametrize(("scale", "landing"), [(0.5, 0.3), (0.75, 0.2), (1.5, 0.1)])
 def test_a_scale_below_one_zooms_in_and_moves_what_is_off_centre_outward(scale: float, landing: float) -> None:
     images = spot(0.15, 0.0)
-    out = similarity(images, 64, replace(STILL, scale=(scale, scale)), seeded())
+    out = warp(images, 64, replace(STILL, scale=(scale, scale)), seeded())
     if scale < 1.0:  # Zoomed out, the mirrored surroundings weigh in.
         assert centres(out)[0].tolist() == pytest.approx([landing, 0.0], abs=3e-3)
     peak = int(out[0, 0].flatten().argmax())
@@ -141,7 +141,7 @@ def test_scale_rotation_and_shift_are_one_similarity() -> None:
 
 def test_what_lies_outside_is_mirrored_in() -> None:
     grey = torch.full((4, 3, 8, 8), 0.7)
-    out = similarity(grey, 8, replace(STILL, scale=(2.0, 2.0), rotation_deg=45.0), seeded())
+    out = warp(grey, 8, replace(STILL, scale=(2.0, 2.0), rotation_deg=45.0), seeded())
     assert torch.allclose(out, grey, atol=1e-5)
 
 
@@ -180,14 +180,14 @@ def test_contrast_scales_about_the_mean_and_brightness_moves_it() -> None:
 
 def test_noise_has_its_deviation_and_no_mean() -> None:
     grey = torch.full((2, 3, 50, 50), 0.5)
-    noise = augment(grey, 50, replace(STILL, noise=0.1), seeded()) - grey
+    noise = augmented(grey, 50, replace(STILL, noise=0.1), seeded()) - grey
     assert noise.std().item() == pytest.approx(0.1, rel=0.03)
     assert noise.mean().item() == pytest.approx(0.0, abs=0.003)
 
 
 def test_pictures_stay_in_range() -> None:
     strong = AugmentSettings(contrast=1.0, brightness=1.0, saturation=(5.0, 10.0), noise=1.0)
-    out = augment(torch.rand(4, 3, 10, 10), 10, strong, seeded())
+    out = augmented(torch.rand(4, 3, 10, 10), 10, strong, seeded())
     assert out.min() == 0.0
     assert out.max() == 1.0
 
@@ -203,15 +203,15 @@ def test_every_image_has_draws_of_its_own_and_the_same_generator_gives_the_same(
         replace(STILL, saturation=(0.0, 2.0)),
         replace(STILL, noise=0.1),
     ):
-        out = augment(images, 12, settings, seeded(1))
-        assert torch.equal(out, augment(images, 12, settings, seeded(1)))
-        assert not torch.equal(out, augment(images, 12, settings, seeded(2)))
+        out = augmented(images, 12, settings, seeded(1))
+        assert torch.equal(out, augmented(images, 12, settings, seeded(1)))
+        assert not torch.equal(out, augmented(images, 12, settings, seeded(2)))
         assert all(not torch.allclose(out[0], other, atol=1e-4) for other in out[1:])
 
 
 def test_gradients_flow_to_the_pictures() -> None:
     images = (0.4 + 0.2 * torch.rand(2, 3, 10, 10)).requires_grad_()
-    augment(images, 20, LIVELY, seeded()).square().mean().backward()
+    augmented(images, 20, LIVELY, seeded()).square().mean().backward()
     assert images.grad is not None
     assert torch.isfinite(images.grad).all()
     assert float((images.grad != 0.0).float().mean()) > 0.5
@@ -219,7 +219,7 @@ def test_gradients_flow_to_the_pictures() -> None:
 
 def test_at_zero_strength_a_pixel_s_gradient_is_that_of_resampling() -> None:
     images = torch.full((1, 3, 4, 4), 0.5, requires_grad=True)
-    augment(images, 4, STILL, seeded()).sum().backward()
+    augmented(images, 4, STILL, seeded()).sum().backward()
     assert images.grad is not None
     assert math.isclose(float(images.grad.sum()), images.numel(), rel_tol=1e-4)
     assert torch.allclose(images.grad, torch.ones_like(images), atol=1e-3)

@@ -167,9 +167,9 @@ def test_each_kind_is_drawn_by_its_weight() -> None:
     settings = BackgroundSettings(1.0, 2.0, 4.0, 1.0, checkerboard_squares=4, fourier_decay=1.5, blur=(0.0, 0.0))
     draws, source = 400, seeded()
     kinds = [kind_of(draw_background(settings, 24, source)) for _ in range(draws)]
-    for kind, share in [("noise", 0.125), ("checkerboard", 0.25), ("fourier", 0.5), ("plain", 0.125)]:
-        tolerance = 4.0 * math.sqrt(share * (1.0 - share) / draws)
-        assert kinds.count(kind) / draws == pytest.approx(share, abs=tolerance)
+    for kind, fraction in [("noise", 0.125), ("checkerboard", 0.25), ("fourier", 0.5), ("plain", 0.125)]:
+        tolerance = 4.0 * math.sqrt(fraction * (1.0 - fraction) / draws)
+        assert kinds.count(kind) / draws == pytest.approx(fraction, abs=tolerance)
 
 
 def test_the_settings_of_a_kind_reach_it() -> None:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import dreamfields.render.cpu
-from dreamfields.render.augment import Variation, draw_variation
-from dreamfields.render.compose import present, present_plainly, usable
+from dreamfields.render.augment import Augmentation, draw_augmentation
+from dreamfields.render.compose import compose_views, compose_views_reference, usable
 from dreamfields.render.renderer import Rendering
 from dreamfields.render.settings import AugmentSettings
 
@@ -33,11 +33,11 @@ def views(count: int, side: int, seed: int = 0) -> Rendering:
     return Rendering(colour.requires_grad_(), opacity.requires_grad_(), torch.zeros_like(opacity))
 
 
-def both_ways(fast: bool, seen: Rendering, backgrounds: Tensor, variation: Variation) -> list[Tensor]:
+def both_ways(fast: bool, seen: Rendering, backgrounds: Tensor, augmentation: Augmentation) -> list[Tensor]:
     """Return pictures, and the gradients of a random sum of them for colour and opacity."""
-    pictures = (present if fast else present_plainly)(seen, backgrounds, variation)
-    pull = torch.randn(pictures.shape, generator=seeded(1))
-    return [pictures.detach(), *torch.autograd.grad((pictures * pull).sum(), (seen.colour, seen.opacity))]
+    pictures = (compose_views if fast else compose_views_reference)(seen, backgrounds, augmentation)
+    grad = torch.randn(pictures.shape, generator=seeded(1))
+    return [pictures.detach(), *torch.autograd.grad((pictures * grad).sum(), (seen.colour, seen.opacity))]
 
 
 @given(
@@ -53,9 +53,9 @@ def test_the_loop_equals_the_definition_in_values_and_gradients(
 ) -> None:
     seen, source = views(count, side, seed), seeded(seed)
     backgrounds = torch.rand((count * copies, 3, side, side), generator=source)
-    variation = draw_variation(count * copies, size, settings, source)
+    augmentation = draw_augmentation(count * copies, size, settings, source)
     for fast, plain in zip(
-        both_ways(True, seen, backgrounds, variation), both_ways(False, seen, backgrounds, variation), strict=True
+        both_ways(True, seen, backgrounds, augmentation), both_ways(False, seen, backgrounds, augmentation), strict=True
     ):
         assert torch.allclose(fast, plain, rtol=1e-4, atol=2e-5 * max(1.0, float(plain.abs().max())))
 
@@ -63,15 +63,15 @@ def test_the_loop_equals_the_definition_in_values_and_gradients(
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_threads_change_no_bit(threads: int) -> None:
     seen, backgrounds = views(3, 8), torch.rand((6, 3, 8, 8), generator=seeded())
-    variation = draw_variation(6, 12, AugmentSettings(), seeded())
-    alone = both_ways(True, seen, backgrounds, variation)
+    augmentation = draw_augmentation(6, 12, AugmentSettings(), seeded())
+    alone = both_ways(True, seen, backgrounds, augmentation)
     torch.set_num_threads(threads)
-    assert all(map(torch.equal, both_ways(True, seen, backgrounds, variation), alone))
+    assert all(map(torch.equal, both_ways(True, seen, backgrounds, augmentation), alone))
 
 
 def test_unvaried_pictures_are_views_over_their_backgrounds_in_turn() -> None:
     seen, backgrounds = views(2, 6), torch.rand(4, 3, 6, 6)
-    pictures = present(seen, backgrounds, draw_variation(4, 6, STILL, seeded()))
+    pictures = compose_views(seen, backgrounds, draw_augmentation(4, 6, STILL, seeded()))
     for index, picture in enumerate(pictures):
         own = seen.colour[index % 2] + (1.0 - seen.opacity[index % 2]) * backgrounds[index]
         assert torch.allclose(picture, own, atol=1e-5)
@@ -80,14 +80,14 @@ def test_unvaried_pictures_are_views_over_their_backgrounds_in_turn() -> None:
 def test_what_is_clipped_has_no_gradient_and_what_is_not_finite_shows() -> None:
     seen, bright = views(1, 4), replace(STILL, brightness=1.0)
     backgrounds = torch.rand(1, 3, 4, 4)
-    variation = draw_variation(1, 4, bright, seeded())
-    variation.tone[:, 2] = 5.0
-    pictures, of_colour, of_opacity = both_ways(True, seen, backgrounds, variation)
+    augmentation = draw_augmentation(1, 4, bright, seeded())
+    augmentation.tone[:, 2] = 5.0
+    pictures, of_colour, of_opacity = both_ways(True, seen, backgrounds, augmentation)
     assert (pictures == 1.0).all()
     assert float(of_colour.abs().sum() + of_opacity.abs().sum()) == 0.0
     with torch.no_grad():
         seen.colour[0, 0, 1, 1] = torch.nan
-    assert not present(seen, backgrounds, draw_variation(1, 4, STILL, seeded())).isfinite().all()
+    assert not compose_views(seen, backgrounds, draw_augmentation(1, 4, STILL, seeded())).isfinite().all()
 
 
 def test_only_what_the_loop_can_do_is_asked_of_it() -> None:
@@ -104,5 +104,7 @@ def test_without_numba_the_definition_is_used(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.delitem(sys.modules, f"dreamfields.render.cpu.{name}", raising=False)
         monkeypatch.delattr(dreamfields.render.cpu, name, raising=False)
     seen, backgrounds = views(2, 5), torch.rand(2, 3, 5, 5)
-    variation = draw_variation(2, 7, AugmentSettings(), seeded())
-    assert torch.equal(present(seen, backgrounds, variation), present_plainly(seen, backgrounds, variation))
+    augmentation = draw_augmentation(2, 7, AugmentSettings(), seeded())
+    assert torch.equal(
+        compose_views(seen, backgrounds, augmentation), compose_views_reference(seen, backgrounds, augmentation)
+    )

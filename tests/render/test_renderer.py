@@ -257,12 +257,12 @@ def assert_equal(one: Rendering, other: Rendering, tolerance: float = 1e-5) -> N
     assert torch.allclose(one.depth, other.depth, atol=tolerance)
 
 
-@pytest.mark.parametrize("rays_at_once", [1, 7, 81, 100_000])
-def test_a_still_does_not_depend_on_how_many_rays_go_at_once(rays_at_once: int) -> None:
+@pytest.mark.parametrize("ray_batch_size", [1, 7, 81, 100_000])
+def test_a_still_does_not_depend_on_how_many_rays_go_at_once(ray_batch_size: int) -> None:
     field, camera = random_voxels(), Camera(40.0, 25.0)
     occupancy = occupied_cells(field, 4, 0.5)
     whole = render(field, [camera], 9, 16, occupancy=occupancy)
-    assert_equal(render_still(field, camera, 9, 16, occupancy=occupancy, rays_at_once=rays_at_once), whole)
+    assert_equal(render_still(field, camera, 9, 16, occupancy=occupancy, ray_batch_size=ray_batch_size), whole)
 
 
 def test_several_cameras_are_several_pictures() -> None:

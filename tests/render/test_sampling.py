@@ -69,11 +69,11 @@ def test_each_bin_holds_one_draw(jitter: Jitter) -> None:
 
 def test_draws_are_uniform_in_their_bin_and_independent() -> None:
     cut = bin_edges(torch.zeros(4000), torch.ones(4000), 4)
-    shares = (drawn_in(cut) - cut[:, :-1]) * 4.0
+    fractions = (drawn_in(cut) - cut[:, :-1]) * 4.0
     # 4000 uniform draws a bin: mean 1/2, variance 1/12, no correlation, each within five standard errors.
-    assert torch.allclose(shares.mean(dim=0), torch.full((4,), 0.5), atol=5 * math.sqrt(1 / 12 / 4000))
-    assert torch.allclose(shares.var(dim=0), torch.full((4,), 1 / 12), atol=5 * math.sqrt(1 / 180 / 4000))
-    correlations = torch.corrcoef(shares.T) - torch.eye(4)
+    assert torch.allclose(fractions.mean(dim=0), torch.full((4,), 0.5), atol=5 * math.sqrt(1 / 12 / 4000))
+    assert torch.allclose(fractions.var(dim=0), torch.full((4,), 1 / 12), atol=5 * math.sqrt(1 / 180 / 4000))
+    correlations = torch.corrcoef(fractions.T) - torch.eye(4)
     assert correlations.abs().max() < 5 / math.sqrt(4000)
 
 

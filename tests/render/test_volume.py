@@ -60,11 +60,16 @@ def test_agrees_with_the_reference(segments: list[tuple[float, float]]) -> None:
 
 @given(SEGMENTS, st.integers(0, 39), st.floats(0.0, 1.0))
 def test_cutting_a_segment_in_two_changes_nothing(
-    segments: list[tuple[float, float]], chosen: int, share: float
+    segments: list[tuple[float, float]], chosen: int, fraction: float
 ) -> None:
     index = chosen % len(segments)
     density, length = segments[index]
-    cut = [*segments[:index], (density, share * length), (density, (1.0 - share) * length), *segments[index + 1 :]]
+    cut = [
+        *segments[:index],
+        (density, fraction * length),
+        (density, (1.0 - fraction) * length),
+        *segments[index + 1 :],
+    ]
     whole = volume.weights_from_density(*tensors(segments))[0]
     parts = volume.weights_from_density(*tensors(cut))[0]
     joined = torch.cat([parts[:index], parts[index : index + 2].sum()[None], parts[index + 2 :]])

@@ -234,7 +234,7 @@ def test_values_that_are_not_finite_are_neither_written_nor_read(
     with pytest.raises(DegenerateError, match=r"field\.grids\.0 is not finite, so it is not saved"):
         save_checkpoint(tmp_path, state)
     assert not list(tmp_path.iterdir())
-    monkeypatch.setattr(checkpoint, "first_odd", lambda _: None)
+    monkeypatch.setattr(checkpoint, "first_nonfinite", lambda _: None)
     path = save_checkpoint(tmp_path, state)
     monkeypatch.undo()
     with pytest.raises(CheckpointError, match=r"not finite, in field\.grids\.0"):

@@ -8,7 +8,7 @@ import pytest
 
 from dreamfields import api
 from dreamfields.errors import CheckpointError
-from dreamfields.runs import checkpointer as keeper
+from dreamfields.runs import checkpointer as checkpointer
 from dreamfields.runs.checkpoint import manifests
 from tests.support.toys import tiny_config
 
@@ -38,7 +38,7 @@ def test_what_killed_writers_left_is_swept(stopped: api.Run) -> None:
 
 def test_a_machine_that_computes_other_bits_is_said(stopped: api.Run, monkeypatch: pytest.MonkeyPatch) -> None:
     now = {"torch": "9.9", "threads": 1, "device": "cpu"}
-    monkeypatch.setattr(keeper, "machine_facts", lambda _: now)
+    monkeypatch.setattr(checkpointer, "machine_facts", lambda _: now)
     run = api.load(stopped.path)
     assert run.state.step == 7
     (note,) = run.notes

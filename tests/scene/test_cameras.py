@@ -162,12 +162,12 @@ def test_draws_fill_their_intervals_and_nothing_else() -> None:
     cameras = [camera for seed in range(200) for camera in drawn(2, seed)]
     for name in ("azimuth_deg", "elevation_deg", "fov_deg"):
         low, high = getattr(SETTINGS, name)
-        shares = torch.tensor([(getattr(camera, name) - low) / (high - low) for camera in cameras])
-        assert shares.min() >= 0.0
-        assert shares.max() <= 1.0
+        fractions = torch.tensor([(getattr(camera, name) - low) / (high - low) for camera in cameras])
+        assert fractions.min() >= 0.0
+        assert fractions.max() <= 1.0
         # 400 uniform draws: mean 1/2 and variance 1/12, each within five standard errors.
-        assert shares.mean().item() == pytest.approx(0.5, abs=5 * math.sqrt(1 / 12 / 400))
-        assert shares.var().item() == pytest.approx(1 / 12, abs=5 * math.sqrt(1 / 180 / 400))
+        assert fractions.mean().item() == pytest.approx(0.5, abs=5 * math.sqrt(1 / 12 / 400))
+        assert fractions.var().item() == pytest.approx(1 / 12, abs=5 * math.sqrt(1 / 180 / 400))
     assert {camera.radius for camera in cameras} == {3.0}
 
 

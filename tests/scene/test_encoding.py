@@ -60,10 +60,10 @@ def test_features_of_a_point_lie_on_unit_circles() -> None:
 
 def test_whole_frequencies_repeat_after_two_pi() -> None:
     points = unit_vectors(10).double()
-    waves = encoding.draw_frequencies(128, 8.0, "sphere").double()
+    frequencies = encoding.draw_frequencies(128, 8.0, "sphere").double()
     for axis in torch.eye(3, dtype=torch.float64):
-        moved = encoding.plain_encoding(points + 2.0 * math.pi * axis, waves)
-        assert torch.allclose(moved, encoding.plain_encoding(points, waves), atol=1e-9)
+        moved = encoding.plain_encoding(points + 2.0 * math.pi * axis, frequencies)
+        assert torch.allclose(moved, encoding.plain_encoding(points, frequencies), atol=1e-9)
 
 
 def test_a_footprint_is_the_covariance_of_an_even_box() -> None:
@@ -102,17 +102,17 @@ def test_the_variance_of_a_phase_follows_the_direction_of_its_wave() -> None:
     made = encoding.frustum_covariance(directions, torch.full((6,), 0.6), torch.full((6,), 0.2))
     across = torch.linalg.cross(directions, directions.roll(1, dims=-1))
     for index in range(6):
-        waves = torch.stack([5.0 * directions[index], 5.0 * across[index] / across[index].norm()])
-        variances = encoding.variance_along(waves, made[index : index + 1])[0].tolist()
+        frequencies = torch.stack([5.0 * directions[index], 5.0 * across[index] / across[index].norm()])
+        variances = encoding.variance_along(frequencies, made[index : index + 1])[0].tolist()
         assert variances == pytest.approx([25.0 * 0.36 / 12.0, 25.0 * 0.04 / 12.0], rel=1e-3)
 
 
 def test_no_variance_is_negative_where_long_terms_cancel() -> None:
-    waves = 200.0 * unit_vectors(50)
+    frequencies = 200.0 * unit_vectors(50)
     # Each direction is at right angles to its wave, whose phase does not change along it.
-    directions = torch.nn.functional.normalize(torch.linalg.cross(waves, unit_vectors(50, seed=1)), dim=-1)
+    directions = torch.nn.functional.normalize(torch.linalg.cross(frequencies, unit_vectors(50, seed=1)), dim=-1)
     made = encoding.frustum_covariance(directions, torch.full((50,), 3.4), torch.zeros(50))
-    variances = encoding.variance_along(waves, made)
+    variances = encoding.variance_along(frequencies, made)
     assert variances.min() == 0.0
     assert variances.diagonal().max() < 0.1
     assert encoding.attenuation(variances).max() <= 1.0
@@ -120,11 +120,11 @@ def test_no_variance_is_negative_where_long_terms_cancel() -> None:
 
 @given(st.floats(0.0, 1.0), st.floats(1.0, 4.0), st.integers(0, 1000))
 def test_a_larger_footprint_leaves_less_of_every_wave(size: float, growth: float, seed: int) -> None:
-    waves, directions = encoding.draw_frequencies(40, 6.0, "sphere"), unit_vectors(4, seed)
+    frequencies, directions = encoding.draw_frequencies(40, 6.0, "sphere"), unit_vectors(4, seed)
 
     def left(length: float, radius: float, scale: float = 1.0) -> Tensor:
         made = encoding.frustum_covariance(directions, torch.full((4,), length), torch.full((4,), radius))
-        return encoding.attenuation(encoding.variance_along(waves, made), scale)
+        return encoding.attenuation(encoding.variance_along(frequencies, made), scale)
 
     plain, tolerance = left(size, 0.5 * size), 1e-5
     assert plain.min() >= 0.0
@@ -140,11 +140,11 @@ def test_a_larger_footprint_leaves_less_of_every_wave(size: float, growth: float
 
 
 def test_frequencies_are_the_axes_and_whole_numbers_up_to_the_degree() -> None:
-    waves = encoding.draw_frequencies(128, 8.0, "sphere")
-    assert waves.shape == (131, 3)
-    assert torch.equal(waves[:3], torch.eye(3))
-    assert torch.equal(waves, waves.round())
-    lengths = waves[3:].norm(dim=-1)
+    frequencies = encoding.draw_frequencies(128, 8.0, "sphere")
+    assert frequencies.shape == (131, 3)
+    assert torch.equal(frequencies[:3], torch.eye(3))
+    assert torch.equal(frequencies, frequencies.round())
+    lengths = frequencies[3:].norm(dim=-1)
     assert lengths.max() <= 256.0
     assert lengths.max() > 64.0
     # 2^(8 u) is below 16 half of the time; 128 coins are within five deviations of that.

@@ -99,15 +99,15 @@ def test_a_resume_that_trims_the_metrics_is_followed(run: Run) -> None:
 
 def test_silence_is_the_time_since_the_last_step(run: Run) -> None:
     journal = Journal(run.directory)
-    assert journal.silence == 0.0
+    assert journal.idle_seconds == 0.0
     write(run, line(1))
-    assert journal.silence < 60.0
+    assert journal.idle_seconds < 60.0
     before = time.time() - 500.0
     os.utime(run.directory.metrics, (before, before))
-    assert 499.0 < journal.silence < 600.0
+    assert 499.0 < journal.idle_seconds < 600.0
     later = time.time() + 500.0  # The clock of another machine.
     os.utime(run.directory.metrics, (later, later))
-    assert journal.silence == 0.0
+    assert journal.idle_seconds == 0.0
 
 
 def test_restarts_are_marked(run: Run) -> None:

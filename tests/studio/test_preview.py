@@ -14,7 +14,7 @@ from dreamfields.api import Run, load, start
 from dreamfields.errors import CheckpointError
 from dreamfields.optimize.settings import Recipe
 from dreamfields.runs.checkpoint import manifests
-from dreamfields.studio import preview as shape
+from dreamfields.studio import preview as preview
 from dreamfields.studio.journal import Journal
 from dreamfields.studio.watcher import Watcher
 from tests.support.toys import TINY, TINY_EXPORT, TINY_MLP, sha256_of, tiny_config, with_steps
@@ -22,7 +22,7 @@ from tests.support.toys import TINY, TINY_EXPORT, TINY_MLP, sha256_of, tiny_conf
 
 @pytest.fixture(autouse=True)
 def few_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shape, "PICTURE_SIZE", {"voxels": 24, "mlp": 24})
+    monkeypatch.setattr(preview, "PICTURE_SIZE", {"voxels": 24, "mlp": 24})
 
 
 def taken(run: Run, steps: int) -> None:
@@ -37,11 +37,11 @@ def taken(run: Run, steps: int) -> None:
 def test_the_newest_checkpoint_is_shown(tmp_path: Path, recipe: Recipe, count: int) -> None:
     config = replace(tiny_config(recipe), export=replace(TINY_EXPORT, level=None))
     run = start(config, tmp_path)
-    assert shape.newest_checkpoint(run.directory) == ""
+    assert preview.newest_checkpoint(run.directory) == ""
     taken(run, count)
-    name = shape.newest_checkpoint(run.directory)
+    name = preview.newest_checkpoint(run.directory)
     assert name == f"attempt-000-step-{count:08d}"
-    seen = shape.shape_of(run.directory, run.config, name)
+    seen = preview.make_preview(run.directory, run.config, name)
     assert (seen.name, seen.step) == (name, count)
     with Image.open(io.BytesIO(seen.picture)) as picture:
         assert picture.size == (24, 24)
@@ -55,7 +55,7 @@ def test_without_a_surface_there_is_a_picture_alone(tmp_path: Path) -> None:
     recipe = replace(with_steps(2), voxels=replace(TINY.voxels, blob_strength=0.0, blob_offset=-20.0))
     run = start(tiny_config(recipe), tmp_path)
     taken(run, 1)
-    seen = shape.shape_of(run.directory, run.config, "x")
+    seen = preview.make_preview(run.directory, run.config, "x")
     assert seen.picture
     assert seen.mesh == b""
 
@@ -66,11 +66,11 @@ def test_damaged_checkpoints_are_a_sentence_and_no_end(tmp_path: Path) -> None:
     for path in run.directory.checkpoints.iterdir():
         path.write_bytes(b"")
     with pytest.raises(CheckpointError):
-        shape.shape_of(run.directory, run.config, "x")
+        preview.make_preview(run.directory, run.config, "x")
     watcher = Watcher(Journal(run.directory))
     watcher.look()
     assert "cannot be read" in watcher.state()["fault"]
-    assert watcher.shape is None
+    assert watcher.preview is None
 
 
 def test_a_wish_is_granted_after_the_next_step_once(tmp_path: Path) -> None:
@@ -78,9 +78,9 @@ def test_a_wish_is_granted_after_the_next_step_once(tmp_path: Path) -> None:
     steps = run.steps()
     names = []
     for index, _ in enumerate(steps):
-        names.append(shape.newest_checkpoint(run.directory)[-2:])
+        names.append(preview.newest_checkpoint(run.directory)[-2:])
         if index == 1:
-            run.directory.ask_for_checkpoint()
+            run.directory.request_checkpoint()
     # A step's checkpoint is there when the next step is handed out; the recipe's own come at 5 and 10.
     assert names == ["", "", "02", "02", "02", "05", "05", "05", "05", "05", "10", "10"]
     assert not list(run.path.glob(".checkpoint*"))
@@ -95,7 +95,7 @@ def test_a_run_that_is_looked_at_ends_with_the_same_bytes(tmp_path: Path) -> Non
     for step in watched.steps():
         torch.rand(step.index)  # Whoever looks on may draw as he likes.
         watcher.look()
-        watcher.journal.directory.ask_for_checkpoint()
+        watcher.journal.directory.request_checkpoint()
         seen.add(watcher.state()["picture"])
     assert len(seen) > 8
     ends = []
@@ -125,4 +125,4 @@ def test_while_nobody_can_write_looking_goes_on(tmp_path: Path) -> None:
     watcher = Watcher(Journal(run.directory))
     watcher.ask()
     watcher.look()
-    assert watcher.shape is not None
+    assert watcher.preview is not None

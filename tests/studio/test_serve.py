@@ -25,9 +25,9 @@ from dreamfields.api import Run, start
 from dreamfields.cli.main import main
 from dreamfields.errors import LockedError, UsageError
 from dreamfields.runs.directory import RunDirectory
-from dreamfields.studio import preview as shape
+from dreamfields.studio import preview as preview
 from dreamfields.studio import serve
-from dreamfields.studio.app import MOST_LOOKERS
+from dreamfields.studio.app import MAX_VIEWERS
 from dreamfields.studio.journal import Journal
 from tests.support.toys import TINY, tiny_config
 
@@ -116,7 +116,7 @@ class Events:
 
 
 def test_a_run_is_followed_from_its_first_step_to_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shape, "PICTURE_SIZE", {"voxels": 24, "mlp": 24})
+    monkeypatch.setattr(preview, "PICTURE_SIZE", {"voxels": 24, "mlp": 24})
     run = start(tiny_config(), tmp_path)
     with served(run) as port, Events(port) as events:
         assert events.answer.headers.get_content_type() == "text/event-stream"
@@ -134,7 +134,7 @@ def test_a_run_is_followed_from_its_first_step_to_its_files(tmp_path: Path, monk
             while not list(run.path.glob(".checkpoint-wanted")) and time.monotonic() < end:
                 time.sleep(0.05)
             next(steps)
-            if shape.newest_checkpoint(run.directory):
+            if preview.newest_checkpoint(run.directory):
                 break
         next(steps)
         state = events.until("picture", "mesh")
@@ -215,7 +215,7 @@ def raw(port: int, request: str) -> bytes:
 
 def test_too_many_pages_are_refused_and_room_is_made_when_one_closes(finished: Run) -> None:
     with served(finished) as port, ExitStack() as stack:
-        streams = [stack.enter_context(Events(port)) for _ in range(MOST_LOOKERS)]
+        streams = [stack.enter_context(Events(port)) for _ in range(MAX_VIEWERS)]
         for stream in streams:
             stream.next("run")
         assert ask(port, "/events").status == 429

@@ -28,11 +28,11 @@ class Ball:
 class BallsField(AbstractField):
     """Balls whose density falls linearly to 0 over `edge`, half of it inside the radius; the nearest one colours."""
 
-    def __init__(self, balls: Sequence[Ball], edge: float = 0.01, haze: float = 0.0) -> None:
+    def __init__(self, balls: Sequence[Ball], edge: float = 0.01, fog_level: float = 0.0) -> None:
         super().__init__()
         self.balls = tuple(balls)
         self.edge = edge
-        self.haze = haze
+        self.fog_level = fog_level
         self.anchor = nn.Parameter(torch.zeros(()))  # A field's device is that of its parameters.
 
     def evaluator(self) -> Evaluator:
@@ -49,8 +49,8 @@ class BallsField(AbstractField):
     def density(self, points: Tensor) -> Tensor:
         """Return the densities (n,) of points (n, 3)."""
         full = points.new_tensor([ball.density for ball in self.balls])
-        shares = (0.5 - self.outside(points) / self.edge).clamp(0.0, 1.0)
-        return (shares * full).amax(dim=-1).clamp(min=self.haze)
+        fractions = (0.5 - self.outside(points) / self.edge).clamp(0.0, 1.0)
+        return (fractions * full).amax(dim=-1).clamp(min=self.fog_level)
 
     def outside(self, points: Tensor) -> Tensor:
         """Return how far points (n, 3) are outside each of b balls, (n, b); negative inside."""

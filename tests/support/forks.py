@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 400.0
+TIMEOUT_S = 400.0
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def carry_out(request: Request) -> Ended:
         become(request, output)
     began, status = time.monotonic(), None
     for blow in request.blows:
-        while status is None and lines_in(metrics) < before + blow.lines and time.monotonic() - began < PATIENCE:
+        while status is None and lines_in(metrics) < before + blow.lines and time.monotonic() - began < TIMEOUT_S:
             status = ended(child)
             time.sleep(0.001)
         time.sleep(blow.seconds)
@@ -133,7 +133,7 @@ def carry_out(request: Request) -> Ended:
         began, before = time.monotonic(), lines_in(metrics)
         os.kill(child, blow.number)
     while status is None:
-        if time.monotonic() - began > PATIENCE:
+        if time.monotonic() - began > TIMEOUT_S:
             os.kill(child, signal.SIGKILL)
         time.sleep(0.001)
         status = ended(child)

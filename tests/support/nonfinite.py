@@ -11,7 +11,7 @@ from dreamfields.guidance.toy import ToyGuidance
 Where = Literal["score", "gradient", "one element"]
 
 
-class OddGuidance(AbstractGuidance):
+class NonFiniteGuidance(AbstractGuidance):
     """Toy guidance that at some of its looks, counted from 0, scores or leads with what is no number."""
 
     name = "odd"

@@ -45,16 +45,18 @@ def render_ray(densities: Floats, lengths: Floats, colours: Sequence[Floats], di
 def trilinear(grid: Tensor, point: Floats) -> list[float]:
     """Interpolate a grid (c, k, k, k), indexed [z, y, x], at one point of the cube: 8 nodes weighed by volume."""
     cells = grid.shape[1] - 1
-    lowest, shares = [], []
+    lowest, fractions = [], []
     for coordinate in point:
         position = (coordinate + 1.0) / 2.0 * cells
         low = min(max(math.floor(position), 0), cells - 1)
         lowest.append(low)
-        shares.append(position - low)
+        fractions.append(position - low)
     values = [0.0] * grid.shape[0]
     for corner in range(8):
         offsets = [corner & 1, corner >> 1 & 1, corner >> 2 & 1]
-        volume = math.prod(share if offset else 1.0 - share for offset, share in zip(offsets, shares, strict=True))
+        volume = math.prod(
+            fraction if offset else 1.0 - fraction for offset, fraction in zip(offsets, fractions, strict=True)
+        )
         x, y, z = (low + offset for low, offset in zip(lowest, offsets, strict=True))
         values = [total + volume * float(node) for total, node in zip(values, grid[:, z, y, x], strict=True)]
     return values

@@ -71,9 +71,9 @@ TINY_MLP = replace(
     TINY,
     field="mlp",
     # The anneal ends within the run.
-    mlp=MlpSettings(waves=8, degree=3.0, anneal_steps=8, width=16, hidden=16, blocks=1),
+    mlp=MlpSettings(frequencies=8, max_octave=3.0, anneal_steps=8, width=16, hidden=16, blocks=1),
     # Its normals are found on a lattice that takes longer than all the rest.
-    render=replace(TINY.render, plaster=0.0),
+    render=replace(TINY.render, textureless=0.0),
     optimize=replace(TINY.optimize, learning_rate=0.01),
 )
 TINY_EXPORT = ExportSettings(

@@ -12,7 +12,7 @@ from torch import Tensor
 from dreamfields.cli.main import main
 from dreamfields.guidance.lit.adapters import read_adapters
 from dreamfields.guidance.lit.towers import Tower
-from dreamfields.train import data as material
+from dreamfields.train import data as data
 from dreamfields.train import recall as retrieval
 from dreamfields.train.commands import recall_table
 from dreamfields.train.data import choose, read_descriptions
@@ -39,9 +39,9 @@ def _word(word: str) -> Tensor:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(material, "SentenceEncoder", QuickEncoder)
+    monkeypatch.setattr(data, "SentenceEncoder", QuickEncoder)
     monkeypatch.setattr(retrieval, "SentenceEncoder", QuickEncoder)
-    monkeypatch.setattr(material, "class_names", lambda: tuple(f"thing {index}" for index in range(1000)))
+    monkeypatch.setattr(data, "class_names", lambda: tuple(f"thing {index}" for index in range(1000)))
     QuickEncoder.calls = 0
 
 
@@ -88,7 +88,7 @@ def test_a_finished_training_writes_its_file_again_without_an_epoch(tmp_path: Pa
 
 
 def test_a_changed_picture_is_looked_at_again(tmp_path: Path) -> None:
-    tower = Tower(material.TOWERS["lite0"])
+    tower = Tower(data.TOWERS["lite0"])
     cache = tmp_path / "cache"
 
     def kept() -> list[bool]:
@@ -107,8 +107,8 @@ def test_a_changed_picture_is_looked_at_again(tmp_path: Path) -> None:
 
 
 def test_a_narrow_terminal_still_tells_the_names_of_an_ensemble(capsys: pytest.CaptureFixture[str]) -> None:
-    shares = Recall((0.25, 0.5, 0.75), (0.25, 0.5, 0.75))
-    Console(width=80).print(recall_table("pictures", {"lite0+lite2": shares}))
+    fractions = Recall((0.25, 0.5, 0.75), (0.25, 0.5, 0.75))
+    Console(width=80).print(recall_table("pictures", {"lite0+lite2": fractions}))
     assert "lite0+lite2" in capsys.readouterr().out
 
 

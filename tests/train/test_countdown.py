@@ -6,14 +6,14 @@ import time
 import pytest
 from rich.console import Console
 
-from dreamfields.train.countdown import Countdown
+from dreamfields.train.countdown import ProgressBar
 
 
 def test_time_left_is_extrapolated_from_the_pieces_that_took_time(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
     monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
     output = io.StringIO()
-    with Countdown(Console(file=output), "pictures:", 100) as counted:
+    with ProgressBar(Console(file=output), "pictures:", 100) as counted:
         counted.advance(40, kept=True)
         assert counted.left() == ""
         clock[0] += 5.0

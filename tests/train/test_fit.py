@@ -10,12 +10,12 @@ from torch import Tensor
 
 from dreamfields.train.fit import (
     Epoch,
-    Material,
     Progress,
+    TrainingData,
     class_loss,
     contrastive_loss,
     fit,
-    found,
+    mean_reciprocal_rank,
     new_adapters,
     schedule,
     sigmoid_loss,
@@ -33,18 +33,18 @@ SETTINGS = TuningSettings(
 )
 
 
-def material(pictures: int = 160) -> Material:
+def data(pictures: int = 160) -> TrainingData:
     """Pictures whose features are a linear mixture of what is said of them, and noise."""
     draws = torch.Generator().manual_seed(0)
     meaning = torch.randn(pictures, 6, generator=draws)
     to_picture, to_text = torch.randn(6, 12, generator=draws), torch.randn(6, 10, generator=draws)
     views = torch.stack([meaning @ to_picture + 0.3 * torch.randn(pictures, 12, generator=draws) for _ in range(2)])
     sentences = torch.cat([meaning @ to_text, meaning @ to_text + 0.1])
-    said = torch.stack([torch.arange(pictures), pictures + torch.arange(pictures)], dim=1)
-    return Material(
+    caption_ids = torch.stack([torch.arange(pictures), pictures + torch.arange(pictures)], dim=1)
+    return TrainingData(
         views,
         sentences,
-        said,
+        caption_ids,
         torch.arange(pictures) % 5 == 0,
         torch.randn(7, 2, 10, generator=draws),
         torch.randn(7, 9, generator=draws),
@@ -55,8 +55,8 @@ def material(pictures: int = 160) -> Material:
 def run(settings: TuningSettings, kept: Path, stop_after: int = 1000) -> tuple[list[Epoch], Progress]:
     """Train until done or stopped; the next call goes on."""
     epochs = []
-    progress = restored(material(), settings, kept)
-    for epoch, stand in train(progress, material(), settings, kept):
+    progress = restored(data(), settings, kept)
+    for epoch, stand in train(progress, data(), settings, kept):
         progress = stand
         epochs.append(epoch)
         if epoch.index == stop_after:
@@ -102,20 +102,20 @@ def test_the_step_rises_then_falls_to_nothing() -> None:
 @pytest.mark.parametrize("loss", ["contrastive", "sigmoid"])
 def test_adapters_learn_to_find_pictures_they_were_not_trained_on(tmp_path: Path, loss: Loss) -> None:
     settings = replace(SETTINGS, loss=loss)
-    before = found(new_adapters(material(), settings), material())
+    before = mean_reciprocal_rank(new_adapters(data(), settings), data())
     epochs, progress = run(settings, tmp_path / "kept")
     assert [epoch.index for epoch in epochs] == [1, 2, 3, 4, 5, 6]
     assert progress.best_found > before + 0.2
-    assert progress.best_found == max(epoch.found for epoch in epochs)
+    assert progress.best_found == max(epoch.mean_reciprocal_rank for epoch in epochs)
     assert epochs[-1].loss < epochs[0].loss
 
 
 def test_found_is_one_when_every_sentence_ranks_its_own_picture_first() -> None:
     # Sentences as pictures, through the same network: each is nearest to itself.
-    told = replace(material(), views=material().sentences[:160][None], said=torch.arange(160)[:, None])
+    told = replace(data(), views=data().sentences[:160][None], caption_ids=torch.arange(160)[:, None])
     adapters = new_adapters(told, SETTINGS).eval()
     adapters.text.load_state_dict(adapters.image.state_dict())
-    assert found(adapters, told) == 1.0
+    assert mean_reciprocal_rank(adapters, told) == 1.0
 
 
 def test_the_same_seed_gives_the_same_adapters_whatever_was_drawn_before(tmp_path: Path) -> None:
@@ -148,13 +148,13 @@ def test_a_damaged_record_of_training_starts_it_again(tmp_path: Path) -> None:
 
 def test_training_stops_when_validation_gets_no_better() -> None:
     settings = replace(SETTINGS, epochs=50, patience=2, learning_rate=0.0)
-    start = restored(material(), settings, Path("nowhere"))
-    epochs = [epoch for epoch, _ in fit(start, material(), settings)]
+    start = restored(data(), settings, Path("nowhere"))
+    epochs = [epoch for epoch, _ in fit(start, data(), settings)]
     assert [epoch.best for epoch in epochs] == [True, False, False]
 
 
 def test_validation_pictures_are_never_trained_on() -> None:
-    spoilt = material()
+    spoilt = data()
     spoilt.views[:, spoilt.validation] = torch.nan
     settings = replace(SETTINGS, epochs=1)
     ((epoch, stand),) = fit(restored(spoilt, settings, Path("nowhere")), spoilt, settings)

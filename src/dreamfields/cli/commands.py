@@ -68,9 +68,9 @@ def work(run_: "api.Run", console: Console) -> int:
     with StopRequest() as stop:
         try:
             # Until a step is under way, and once all are saved, there is nothing to wait for.
-            stop.at_once = True
+            stop.immediate = True
             show_steps(run_, stop, console)
-            stop.at_once = True
+            stop.immediate = True
             if stop.number is None:
                 console.print("writing pictures, video and mesh ...")
                 for path in run_.finish():
@@ -94,7 +94,7 @@ def show_steps(run_: "api.Run", stop: StopRequest, console: Console) -> None:
     said = 0
     with StepProgress(console, recipe.optimize.steps, heading) as progress, closing(run_.steps()) as steps:
         for step in steps:
-            stop.at_once = False
+            stop.immediate = False
             for note in run_.notes[said:]:
                 console.print(one_line(f"note: {note}"), soft_wrap=True, markup=False)
             said = len(run_.notes)
@@ -117,7 +117,7 @@ def render(command: "verbs.Render", console: Console) -> None:
     """Write one picture."""
     run_ = opened(command.run, console)
     place = Keyframe(command.azimuth_deg, command.elevation_deg, zoom=command.zoom)
-    camera = camera_at(place, frame(run_.shaped.field))
+    camera = camera_at(place, frame(run_.trained_state.field))
     shot = Shot(command.size, show=command.show, transparent=command.transparent)
     path = run_.picture(command.out or run_.path / "render.png", camera, shot)
     console.print(f"wrote {path}", soft_wrap=True)
@@ -136,7 +136,7 @@ def export(command: "verbs.Export", console: Console) -> None:
     """Write a mesh, and say what it lacks."""
     run_ = opened(command.run, console)
     settings = replace(run_.config.export, **cli.changed(command))
-    path = run_.export(command.out or run_.path / "object.glb", run_.model(settings, command.size_mm))
+    path = run_.export(command.out or run_.path / "object.glb", run_.asset(settings, command.size_mm))
     console.print(f"wrote {path}", soft_wrap=True)
     say_notes(run_, console)
 
@@ -193,7 +193,7 @@ def retrieval_table(found: Retrieval) -> Table:
     for heading in ("", *(f"R@{within}" for within in WITHIN)):
         table.add_column(heading)
     for kind in ("colour", "geometry"):
-        table.add_row(kind, *(words(found.share(within, kind == "geometry")) for within in WITHIN))
+        table.add_row(kind, *(words(found.fraction(within, kind == "geometry")) for within in WITHIN))
     table.add_row("chance", *(f"{found.chance(within):.1%}" for within in WITHIN))
     return table
 

@@ -129,7 +129,7 @@ def preflight(command: Command, held: ExitStack) -> RunDirectory:
             held.enter_context(directory.locked())
             return directory
         case Render() | Video() | Export() | Evaluate() | View():
-            refuse_odd(command)
+            check_ranges(command)
             read_record(RunDirectory(command.run))
             return RunDirectory(command.run)
         case Retrieval():
@@ -146,7 +146,7 @@ def preflight(command: Command, held: ExitStack) -> RunDirectory:
             return RunDirectory(Path())
 
 
-def refuse_odd(command: Command) -> None:
+def check_ranges(command: Command) -> None:
     """Refuse options whose values cannot be used.
 
     Raises:

@@ -13,15 +13,15 @@ from dreamfields.guidance.clip import hub
 Action = Literal["list", "download", "verify"]
 
 
-def run(action: Action, place: str, revision: str, console: Console) -> int:
+def run(action: Action, model_id: str, revision: str, console: Console) -> int:
     """Carry out one action and return the exit code."""
     match action:
         case "list":
             show(console)
         case "download":
-            fetch(place, revision, console)
+            fetch(model_id, revision, console)
         case "verify":
-            return verify(place, console)
+            return verify(model_id, console)
         case _:
             assert_never(action)
     return 0
@@ -32,15 +32,15 @@ def show(console: Console) -> None:
     table = Table(title="models for --guidance.name clip:ID", caption="get one: dreamfields models download ID")
     for heading in ("id", "what", "here"):
         table.add_column(heading, no_wrap=heading != "what")
-    for place in sorted({*hub.KNOWN, *hub.read_records()}):
-        table.add_row(place, hub.KNOWN.get(place, ""), state(place))
+    for model_id in sorted({*hub.KNOWN, *hub.read_records()}):
+        table.add_row(model_id, hub.KNOWN.get(model_id, ""), state(model_id))
     console.print(table)
 
 
-def state(place: str) -> str:
+def state(model_id: str) -> str:
     """Return in words what of a model is on this machine."""
     try:
-        model = hub.locate(place)
+        model = hub.locate(model_id)
     except DreamfieldsError:
         return "no"
     return f"{megabytes(model.folder):.0f} MB, revision {(model.revision or '')[:8]}"
@@ -49,24 +49,24 @@ def state(place: str) -> str:
 def present() -> list[str]:
     """Return the known and recorded models that are on this machine."""
     found = []
-    for place in sorted({*hub.KNOWN, *hub.read_records()}):
+    for model_id in sorted({*hub.KNOWN, *hub.read_records()}):
         with contextlib.suppress(DreamfieldsError):
-            found.append(hub.locate(place).place)
+            found.append(hub.locate(model_id).model_id)
     return found
 
 
-def fetch(place: str, revision: str, console: Console) -> None:
+def fetch(model_id: str, revision: str, console: Console) -> None:
     """Download a model and say how to use it."""
-    model = hub.download(place, revision)
+    model = hub.download(model_id, revision)
     console.print(
-        f"{place}, revision {model.revision}, {megabytes(model.folder):.0f} MB, in {model.folder}", soft_wrap=True
+        f"{model_id}, revision {model.revision}, {megabytes(model.folder):.0f} MB, in {model.folder}", soft_wrap=True
     )
-    console.print(f'use it: dreamfields generate "a teapot" --guidance.name clip:{place}', soft_wrap=True)
+    console.print(f'use it: dreamfields generate "a teapot" --guidance.name clip:{model_id}', soft_wrap=True)
 
 
-def verify(place: str, console: Console) -> int:
+def verify(model_id: str, console: Console) -> int:
     """Compare one model, or all that are here, with the record; return 0, or 3 if one differs."""
-    places = [place] if place else present()
+    places = [model_id] if model_id else present()
     if not places:
         raise MissingPackageError("no model is on this machine; get one with: dreamfields models download ID")
     code = 0

@@ -25,7 +25,7 @@ class StopRequest:
     def __init__(self) -> None:
         """Nothing has been asked yet."""
         self.number: int | None = None
-        self.at_once = False
+        self.immediate = False
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -50,7 +50,7 @@ class StopRequest:
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.number is None:
             self.number = number
-            if self.at_once:
+            if self.immediate:
                 raise KeyboardInterrupt
 
 

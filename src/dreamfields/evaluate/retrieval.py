@@ -74,7 +74,7 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Share:
+class Fraction:
     """A share of n objects."""
 
     value: float
@@ -95,10 +95,10 @@ class Retrieval:
     """How many there are to choose from."""
     objects: tuple[Judged, ...]
 
-    def share(self, within: int, geometry: bool = False) -> Share:
+    def fraction(self, within: int, geometry: bool = False) -> Fraction:
         """Return R@within: of colour pictures, or of those without texture."""
         ranks = [(one.geometry if geometry else one.colour).rank for one in self.objects]
-        return Share(sum(rank <= within for rank in ranks) / len(ranks), len(ranks))
+        return Fraction(sum(rank <= within for rank in ranks) / len(ranks), len(ranks))
 
     def chance(self, within: int) -> float:
         """Return R@within of a judge that guesses."""

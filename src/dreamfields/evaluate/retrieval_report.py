@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
-from dreamfields.evaluate.retrieval import Judged, Retrieval, Share
+from dreamfields.evaluate.retrieval import Fraction, Judged, Retrieval
 
 _STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;max-width:70em;margin:2em auto;padding:0 1em}"
@@ -22,8 +22,8 @@ WITHIN = (1, 5)
 
 def retrieval_json(retrieval: Retrieval) -> dict[str, Any]:
     """Return JSON values: shares with standard errors, chance, and every object's ranks."""
-    shares = {
-        f"{kind}_r_at_{within}": _share(retrieval.share(within, kind == "geometry"))
+    fractions = {
+        f"{kind}_r_at_{within}": _fraction(retrieval.fraction(within, kind == "geometry"))
         for kind in ("colour", "geometry")
         for within in WITHIN
     }
@@ -32,14 +32,14 @@ def retrieval_json(retrieval: Retrieval) -> dict[str, Any]:
         for one in retrieval.objects
     ]
     chance = {f"r_at_{within}": round(retrieval.chance(within), 4) for within in WITHIN}
-    return {"judge": retrieval.judge, "captions": retrieval.captions, "chance": chance, **shares, "objects": objects}
+    return {"judge": retrieval.judge, "captions": retrieval.captions, "chance": chance, **fractions, "objects": objects}
 
 
 def retrieval_page(retrieval: Retrieval) -> str:
     """Return one HTML page that needs nothing but itself."""
     rows = "".join(
         f"<tr><td>{name}</td>"
-        + "".join(f"<td>{words(retrieval.share(within, name == 'geometry'))}</td>" for within in WITHIN)
+        + "".join(f"<td>{words(retrieval.fraction(within, name == 'geometry'))}</td>" for within in WITHIN)
         + "</tr>"
         for name in ("colour", "geometry")
     )
@@ -55,13 +55,13 @@ def retrieval_page(retrieval: Retrieval) -> str:
     )
 
 
-def words(share: Share) -> str:
+def words(fraction: Fraction) -> str:
     """Return a share in words, in percent, with its standard error."""
-    return f"{100 * share.value:.1f} ± {100 * share.error:.1f} %"
+    return f"{100 * fraction.value:.1f} ± {100 * fraction.error:.1f} %"
 
 
-def _share(share: Share) -> dict[str, float | int]:
-    return {"value": round(share.value, 4), "standard_error": round(share.error, 4), "objects": share.objects}
+def _fraction(fraction: Fraction) -> dict[str, float | int]:
+    return {"value": round(fraction.value, 4), "standard_error": round(fraction.error, 4), "objects": fraction.objects}
 
 
 def _figure(one: Judged) -> str:

@@ -5,8 +5,8 @@ from typing import Any, Final, final
 
 from torch import Tensor
 
-from dreamfields.export.mesh import components as pieces
-from dreamfields.export.mesh import fidelity as fit
+from dreamfields.export.mesh import components as components
+from dreamfields.export.mesh import fidelity as fidelity
 from dreamfields.export.mesh.mesh import Mesh
 from dreamfields.export.mesh.projection import Look, look
 from dreamfields.export.mesh.surface import extract_mesh
@@ -18,7 +18,7 @@ from dreamfields.scene.fields.base import AbstractField
 PRINT_MM: Final = 100.0
 """Largest extent of a printed object in millimetres: it fits every common printer, and is easily scaled there."""
 
-LOOK_SHARE: Final = 4
+TEXELS_PER_PIXEL: Final = 4
 """Texels a side of a texture for each pixel a side of the renderings that colour it: a look has a side of the object in
 view, and the texture all of its sides, spread out."""
 
@@ -27,7 +27,7 @@ FIT_SIZE: Final = 128
 
 
 @final
-class Model:
+class Asset:
     """A field and its mesh.
 
     Attributes:
@@ -74,24 +74,24 @@ class Model:
         return self._textured[1]
 
     @cached_property
-    def fit(self) -> fit.Fit:
+    def fidelity(self) -> fidelity.MeshFidelity:
         """Return how well the mesh stands for the field."""
-        return fit.fit(self.mesh, [self._look(camera, FIT_SIZE) for camera in fit.sides(self._cameras)])
+        return fidelity.fidelity(self.mesh, [self._look(camera, FIT_SIZE) for camera in fidelity.sides(self._cameras)])
 
     def summary(self) -> dict[str, Any]:
         """Return what run.json keeps of the mesh."""
         layout = "vertex colours" if self.mesh.texture is None else "triangles" if self.note else "charts"
         size = 0 if self.mesh.texture is None else len(self.mesh.texture.image)
         counts = {"vertices": len(self.shape.vertices), "faces": len(self.shape.faces)}
-        return {**counts, "texture": layout, "texture_size": size, "note": self.note, **self.fit.to_json()}
+        return {**counts, "texture": layout, "texture_size": size, "note": self.note, **self.fidelity.to_json()}
 
     @cached_property
     def _cameras(self) -> list[Camera]:
-        return pieces.looks(self.shape.vertices)
+        return components.looks(self.shape.vertices)
 
     @cached_property
     def _textured(self) -> tuple[Mesh, str]:
-        size = self.settings.texture_size // LOOK_SHARE
+        size = self.settings.texture_size // TEXELS_PER_PIXEL
         looks = [self._look(camera, size) for camera in self._cameras] if size else []
         return textured(self.shape, self.field, self.settings, looks)
 

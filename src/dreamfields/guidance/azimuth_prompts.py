@@ -22,7 +22,7 @@ _DEGREES: Final = Range(-360.0, 360.0)
 
 
 @dataclass(frozen=True)
-class View:
+class AzimuthPrompt:
     """A wording and the azimuth at which it counts alone."""
 
     azimuth_deg: float
@@ -31,11 +31,11 @@ class View:
     """{} stands for the prompt."""
 
 
-ANYWHERE: Final = (View(0.0, "{}"),)
+ANYWHERE: Final = (AzimuthPrompt(0.0, "{}"),)
 """The prompt itself, from every side."""
 
 
-def parse_views(texts: Sequence[str]) -> tuple[View, ...]:
+def parse_azimuth_prompts(texts: Sequence[str]) -> tuple[AzimuthPrompt, ...]:
     """Return the views that azimuth prompts name, by rising azimuth; `ANYWHERE` for none.
 
     Raises:
@@ -70,7 +70,7 @@ def azimuth_weights(azimuth_deg: float, anchors_deg: Sequence[float]) -> tuple[f
     return tuple(weights)
 
 
-def _parse(text: str) -> list[View]:
+def _parse(text: str) -> list[AzimuthPrompt]:
     where, _, wording = (part.strip() for part in text.partition(":"))
     azimuths = _NAMED.get(where.lower()) or _degrees(where)
     if azimuths is None or "{}" not in wording:
@@ -78,7 +78,7 @@ def _parse(text: str) -> list[View]:
             f"azimuth_prompts hold {text[:80]!r}; each must be WHERE:WORDING, with front, side, back or degrees "
             f"{_DEGREES} as WHERE and {{}} in the wording where the prompt goes"
         )
-    return [View(azimuth, wording) for azimuth in azimuths]
+    return [AzimuthPrompt(azimuth, wording) for azimuth in azimuths]
 
 
 def _degrees(where: str) -> tuple[float] | None:

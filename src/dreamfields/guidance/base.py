@@ -40,7 +40,7 @@ class AbstractGuidance(nn.Module, ABC):
         """Return the words at the end of a sentence that it cannot take in; by default it takes in all."""
         return ()
 
-    def towards_plaster(self, text_embedding: Tensor) -> Tensor | None:
+    def textureless_embedding(self, text_embedding: Tensor) -> Tensor | None:
         """Return what a shape in white plaster is scored on in place of a sentence's embedding (d,), by default that.
 
         None where the score says nothing of a shape without colours.

@@ -15,14 +15,14 @@ Score = Callable[[Tensor], Tensor]
 """Pictures (b, 3, h, w) in, scores (b,) out, differentiably; each picture's score is of that picture alone."""
 
 
-def score_in_parts(score: Score, images: Tensor, at_once: int) -> Tensor:
-    """Return score(images), (b,), shown `at_once` at a time; 0 shows all.
+def score_in_parts(score: Score, images: Tensor, batch_size: int) -> Tensor:
+    """Return score(images), (b,), shown `batch_size` at a time; 0 shows all.
 
     Values and gradients are those of all at once, up to rounding.
     """
-    if at_once == 0 or len(images) <= at_once or not (torch.is_grad_enabled() and images.requires_grad):
+    if batch_size == 0 or len(images) <= batch_size or not (torch.is_grad_enabled() and images.requires_grad):
         return score(images)
-    scores: Tensor = _InParts.apply(images, score, at_once)  # type: ignore[no-untyped-call]
+    scores: Tensor = _InParts.apply(images, score, batch_size)  # type: ignore[no-untyped-call]
     return scores
 
 
@@ -30,9 +30,9 @@ class _InParts(torch.autograd.Function):
     """All parts forward and back at once, while their layers are there."""
 
     @staticmethod
-    def forward(ctx: Any, images: Tensor, score: Score, at_once: int) -> Tensor:
+    def forward(ctx: Any, images: Tensor, score: Score, batch_size: int) -> Tensor:
         scores, gradients = [], []
-        for part in images.detach().split(at_once):
+        for part in images.detach().split(batch_size):
             with torch.enable_grad():
                 shown = part.requires_grad_()
                 answers = score(shown)
@@ -44,6 +44,6 @@ class _InParts(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, pull: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (gradients,) = ctx.saved_tensors
-        return gradients * pull.reshape(-1, *[1] * (gradients.ndim - 1)), None, None
+        return gradients * grad.reshape(-1, *[1] * (gradients.ndim - 1)), None, None

@@ -34,7 +34,7 @@ class Member:
 
     model: Model
     """`lit`, `toy` or `clip`."""
-    place: str = ""
+    model_id: str = ""
     """Where a `clip` is: a folder or the id of a model on the hub."""
     weight: float = 1.0
     """Its share of the guidance's term, against the others'."""
@@ -46,12 +46,12 @@ class Member:
         """Return its name as shown and exported: of a folder the last part alone, for the rest is nobody's business."""
         if self.model != "clip":
             return self.model
-        return f"clip:{Path(self.place).name if is_path(self.place) else self.place}"
+        return f"clip:{Path(self.model_id).name if is_path(self.model_id) else self.model_id}"
 
 
-def is_path(place: str) -> bool:
+def is_path(model_id: str) -> bool:
     """Tell whether a place is a folder: one is there, or it cannot be the id of a model (`name`, `owner/name`)."""
-    return Path(place).expanduser().is_dir() or not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", place, re.ASCII)
+    return Path(model_id).expanduser().is_dir() or not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", model_id, re.ASCII)
 
 
 def parse_members(text: str) -> tuple[Member, ...]:
@@ -78,9 +78,9 @@ def _parse_member(text: str) -> Member:
             f"there is no guidance called {text!r}; it must be lit, toy or clip:FOLDER-OR-ID, "
             "and may end in :WEIGHT and @START; several are joined by +"
         )
-    model, _, place = match[1].partition(":")
+    model, _, model_id = match[1].partition(":")
     weight = _number(text, "weight", match[2] or "1", _WEIGHTS)
-    return Member(cast(Model, model), place, weight, _number(text, "start", match[3] or "0", _STARTS))
+    return Member(cast(Model, model), model_id, weight, _number(text, "start", match[3] or "0", _STARTS))
 
 
 def _number(member: str, what: str, digits: str, allowed: Range) -> float:

@@ -100,14 +100,14 @@ def _load_adapters(settings: GuidanceSettings) -> "dict[str, TrainedAdapters] | 
     if not settings.adapters:
         return {source.tower.name: packaged_adapters(source) for source in GUIDING_ADAPTERS}
     trained = {}
-    for place in settings.adapters:
-        found = file_adapters(Path(place))
+    for model_id in settings.adapters:
+        found = file_adapters(Path(model_id))
         tower = found.adapters.tower
         if tower == JUDGE_TOWER.name:
             raise UsageError(
-                f"{place} belongs to {tower}, which only judges and never guides; train for lite0 or lite2"
+                f"{model_id} belongs to {tower}, which only judges and never guides; train for lite0 or lite2"
             )
         if tower in trained:
-            raise UsageError(f"{place} belongs to {tower}, as another of the adapters does; give one file a tower")
+            raise UsageError(f"{model_id} belongs to {tower}, as another of the adapters does; give one file a tower")
         trained[tower] = found
     return trained

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dreamfields.guidance.azimuth_prompts import azimuth_weights, parse_views
+from dreamfields.guidance.azimuth_prompts import azimuth_weights, parse_azimuth_prompts
 from dreamfields.guidance.base import AbstractGuidance, mean_direction
 from dreamfields.guidance.prompts import fill_template, fill_wordings, with_style
 from dreamfields.guidance.settings import PromptSettings
@@ -26,7 +26,7 @@ Sentences = tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True)
-class Directions:
+class PromptEmbeddings:
     """Where a guide is led: a direction for each paraphrase and each wording by azimuth."""
 
     table: Tensor
@@ -50,25 +50,27 @@ class Directions:
         return functional.normalize(weights @ row, dim=0)
 
 
-def prompt_sentences(prompt: str, asked: PromptSettings) -> Sentences:
+def prompt_sentences(prompt: str, prompts: PromptSettings) -> Sentences:
     """Return what is asked of pictures in colour: a row for the prompt and one for each paraphrase."""
-    subjects = [with_style(text, asked.style) for text in (prompt, *asked.paraphrases)]
-    return tuple(_from_all_sides(subject, asked) for subject in subjects)
+    subjects = [with_style(text, prompts.style) for text in (prompt, *prompts.paraphrases)]
+    return tuple(_from_all_sides(subject, prompts) for subject in subjects)
 
 
-def geometry_sentences(asked: PromptSettings) -> Sentences:
+def geometry_sentences(prompts: PromptSettings) -> Sentences:
     """Return what is asked of the shape alone: one row, or none."""
-    return (_from_all_sides(asked.geometry_prompt, asked),) if asked.geometry_prompt else ()
+    return (_from_all_sides(prompts.geometry_prompt, prompts),) if prompts.geometry_prompt else ()
 
 
-def all_sentences(template: str, prompt: str, asked: PromptSettings) -> list[str]:
+def all_sentences(template: str, prompt: str, prompts: PromptSettings) -> list[str]:
     """Return every sentence that a guide has to read, as it is put to it."""
-    rows = (*prompt_sentences(prompt, asked), *geometry_sentences(asked))
-    texts = [text for row in rows for text in row] + [asked.negative_prompt] * bool(asked.negative_prompt)
+    rows = (*prompt_sentences(prompt, prompts), *geometry_sentences(prompts))
+    texts = [text for row in rows for text in row] + [prompts.negative_prompt] * bool(prompts.negative_prompt)
     return [sentence for text in texts for sentence in fill_wordings(template, text)]
 
 
-def find_directions(guidance: AbstractGuidance, template: str, rows: Sentences, asked: PromptSettings) -> Directions:
+def embed_prompts(
+    guidance: AbstractGuidance, template: str, rows: Sentences, prompts: PromptSettings
+) -> PromptEmbeddings:
     """Embed rows of sentences, each put into all wordings of the template, and lead them off the negative prompt."""
 
     def embed(text: str) -> Tensor:
@@ -76,27 +78,27 @@ def find_directions(guidance: AbstractGuidance, template: str, rows: Sentences, 
 
     table = torch.stack([torch.stack([embed(text) for text in row]) for row in rows])
     # Without weight nothing is computed, as the last bit would not survive it.
-    if asked.negative_prompt and asked.negative_weight > 0.0:
-        table = push_away(table, embed(asked.negative_prompt), asked.negative_weight)
-    return Directions(table, tuple(view.azimuth_deg for view in parse_views(asked.azimuth_prompts)))
+    if prompts.negative_prompt and prompts.negative_weight > 0.0:
+        table = push_away(table, embed(prompts.negative_prompt), prompts.negative_weight)
+    return PromptEmbeddings(table, tuple(view.azimuth_deg for view in parse_azimuth_prompts(prompts.azimuth_prompts)))
 
 
-def for_plaster(guidance: AbstractGuidance, directions: Directions) -> Directions | None:
+def textureless_embeddings(guidance: AbstractGuidance, embeddings: PromptEmbeddings) -> PromptEmbeddings | None:
     """Return what takes their place where pictures are in plaster; None where the guidance cannot read one of them."""
-    flat = [guidance.towards_plaster(one) for row in directions.table for one in row]
+    flat = [guidance.textureless_embedding(one) for row in embeddings.table for one in row]
     read = [one for one in flat if one is not None]
-    return replace(directions, table=torch.stack(read).view_as(directions.table)) if len(read) == len(flat) else None
+    return replace(embeddings, table=torch.stack(read).view_as(embeddings.table)) if len(read) == len(flat) else None
 
 
-def orthogonal_part(vector: Tensor, directions: Tensor) -> Tensor:
+def orthogonal_part(vector: Tensor, embeddings: Tensor) -> Tensor:
     """Return v - (v e) e, (..., d), of a vector (d,) for each of the unit vectors e (..., d)."""
-    return vector - (directions @ vector)[..., None] * directions
+    return vector - (embeddings @ vector)[..., None] * embeddings
 
 
-def push_away(directions: Tensor, negative: Tensor, weight: float) -> Tensor:
+def push_away(embeddings: Tensor, negative: Tensor, weight: float) -> Tensor:
     """Return the unit vectors along e - weight n_perp, (..., d), of unit vectors e (..., d) and n (d,)."""
-    return functional.normalize(directions - weight * orthogonal_part(negative, directions), dim=-1)
+    return functional.normalize(embeddings - weight * orthogonal_part(negative, embeddings), dim=-1)
 
 
-def _from_all_sides(subject: str, asked: PromptSettings) -> tuple[str, ...]:
-    return tuple(fill_template(view.wording, subject) for view in parse_views(asked.azimuth_prompts))
+def _from_all_sides(subject: str, prompts: PromptSettings) -> tuple[str, ...]:
+    return tuple(fill_template(view.wording, subject) for view in parse_azimuth_prompts(prompts.azimuth_prompts))

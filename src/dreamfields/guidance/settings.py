@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
 from dreamfields.errors import UsageError
-from dreamfields.guidance.azimuth_prompts import parse_views
+from dreamfields.guidance.azimuth_prompts import parse_azimuth_prompts
 from dreamfields.guidance.ensemble import parse_members
 from dreamfields.guidance.prompts import clean_text, wordings
 from dreamfields.settings import Range, Rising, Settings
@@ -43,7 +43,7 @@ class GuidanceSettings(Settings):
     time. A `clip` model has a size of its own."""
     size_jitter: Annotated[float, Range(0.0, 0.9)] = 0.3
     """Largest change of that size, either way, as a share of it; `lit` looks at another size each step."""
-    at_once: Annotated[int, Range(0, 100_000)] = 0
+    batch_size: Annotated[int, Range(0, 100_000)] = 0
     """Pictures a model is shown at a time, the gradient being summed over a step: less memory, the same result. 0 shows
     all at once."""
     alternate: bool = True
@@ -110,7 +110,7 @@ class PromptSettings(Settings):
                 if not all(cleaned):
                     raise UsageError(f"{name} holds a text with nothing to read in it; leave it out")
                 if name == "azimuth_prompts":
-                    parse_views(cleaned)
+                    parse_azimuth_prompts(cleaned)
             except UsageError as error:
                 found.append(str(error))
             if len(texts) > _MOST_TEXTS:

@@ -19,7 +19,7 @@ class Verdict(Enum):
 
 
 @dataclass(frozen=True)
-class Watch:
+class RunningMeans:
     """Running means over an attempt."""
 
     score: float = 0.0
@@ -29,25 +29,25 @@ class Watch:
     steps: int = 0
 
 
-def observe(watch: Watch, score: float, opacity: float, settings: CollapseSettings) -> Watch:
+def observe(running_means: RunningMeans, score: float, opacity: float, settings: CollapseSettings) -> RunningMeans:
     """Return the watch after one more step; the first steps count as a plain mean, later ones as a decaying one."""
-    steps = watch.steps + 1
+    steps = running_means.steps + 1
     rate = max(1.0 / steps, 1.0 - settings.memory)
-    mean_score = watch.score + rate * (score - watch.score)
-    mean_opacity = watch.opacity + rate * (opacity - watch.opacity)
-    first = mean_score if steps <= settings.warm_up else watch.first_score
-    return replace(watch, score=mean_score, opacity=mean_opacity, first_score=first, steps=steps)
+    mean_score = running_means.score + rate * (score - running_means.score)
+    mean_opacity = running_means.opacity + rate * (opacity - running_means.opacity)
+    first = mean_score if steps <= settings.warm_up else running_means.first_score
+    return replace(running_means, score=mean_score, opacity=mean_opacity, first_score=first, steps=steps)
 
 
-def diagnose(watch: Watch, total_steps: int, settings: CollapseSettings) -> Verdict | None:
+def diagnose(running_means: RunningMeans, total_steps: int, settings: CollapseSettings) -> Verdict | None:
     """Return why the attempt should be given up, or None; nothing is said before enough of the steps are done."""
-    if watch.steps < max(settings.warm_up + 1, round(settings.look_from * total_steps)):
+    if running_means.steps < max(settings.warm_up + 1, round(settings.look_from * total_steps)):
         return None
-    if watch.opacity < settings.empty_below:
+    if running_means.opacity < settings.empty_below:
         return Verdict.EMPTY
-    if watch.opacity > settings.full_above:
+    if running_means.opacity > settings.full_above:
         return Verdict.FULL
-    looked_long = watch.steps == max(settings.warm_up + 1, round(settings.stuck_at * total_steps))
-    if looked_long and watch.score - watch.first_score < settings.stuck_gain:
+    looked_long = running_means.steps == max(settings.warm_up + 1, round(settings.stuck_at * total_steps))
+    if looked_long and running_means.score - running_means.first_score < settings.stuck_gain:
         return Verdict.STUCK
     return None

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 
-def first_odd(tensors: Mapping[str, Tensor]) -> str | None:
+def first_nonfinite(tensors: Mapping[str, Tensor]) -> str | None:
     """Return the name of the first tensor that holds a value that is not finite; None if all are finite."""
     return next((name for name, one in tensors.items() if one.is_floating_point() and not is_finite(one)), None)
 

@@ -15,12 +15,12 @@ import torch
 from dreamfields.errors import DegenerateError
 from dreamfields.optimize import schedules
 from dreamfields.optimize.collapse import Verdict, diagnose, observe
-from dreamfields.optimize.finite import first_odd
+from dreamfields.optimize.finite import first_nonfinite
 from dreamfields.optimize.objective import Target, evaluate_objective
 from dreamfields.optimize.randomness import generator
 from dreamfields.optimize.sparsity import disturbed
 from dreamfields.optimize.state import Saved, TrainingState
-from dreamfields.optimize.textureless import look_at_plaster, render_plaster, shown_in_plaster
+from dreamfields.optimize.textureless import is_textureless_step, render_textureless, render_textureless_view
 from dreamfields.render.renderer import Rendering, render_jittered
 from dreamfields.scene.cameras import Camera, sample_cameras
 
@@ -91,29 +91,29 @@ def take_step(state: TrainingState, targets: Sequence[Target]) -> Step:
     recipe, seed, index = state.recipe, state.attempt_seed, state.step
     progress = index / recipe.optimize.steps
     if index % recipe.render.occupancy_every == 0:
-        state.look_for_occupancy()
+        state.update_occupancy()
 
     cameras = sample_cameras(recipe.cameras, recipe.optimize.views, generator(seed, "cameras", index), state.target)
-    azimuths, plaster = [camera.azimuth_deg for camera in cameras], None
-    of_shape = any(target.geometry for target in targets)
-    can_read = not of_shape and all(target.in_plaster for target in targets)
-    unpainted = can_read and shown_in_plaster(recipe.render, progress, seed, index)
-    if unpainted:
-        targets = [replace(target, directions=target.in_plaster) for target in targets if target.in_plaster]
-    rendering = _look(state, cameras, progress, unpainted)
-    if of_shape:
-        plaster = look_at_plaster(state.field, cameras, recipe.render, state.sampled_cells, seed, index)
-    objective = evaluate_objective(rendering, targets, recipe, seed, index, azimuths, plaster)
+    azimuths, geometry_view = [camera.azimuth_deg for camera in cameras], None
+    has_geometry_prompt = any(target.geometry for target in targets)
+    can_read = not has_geometry_prompt and all(target.textureless for target in targets)
+    textureless = can_read and is_textureless_step(recipe.render, progress, seed, index)
+    if textureless:
+        targets = [replace(target, embeddings=target.textureless) for target in targets if target.textureless]
+    rendering = _look(state, cameras, progress, textureless)
+    if has_geometry_prompt:
+        geometry_view = render_textureless_view(state.field, cameras, recipe.render, state.sampled_cells, seed, index)
+    objective = evaluate_objective(rendering, targets, recipe, seed, index, azimuths, geometry_view)
     loss = objective.total(recipe.losses)
     skipped = _descend(state, loss, progress)
 
     state.track()
     state.step += 1
-    score = state.watch.score if unpainted else -float(objective.guidance.detach())
+    score = state.running_means.score if textureless else -float(objective.guidance.detach())
     opacity = float(rendering.opacity.detach().mean())
     if skipped is None:
         state.skipped = 0
-        state.watch = observe(state.watch, score, opacity, recipe.collapse)
+        state.running_means = observe(state.running_means, score, opacity, recipe.collapse)
     else:
         state.skipped += 1
     may_restart = state.attempt < recipe.collapse.restarts
@@ -124,17 +124,17 @@ def take_step(state: TrainingState, targets: Sequence[Target]) -> Step:
         score=score,
         loss=float(loss.detach()),
         opacity=opacity,
-        fog=objective.haze,
+        fog=objective.fog_level,
         seconds=time.perf_counter() - began,
-        collapsed=diagnose(state.watch, recipe.optimize.steps, recipe.collapse) if may_restart else None,
+        collapsed=diagnose(state.running_means, recipe.optimize.steps, recipe.collapse) if may_restart else None,
         skipped=skipped,
     )
 
 
-def _look(state: TrainingState, cameras: Sequence[Camera], progress: float, unpainted: bool) -> Rendering:
+def _look(state: TrainingState, cameras: Sequence[Camera], progress: float, textureless: bool) -> Rendering:
     """Render a step's views, in colour or in plaster."""
     recipe, seed, index = state.recipe, state.attempt_seed, state.step
-    look, draws = render_plaster if unpainted else render_jittered, generator(seed, "samples", index)
+    look, draws = render_textureless if textureless else render_jittered, generator(seed, "samples", index)
     noise = schedules.line(progress, *recipe.losses.density_noise)
     with disturbed(state.field, noise, seed, index):
         return look(state.field, cameras, recipe.render, state.sampled_cells, draws)
@@ -151,7 +151,9 @@ def _descend(state: TrainingState, loss: torch.Tensor, progress: float) -> str |
     loss.backward()
     named = {name: one.grad for name, one in state.field.named_parameters() if one.grad is not None}
     # Checked before Adam sees it, and before anything could clip it: one NaN in a moment would stay there for ever.
-    odd = first_odd({"the loss": loss.detach(), **{f"the gradient of {name}": one for name, one in named.items()}})
+    odd = first_nonfinite(
+        {"the loss": loss.detach(), **{f"the gradient of {name}": one for name, one in named.items()}}
+    )
     if odd is None:
         state.optimizer.step()
     return odd

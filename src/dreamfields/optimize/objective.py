@@ -14,21 +14,21 @@ from torch import Tensor
 from dreamfields.guidance.base import AbstractGuidance, Guide
 from dreamfields.guidance.chunked import score_in_parts
 from dreamfields.guidance.prompt_embeddings import (
-    Directions,
-    find_directions,
-    for_plaster,
+    PromptEmbeddings,
+    embed_prompts,
     geometry_sentences,
     prompt_sentences,
+    textureless_embeddings,
 )
 from dreamfields.guidance.settings import PromptSettings
 from dreamfields.optimize import losses, schedules, sparsity
 from dreamfields.optimize.randomness import generator
 from dreamfields.optimize.settings import LossSettings, Recipe
-from dreamfields.optimize.textureless import Plaster
+from dreamfields.optimize.textureless import TexturelessView
 from dreamfields.render import crops
-from dreamfields.render.augment import draw_variation
+from dreamfields.render.augment import draw_augmentation
 from dreamfields.render.backgrounds import draw_backgrounds
-from dreamfields.render.compose import present
+from dreamfields.render.compose import compose_views
 from dreamfields.render.renderer import Rendering
 
 
@@ -37,14 +37,14 @@ class Target:
     """A guide and what it is to find in every picture."""
 
     guidance: AbstractGuidance
-    directions: Directions
+    embeddings: PromptEmbeddings
     """Of the prompt, its paraphrases, its wordings by azimuth."""
     weight: float
     start: float = 0.0
     """Share of the steps from which it is asked."""
-    in_plaster: Directions | None = None
+    textureless: PromptEmbeddings | None = None
     """Of the same, for pictures in plaster; None where the guide's score says nothing of those."""
-    geometry: Directions | None = None
+    geometry: PromptEmbeddings | None = None
     """Of the geometry prompt, if there is one."""
     geometry_weight: float = 0.0
     """Weight of its score, against the prompt's."""
@@ -59,7 +59,7 @@ class Objective:
     total_variation: Tensor
     fog: Tensor
     """Already weighed by its ramp."""
-    haze: float
+    fog_level: float
     """What `losses.fog` measures, in [0, 1], whatever its weight."""
     gate: Tensor | None = None
     """Factor of the guidance in place of the transmittance's term; None where that is additive."""
@@ -81,24 +81,24 @@ class Objective:
 
 
 def make_targets(
-    guides: Sequence[Guide], template: str, prompt: str, asked: PromptSettings | None = None
+    guides: Sequence[Guide], template: str, prompt: str, prompts: PromptSettings | None = None
 ) -> list[Target]:
     """Embed the prompt, and what else is asked, once for every guide."""
-    asked = asked or PromptSettings()
-    rows, shape = prompt_sentences(prompt, asked), geometry_sentences(asked)
+    prompts = prompts or PromptSettings()
+    rows, shape = prompt_sentences(prompt, prompts), geometry_sentences(prompts)
     targets = []
     for guide in guides:
-        directions = find_directions(guide.guidance, template, rows, asked)
-        geometry = find_directions(guide.guidance, template, shape, asked) if shape else None
+        embeddings = embed_prompts(guide.guidance, template, rows, prompts)
+        geometry = embed_prompts(guide.guidance, template, shape, prompts) if shape else None
         target = Target(
             guide.guidance,
-            directions,
+            embeddings,
             guide.weight,
             guide.start,
-            in_plaster=for_plaster(guide.guidance, directions),
+            textureless=textureless_embeddings(guide.guidance, embeddings),
             # It was asked for, so those who read plaster badly are asked as well.
-            geometry=geometry and (for_plaster(guide.guidance, geometry) or geometry),
-            geometry_weight=asked.geometry_weight,
+            geometry=geometry and (textureless_embeddings(guide.guidance, geometry) or geometry),
+            geometry_weight=prompts.geometry_weight,
         )
         targets.append(target)
     return targets
@@ -111,7 +111,7 @@ def evaluate_objective(
     seed: int,
     step: int,
     azimuths_deg: Sequence[float] = (),
-    plaster: Plaster | None = None,
+    geometry_view: TexturelessView | None = None,
 ) -> Objective:
     """Score a rendering of v views; every draw comes from the seed and the step, every schedule from the step.
 
@@ -122,14 +122,14 @@ def evaluate_objective(
         seed: of the attempt.
         step: its number.
         azimuths_deg: where each view is taken from; may be left out where no wording depends on it.
-        plaster: what a geometry prompt is scored on; None where there is none.
+        geometry_view: what a geometry prompt is scored on; None where there is none.
     """
     progress, terms = step / recipe.optimize.steps, recipe.losses
     transmittance = schedules.transmittance_target(
         progress, terms.transmittance_start, terms.transmittance_end, terms.transmittance_ramp
     )
-    guidance, geometry = ask_guides(rendering, targets, recipe, seed, step, azimuths_deg, plaster)
-    haze, rising = losses.fog(rendering.opacity), schedules.ramp(progress, *terms.fog_ramp)
+    guidance, geometry = guidance_losses(rendering, targets, recipe, seed, step, azimuths_deg, geometry_view)
+    fog_level, rising = losses.fog(rendering.opacity), schedules.ramp(progress, *terms.fog_ramp)
     opacity, gated = rendering.opacity, terms.transmittance_form != "additive"
     clipped = transmittance if terms.transmittance_form == "clipped-gated" else None
     nothing = torch.zeros((), device=opacity.device)
@@ -138,41 +138,44 @@ def evaluate_objective(
         transmittance=nothing if gated else losses.transmittance_loss(opacity, transmittance),
         # What weighs nothing costs nothing.
         total_variation=losses.total_variation(rendering.opacity) if terms.total_variation > 0.0 else nothing,
-        fog=rising * haze if rising > 0.0 else nothing,
-        haze=float(haze.detach()),
+        fog=rising * fog_level if rising > 0.0 else nothing,
+        fog_level=float(fog_level.detach()),
         gate=sparsity.gate(opacity, clipped) if gated else None,
         beta_prior=sparsity.beta_prior(opacity) if terms.beta_prior > 0.0 else None,
         geometry=geometry,
     )
 
 
-def ask_guides(
+def guidance_losses(
     rendering: Rendering,
     targets: Sequence[Target],
     recipe: Recipe,
     seed: int,
     step: int,
     azimuths_deg: Sequence[float] = (),
-    plaster: Plaster | None = None,
+    geometry_view: TexturelessView | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """Return the guides' terms for the views and, where there is one, for the view in plaster, weighed: () each."""
     progress = step / recipe.optimize.steps
     sharpness = schedules.ramp(progress, *recipe.guidance.sharpen)
     active = [i for i, target in enumerate(targets) if target.start <= progress]
-    asked = [active[step % len(active)]] if recipe.guidance.alternate else active
+    prompts = [active[step % len(active)]] if recipe.guidance.alternate else active
     # One in turn counts as all do together: over a round, the mean is the weighted mean.
-    share = sum(targets[i].weight for i in active) * len(asked) / len(active)
-    paraphrase = draw_paraphrase(targets[0].directions.paraphrases, seed, step)
+    fraction = sum(targets[i].weight for i in active) * len(prompts) / len(active)
+    paraphrase = draw_paraphrase(targets[0].embeddings.paraphrases, seed, step)
     scores, shapes = [], []
-    for i in asked:
+    for i in prompts:
         target, guidance = targets[i], targets[i].guidance
-        wanted, draws = target.directions.towards(paraphrase, azimuths_deg), generator(seed, f"guide {i}", step)
+        wanted, draws = target.embeddings.towards(paraphrase, azimuths_deg), generator(seed, f"guide {i}", step)
         scores.append(target.weight * guidance_term(rendering, guidance, wanted, recipe, sharpness, draws))
-        if plaster is not None and target.geometry is not None:
-            wanted, draws = target.geometry.towards(0, [plaster.azimuth_deg]), generator(seed, f"geometry {i}", step)
-            term = guidance_term(plaster.rendering, guidance, wanted, recipe, sharpness, draws)
+        if geometry_view is not None and target.geometry is not None:
+            wanted, draws = (
+                target.geometry.towards(0, [geometry_view.azimuth_deg]),
+                generator(seed, f"geometry {i}", step),
+            )
+            term = guidance_term(geometry_view.rendering, guidance, wanted, recipe, sharpness, draws)
             shapes.append(target.geometry_weight * target.weight * term)
-    return torch.stack(scores).sum() / share, torch.stack(shapes).sum() / share if shapes else None
+    return torch.stack(scores).sum() / fraction, torch.stack(shapes).sum() / fraction if shapes else None
 
 
 def draw_paraphrase(count: int, seed: int, step: int) -> int:
@@ -198,12 +201,12 @@ def guidance_term(
         sharpness: see `AbstractGuidance.score`.
         draws: for backgrounds and variations.
     """
-    varied, at_once = pictures(rendering, guidance, recipe, draws), recipe.guidance.at_once
+    varied, batch_size = pictures(rendering, guidance, recipe, draws), recipe.guidance.batch_size
     scores = []
     for view, embedding in enumerate(wanted):
         # Views keep their order over all their backgrounds, so every so many pictures are of the same one.
         score = partial(guidance.score, text_embedding=embedding, sharpness=sharpness)
-        scores.append(score_in_parts(score, varied[view :: len(wanted)], at_once))
+        scores.append(score_in_parts(score, varied[view :: len(wanted)], batch_size))
     return losses.guidance_loss(torch.cat(scores))
 
 
@@ -213,9 +216,9 @@ def pictures(rendering: Rendering, guidance: AbstractGuidance, recipe: Recipe, d
         return crop_and_compose(rendering, recipe, draw_size(guidance, draws), draws)
     count = len(rendering.colour) * recipe.optimize.backgrounds
     backgrounds = draw_backgrounds(recipe.backgrounds, count, rendering.colour.shape[-1], draws)
-    variation = draw_variation(count, draw_size(guidance, draws), recipe.augment, draws)
+    augmentation = draw_augmentation(count, draw_size(guidance, draws), recipe.augment, draws)
     twice = recipe.backgrounds.compositing == "double"
-    return present(crops.double(rendering) if twice else rendering, backgrounds, variation)
+    return compose_views(crops.double(rendering) if twice else rendering, backgrounds, augmentation)
 
 
 def crop_and_compose(rendering: Rendering, recipe: Recipe, size: int, draws: torch.Generator) -> Tensor:

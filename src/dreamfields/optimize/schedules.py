@@ -3,9 +3,9 @@
 import math
 
 
-def learning_rate(progress: float, peak: float, final_share: float) -> float:
-    """Return a cosine decay from `peak` to `final_share * peak`."""
-    return peak * (final_share + (1.0 - final_share) * 0.5 * (1.0 + math.cos(math.pi * progress)))
+def learning_rate(progress: float, peak: float, final_fraction: float) -> float:
+    """Return a cosine decay from `peak` to `final_fraction * peak`."""
+    return peak * (final_fraction + (1.0 - final_fraction) * 0.5 * (1.0 + math.cos(math.pi * progress)))
 
 
 def warm_up(progress: float, until: float, start: float) -> float:
@@ -13,8 +13,8 @@ def warm_up(progress: float, until: float, start: float) -> float:
 
     The released code's, from a tenth in 1,500 steps.
     """
-    share = ramp(progress, 0.0, until)
-    return 1.0 if share == 1.0 else float(start ** (1.0 - share))
+    fraction = ramp(progress, 0.0, until)
+    return 1.0 if fraction == 1.0 else float(start ** (1.0 - fraction))
 
 
 def line(progress: float, start: float, end: float) -> float:
@@ -34,7 +34,7 @@ def transmittance_target(progress: float, start: float, end: float, until: float
 
     As in Dream Fields sec. 3.3, where opacity falls exponentially from 0.6 to 0.12 in the first 500 steps.
     """
-    share = ramp(progress, 0.0, until)
+    fraction = ramp(progress, 0.0, until)
     floor = 1e-6
-    log_opacity = (1.0 - share) * math.log(max(1.0 - start, floor)) + share * math.log(max(1.0 - end, floor))
+    log_opacity = (1.0 - fraction) * math.log(max(1.0 - start, floor)) + fraction * math.log(max(1.0 - end, floor))
     return 1.0 - math.exp(log_opacity)

@@ -38,8 +38,8 @@ def disturbed(field: AbstractField, deviation: float, seed: int, step: int) -> I
     """Add normal noise of a deviation to a network's s within the block; with 0 nothing is drawn or changed."""
     if deviation > 0.0:
         draws = generator(seed, "density", step)
-        field.disturbance = lambda s: s + deviation * torch.randn(s.shape, generator=draws).to(s.device)
+        field.density_noise = lambda s: s + deviation * torch.randn(s.shape, generator=draws).to(s.device)
     try:
         yield
     finally:
-        field.disturbance = None
+        field.density_noise = None

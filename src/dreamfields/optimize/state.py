@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dreamfields.errors import CheckpointError
-from dreamfields.optimize.collapse import Watch
+from dreamfields.optimize.collapse import RunningMeans
 from dreamfields.optimize.randomness import derive_seed, generator
 from dreamfields.optimize.settings import Recipe
 from dreamfields.render.occupancy import occupied_cells
@@ -126,7 +126,7 @@ class TrainingState:
         """Return the occupancy, if samples keep to it."""
         return self.occupancy if self.recipe.render.bounds else None
 
-    def look_for_occupancy(self) -> None:
+    def update_occupancy(self) -> None:
         """Bring the occupancy up to date with the field."""
         render = self.recipe.render
         self.occupancy = occupied_cells(self.field, render.occupancy_cells, render.occupancy_threshold)
@@ -147,7 +147,7 @@ class TrainingState:
         return {
             "step": self.step,
             "attempt": self.attempt,
-            "watch": dataclasses.asdict(self.watch),
+            "watch": dataclasses.asdict(self.running_means),
             "skipped": self.skipped,
             "rollbacks": self.rollbacks,
         }
@@ -162,7 +162,7 @@ class TrainingState:
         self.attempt, self.rollbacks = numbers["attempt"], numbers["rollbacks"]
         self._begin()
         self.step, self.skipped = numbers["step"], numbers["skipped"]
-        self.watch = Watch(**counters["watch"])
+        self.running_means = RunningMeans(**counters["watch"])
         if self.step > 0:
             self._make_moments()
         expected = self.tensors()
@@ -182,7 +182,7 @@ class TrainingState:
 
     def _begin(self) -> None:
         settings = self.recipe.optimize
-        self.watch = Watch()
+        self.running_means = RunningMeans()
         self.skipped = 0
         self.origin = torch.zeros(3, dtype=torch.float64)
         weights = generator(self.attempt_seed, "field")
@@ -195,7 +195,7 @@ class TrainingState:
             eps=settings.adam_eps,
             fused=True,  # One pass over memory instead of ten.
         )
-        self.look_for_occupancy()
+        self.update_occupancy()
 
     def _make_moments(self) -> None:
         """Give Adam zero moments of the right shapes, as it does itself before its first step."""
@@ -214,14 +214,14 @@ def check_counters(counters: Mapping[str, Any]) -> dict[str, int]:
         CheckpointError: a number is missing, unknown, of the wrong kind or beyond what any settings lead to.
     """
     numbers = _SINCE_2 | {name: value for name, value in counters.items() if name != "watch"}
-    watch = counters.get("watch")
-    if numbers.keys() != _MOST.keys() or not isinstance(watch, Mapping):
+    running_means = counters.get("watch")
+    if numbers.keys() != _MOST.keys() or not isinstance(running_means, Mapping):
         raise CheckpointError(_MISFIT)
     if any(type(value) is not int or not 0 <= value <= _MOST[name] for name, value in numbers.items()):
         raise CheckpointError(f"the checkpoint's counters are out of range: {numbers}; it was not made by this program")
-    means = {name: type(value) for name, value in dataclasses.asdict(Watch()).items()}
-    if watch.keys() != means.keys() or any(
-        type(value) is not means[name] or not math.isfinite(value) for name, value in watch.items()
+    means = {name: type(value) for name, value in dataclasses.asdict(RunningMeans()).items()}
+    if running_means.keys() != means.keys() or any(
+        type(value) is not means[name] or not math.isfinite(value) for name, value in running_means.items()
     ):
         raise CheckpointError("the checkpoint's running means are not numbers; it was not made by this program")
     return numbers

@@ -15,7 +15,7 @@ from torch import Tensor
 from dreamfields.optimize.randomness import generator
 from dreamfields.render.renderer import Rendering, render_jittered
 from dreamfields.render.settings import RenderSettings
-from dreamfields.render.shading import in_plaster, light_beside
+from dreamfields.render.shading import light_beside, textureless_fields
 from dreamfields.scene.cameras import Camera
 from dreamfields.scene.fields.base import AbstractField
 
@@ -24,7 +24,7 @@ _TURN_DEG: Final = 60.0
 
 
 @dataclass(frozen=True)
-class Plaster:
+class TexturelessView:
     """One view of the shape."""
 
     rendering: Rendering
@@ -33,20 +33,20 @@ class Plaster:
     """Where it is taken from."""
 
 
-def shown_in_plaster(settings: RenderSettings, progress: float, seed: int, step: int) -> bool:
+def is_textureless_step(settings: RenderSettings, progress: float, seed: int, step: int) -> bool:
     """Draw whether a step shows its views in plaster, from the seed and the step alone."""
     drawn = float(torch.rand((), generator=generator(seed, "shown in plaster", step)))
-    return progress >= settings.plaster_from and drawn < settings.plaster
+    return progress >= settings.textureless_from and drawn < settings.textureless
 
 
-def look_at_plaster(
+def render_textureless_view(
     field: AbstractField,
     cameras: Sequence[Camera],
     settings: RenderSettings,
     occupancy: Tensor | None,
     seed: int,
     step: int,
-) -> Plaster:
+) -> TexturelessView:
     """Render a field from one of a step's cameras without its colours, differentiably with respect to its density.
 
     The camera and where the light stands beside it are drawn, from the seed and the step alone.
@@ -61,10 +61,10 @@ def look_at_plaster(
     """
     draws = generator(seed, "plaster", step)
     camera = cameras[int(torch.randint(len(cameras), (), generator=draws))]
-    return Plaster(render_plaster(field, [camera], settings, occupancy, draws), camera.azimuth_deg)
+    return TexturelessView(render_textureless(field, [camera], settings, occupancy, draws), camera.azimuth_deg)
 
 
-def render_plaster(
+def render_textureless(
     field: AbstractField,
     cameras: Sequence[Camera],
     settings: RenderSettings,
@@ -79,7 +79,7 @@ def render_plaster(
     lights = [light_beside(camera.azimuth_deg, turn_deg=turn) for camera, turn in zip(cameras, turns, strict=True)]
     views = [
         render_jittered(shape, [camera], settings, occupancy, draws)
-        for shape, camera in zip(in_plaster(field, lights), cameras, strict=True)
+        for shape, camera in zip(textureless_fields(field, lights), cameras, strict=True)
     ]
     return Rendering(
         torch.cat([view.colour for view in views]),

@@ -19,7 +19,7 @@ GRAIN_DEVIATION = math.sqrt((256**2 - 1) / 12.0)
 
 
 @dataclass(frozen=True)
-class Variation:
+class Augmentation:
     """What is done to each of b pictures."""
 
     size: int
@@ -34,7 +34,7 @@ class Variation:
     """Standard deviation of the noise."""
 
 
-def draw_variation(count: int, size: int, settings: AugmentSettings, generator: torch.Generator) -> Variation:
+def draw_augmentation(count: int, size: int, settings: AugmentSettings, generator: torch.Generator) -> Augmentation:
     """Draw what is done to each of several pictures."""
     low, high = settings.scale
     scale = low + (high - low) * torch.rand(count, generator=generator)
@@ -51,17 +51,17 @@ def draw_variation(count: int, size: int, settings: AugmentSettings, generator: 
     words = torch.empty(-(-count * 3 * size**2 // 8), dtype=torch.int64).random_(-(2**63), None, generator=generator)
     grain = words.view(torch.uint8)[: count * 3 * size**2].reshape(count, 3, size, size)
     tone = torch.stack([saturation, contrast, brightness], dim=-1)
-    return Variation(size, torch.stack(rows, dim=1), tone, grain, settings.noise)
+    return Augmentation(size, torch.stack(rows, dim=1), tone, grain, settings.noise)
 
 
-def vary(images: Tensor, variation: Variation) -> Tensor:
+def augment(images: Tensor, augmentation: Augmentation) -> Tensor:
     """Return the varied pictures (b, 3, size, size) of images: the readable definition."""
-    coloured = recolour(similarity(images, variation.size, variation.theta.to(images)), variation.tone.to(images))
-    noise = (variation.grain.to(images) - 127.5) / GRAIN_DEVIATION
-    return (coloured + variation.noise * noise).clamp(0.0, 1.0)
+    coloured = recolour(warp(images, augmentation.size, augmentation.theta.to(images)), augmentation.tone.to(images))
+    noise = (augmentation.grain.to(images) - 127.5) / GRAIN_DEVIATION
+    return (coloured + augmentation.noise * noise).clamp(0.0, 1.0)
 
 
-def similarity(images: Tensor, size: int, theta: Tensor) -> Tensor:
+def warp(images: Tensor, size: int, theta: Tensor) -> Tensor:
     """Scale, turn and shift each image by its own matrix (b, 2, 3); what lies outside is mirrored in."""
     grid = functional.affine_grid(theta, [len(images), 3, size, size], align_corners=False)
     return functional.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)

@@ -91,9 +91,9 @@ def draw_backgrounds(settings: BackgroundSettings, count: int, size: int, genera
     weights = torch.tensor([settings.noise, settings.checkerboard, settings.fourier, settings.plain, settings.black])
     kinds = torch.multinomial(weights, count, replacement=True, generator=generator).tolist()
     low, high = settings.blur
-    shares = low + (high - low) * torch.rand(count, generator=generator)
+    fractions = low + (high - low) * torch.rand(count, generator=generator)
     sharp = torch.stack([_draw_kind(kind, settings, size, generator) for kind in kinds])
-    return gaussian_blur(sharp, shares * size, round(size * settings.blur_reach))
+    return gaussian_blur(sharp, fractions * size, round(size * settings.blur_reach))
 
 
 def _draw_kind(kind: int, settings: BackgroundSettings, size: int, generator: torch.Generator) -> Tensor:

@@ -1,6 +1,6 @@
 """From views to the pictures that guides see: each view over its backgrounds, each of these pictures varied.
 
-`present_plainly` is the readable definition. On a CPU both steps, and their way back, are one compiled loop.
+`compose_views_reference` is the readable definition. On a CPU both steps, and their way back, are one compiled loop.
 
 Notation: v views, b = v k pictures; picture p shows view p mod v.
 """
@@ -12,31 +12,31 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from dreamfields.render.augment import GRAIN_DEVIATION, Variation, vary
+from dreamfields.render.augment import GRAIN_DEVIATION, Augmentation, augment
 from dreamfields.render.cpu.threads import in_threads
 from dreamfields.render.renderer import Rendering
 from dreamfields.render.volume import composite
 
 if TYPE_CHECKING:
-    from dreamfields.render.cpu.compose import Change
+    from dreamfields.render.cpu.compose import AugmentParams
 
 
-def present(views: Rendering, backgrounds: Tensor, variation: Variation) -> Tensor:
+def compose_views(views: Rendering, backgrounds: Tensor, augmentation: Augmentation) -> Tensor:
     """Return varied pictures (b, 3, size, size) of v views over backgrounds (b, 3, h, h), the fastest way there is.
 
     By the compiled loop, a value that comes out as exactly 0 or 1 counts as clipped and has no gradient.
     """
     if not usable(views.colour):
-        return present_plainly(views, backgrounds, variation)
-    pictures: Tensor = _Present.apply(views.colour, views.opacity, backgrounds, variation)  # type: ignore[no-untyped-call]
+        return compose_views_reference(views, backgrounds, augmentation)
+    pictures: Tensor = _ComposeViews.apply(views.colour, views.opacity, backgrounds, augmentation)  # type: ignore[no-untyped-call]
     return pictures
 
 
-def present_plainly(views: Rendering, backgrounds: Tensor, variation: Variation) -> Tensor:
-    """Return what `present` does: the readable definition."""
+def compose_views_reference(views: Rendering, backgrounds: Tensor, augmentation: Augmentation) -> Tensor:
+    """Return what `compose_views` does: the readable definition."""
     copies = len(backgrounds) // len(views.colour)
     colour, opacity = views.colour.repeat(copies, 1, 1, 1), views.opacity.repeat(copies, 1, 1, 1)
-    return vary(composite(colour, opacity, backgrounds.to(colour.device)), variation)
+    return augment(composite(colour, opacity, backgrounds.to(colour.device)), augmentation)
 
 
 def usable(images: Tensor) -> bool:
@@ -50,53 +50,53 @@ def usable(images: Tensor) -> bool:
     return images.shape[-1] == images.shape[-2]
 
 
-class _Present(torch.autograd.Function):
+class _ComposeViews(torch.autograd.Function):
     """From colours (v, 3, h, h) and opacities (v, 1, h, h) to pictures (b, 3, size, size), and back."""
 
     @staticmethod
-    def forward(ctx: Any, colour: Tensor, opacity: Tensor, backgrounds: Tensor, variation: Variation) -> Tensor:
-        loops, count, change = _loops(), len(backgrounds), _change(colour.shape[-1], variation)
+    def forward(ctx: Any, colour: Tensor, opacity: Tensor, backgrounds: Tensor, augmentation: Augmentation) -> Tensor:
+        loops, count, params = _loops(), len(backgrounds), _augment_params(colour.shape[-1], augmentation)
         seen = loops.Views(_planes(colour), _planes(opacity)[0], backgrounds.contiguous().reshape(-1).numpy())
-        out = torch.empty(count, 3, change.size, change.size)
+        out = torch.empty(count, 3, params.size, params.size)
 
         def work(part: int, parts: int) -> None:
             first, last = count * part // parts, count * (part + 1) // parts
-            loops.vary(change, seen, first, last, loops.make_room(change.side, change.size), out.view(-1).numpy())
+            loops.augment(params, seen, first, last, loops.make_scratch(params.side, params.size), out.view(-1).numpy())
 
         in_threads(work, min(count, torch.get_num_threads()))
-        ctx.change, ctx.seen, ctx.views = change, seen, len(colour)
+        ctx.params, ctx.seen, ctx.views = params, seen, len(colour)
         ctx.save_for_backward(out)
         return out
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, pull: Tensor) -> tuple[Tensor | None, ...]:
-        loops, change, views = _loops(), ctx.change, ctx.views
-        out, pulls = (part.reshape(-1).numpy() for part in (*ctx.saved_tensors, pull.contiguous()))
-        planes = np.empty((4, views * change.side**2), np.float32)
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        loops, params, views = _loops(), ctx.params, ctx.views
+        out, grads = (part.reshape(-1).numpy() for part in (*ctx.saved_tensors, grad.contiguous()))
+        planes = np.empty((4, views * params.side**2), np.float32)
         gradients = loops.Views(planes[:3], planes[3], ctx.seen.backgrounds)
 
         def work(part: int, parts: int) -> None:
             first, last = views * part // parts, views * (part + 1) // parts
-            room = loops.make_room(change.side, change.size)
-            loops.pull_back(change, ctx.seen, out, pulls, first, last, room, gradients)
+            scratch = loops.make_scratch(params.side, params.size)
+            loops.vjp(params, ctx.seen, out, grads, first, last, scratch, gradients)
 
         in_threads(work, min(views, torch.get_num_threads()))
-        whole = torch.from_numpy(planes).reshape(4, views, change.side, change.side).transpose(0, 1)
+        whole = torch.from_numpy(planes).reshape(4, views, params.side, params.side).transpose(0, 1)
         return whole[:, :3], whole[:, 3:], None, None
 
 
-def _change(side: int, variation: Variation) -> "Change":
+def _augment_params(side: int, augmentation: Augmentation) -> "AugmentParams":
     """Lay a variation out for the loops."""
-    change: Change = _loops().Change(
+    params: AugmentParams = _loops().AugmentParams(
         side=side,
-        size=variation.size,
-        theta=variation.theta.reshape(-1, 6).numpy(),
-        tone=variation.tone.numpy(),
-        grain=variation.grain.reshape(-1).numpy(),
-        level=np.float32(variation.noise / GRAIN_DEVIATION),
+        size=augmentation.size,
+        theta=augmentation.theta.reshape(-1, 6).numpy(),
+        tone=augmentation.tone.numpy(),
+        grain=augmentation.grain.reshape(-1).numpy(),
+        level=np.float32(augmentation.noise / GRAIN_DEVIATION),
     )
-    return change
+    return params
 
 
 def _planes(images: Tensor) -> Any:

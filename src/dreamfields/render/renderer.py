@@ -100,15 +100,15 @@ def render_still(
     samples: int = 128,
     *,
     occupancy: Tensor | None = None,
-    rays_at_once: int = 16_384,
+    ray_batch_size: int = 16_384,
     engine: Engine = "auto",
 ) -> Rendering:
     """Render one picture of any size without noise or gradients, a bounded number of rays at a time."""
     rays = camera.rays(size).to(_device_of(field))
     trace = _tracer(field, engine, size)
     chunks = [
-        trace(rays[start : start + rays_at_once], samples, occupancy=occupancy)
-        for start in range(0, len(rays), rays_at_once)
+        trace(rays[start : start + ray_batch_size], samples, occupancy=occupancy)
+        for start in range(0, len(rays), ray_batch_size)
     ]
     picture = torch.cat(chunks).reshape(1, size, size, 5).permute(0, 3, 1, 2)
     return Rendering(*picture.split((3, 1, 1), dim=1))
@@ -168,7 +168,7 @@ def render_rays(
 def _tracer(field: AbstractField, engine: Engine, size: int) -> _Tracer:
     """Prepare the present state of a field and return what renders rays of it, those of pictures of a size."""
     if engine == "auto" and fused.usable(field):
-        return partial(fused.render_rays_fused, fused.collapse(field), field.settings, width=size)
+        return partial(fused.render_rays_fused, fused.sum_levels(field), field.settings, width=size)
     return partial(render_rays, field.evaluator(), bounded=field.bounded)
 
 

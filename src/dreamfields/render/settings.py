@@ -32,11 +32,11 @@ class RenderSettings(Settings):
     """Steps between two looks at where the field is occupied."""
     occupancy_threshold: Annotated[float, Range(0.0, 1000.0)] = 0.5
     """Density, in inverse scene units, below which a cell counts as empty; with 0 none ever does, as in the paper."""
-    plaster: Annotated[float, Range(0.0, 1.0)] = 0.25
+    textureless: Annotated[float, Range(0.0, 1.0)] = 0.25
     """Share of the steps that show their views in white plaster, so that the shape has to answer for the prompt, too,
     and not the colours alone (DreamFusion sec. 3.1); the paper has none. Where all guides can read it alone: `lit`
     cannot in closed form. A geometry prompt takes the place of these steps."""
-    plaster_from: Annotated[float, Range(0.0, 1.0)] = 0.1
+    textureless_from: Annotated[float, Range(0.0, 1.0)] = 0.1
     """Share of the steps before which all are in colour: there is no shape to be lit yet."""
     bounds: bool = True
     """Whether density counts inside the scene cube alone; without, a network is sampled in a shell around the middle,

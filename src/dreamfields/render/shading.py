@@ -79,7 +79,7 @@ class ShadedField(AbstractField):
         return self.field.density_volume(cells)
 
 
-def in_plaster(field: AbstractField, lights: Sequence[Vector]) -> list[AbstractField]:
+def textureless_fields(field: AbstractField, lights: Sequence[Vector]) -> list[AbstractField]:
     """Return a field's shape as it is now without its colours, once for each light, for the shape to learn from.
 
     Grids are shaded on their own nodes, so that they are rendered as fast as in colour; of anything else this is
@@ -89,7 +89,7 @@ def in_plaster(field: AbstractField, lights: Sequence[Vector]) -> list[AbstractF
         cells = min(field.grid_cells or _LEARNING_CELLS, _LEARNING_CELLS)
         shape = ShadedField(field, lights[0], cells, learns=True)
         return [shape.lit_from(light) for light in lights]
-    nodes = fused.collapse(field) if fused.usable(field) else field.collapse().permute(1, 2, 3, 0)
+    nodes = fused.sum_levels(field) if fused.usable(field) else field.sum_levels().permute(1, 2, 3, 0)
     density = density_on_lattice(nodes[..., 0], len(nodes) - 1, field.settings)
     slopes = outward_slopes(density)
     shaded: list[AbstractField] = []

@@ -5,7 +5,7 @@ manifest is the commit: it holds the counters, what the run is made from, the si
 all of that, so a torn, swapped or damaged file, or one of another run, is told from a good one. Two are kept. On one
 machine nothing in them depends on the clock, so equal states are equal bytes. No pickle is involved.
 
-Format 1 lacks `made_from` and `machine`; it is read, not written.
+Format 1 lacks `identity` and `machine`; it is read, not written.
 """
 
 import hashlib
@@ -22,9 +22,10 @@ import torch
 from torch import Tensor
 
 from dreamfields.errors import CheckpointError, DegenerateError
-from dreamfields.optimize.finite import first_odd
+from dreamfields.optimize.finite import first_nonfinite
 from dreamfields.optimize.state import TrainingState
 from dreamfields.runs.manifest import manifest_bytes, read_manifest, read_tensors_safely
+from dreamfields.runs.upgrade import upgrade_identity
 from dreamfields.storage import atomic_write, move_aside, read_regular, remove
 
 FORMAT: Final = 2
@@ -45,24 +46,24 @@ class Checkpoint:
     """What is wrong with each newer checkpoint that could not be used, by its manifest."""
 
 
-def save_checkpoint(folder: Path, state: TrainingState, made_from: Mapping[str, Any] | None = None) -> Path:
+def save_checkpoint(folder: Path, state: TrainingState, identity: Mapping[str, Any] | None = None) -> Path:
     """Write a state and return its manifest's path; older checkpoints but one are deleted afterwards.
 
     Args:
         folder: where the checkpoints of one run are.
         state: what is saved.
-        made_from: what tells the run from others, as plain JSON values by name.
+        identity: what tells the run from others, as plain JSON values by name.
 
     Raises:
         DegenerateError: a tensor is not finite; nothing is written.
         StorageError: it cannot be written; the older checkpoints are untouched.
     """
     tensors, counters = state.tensors(), state.counters()
-    odd = first_odd(tensors)
+    odd = first_nonfinite(tensors)
     if odd:
         raise DegenerateError(f"{odd} is not finite, so it is not saved; lower --optimize.learning-rate")
     content = safetensors.torch.save(tensors)
-    facts = {"counters": counters, "made_from": dict(made_from or {}), "machine": machine_facts(state.device)}
+    facts = {"counters": counters, "made_from": dict(identity or {}), "machine": machine_facts(state.device)}
     manifest = {"format": FORMAT, "bytes": len(content), "sha256": _digest(content, facts), **facts}
     name = checkpoint_name(state.attempt, state.step)
     atomic_write(folder / f"{name}.safetensors", content)
@@ -82,7 +83,7 @@ def manifests(folder: Path) -> list[Path]:
 
 def load_newest(
     folder: Path,
-    made_from: Mapping[str, Any] | None = None,
+    identity: Mapping[str, Any] | None = None,
     largest: int = _LARGEST,
     accept: Callable[[Checkpoint], None] = lambda _: None,
 ) -> Checkpoint:
@@ -90,7 +91,7 @@ def load_newest(
 
     Args:
         folder: where the checkpoints of one run are.
-        made_from: what the run is made from; None takes any.
+        identity: what the run is made from; None takes any.
         largest: bytes the tensors may have.
         accept: raises CheckpointError for one that is not to be used, although it is whole.
 
@@ -100,7 +101,7 @@ def load_newest(
     faults: dict[Path, str] = {}
     for path in manifests(folder):
         try:
-            found = load_checkpoint(path, made_from, largest)
+            found = load_checkpoint(path, identity, largest)
             accept(found)
         except CheckpointError as fault:
             faults[path] = str(fault)
@@ -112,7 +113,7 @@ def load_newest(
 
 
 def load_checkpoint(
-    manifest_path: Path, made_from: Mapping[str, Any] | None = None, largest: int = _LARGEST
+    manifest_path: Path, identity: Mapping[str, Any] | None = None, largest: int = _LARGEST
 ) -> Checkpoint:
     """Read one checkpoint back.
 
@@ -131,12 +132,12 @@ def load_checkpoint(
     digest = _digest(content, facts if manifest["format"] > 1 else facts["counters"])
     if len(content) != size or digest != manifest["sha256"]:
         raise CheckpointError(f"the checkpoint {manifest_path} is damaged: its data are not those that were written")
-    _refuse_another_run(manifest_path, manifest.get("made_from", {}), made_from or {})
+    _refuse_another_run(manifest_path, upgrade_identity(manifest.get("made_from", {})), identity or {})
     try:
         tensors = read_tensors_safely(content)
     except (ValueError, RecursionError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"the checkpoint {manifest_path} is damaged: {error}") from error
-    odd = first_odd(tensors)
+    odd = first_nonfinite(tensors)
     if odd:
         raise CheckpointError(f"the checkpoint {manifest_path} holds values that are not finite, in {odd}")
     return Checkpoint(manifest["counters"], tensors, manifest.get("machine", {}))

@@ -26,20 +26,20 @@ from dreamfields.runs.directory import RunDirectory
 
 
 @final
-class Keeper:
+class Checkpointer:
     """Keeps one run's state and metrics in its folder.
 
     Args:
         directory: the run's folder.
-        made_from: what tells the run from others; see `Config.made_from`.
-        remark: takes each sentence the user should see.
+        identity: what tells the run from others; see `Config.identity`.
+        notify: takes each sentence the user should see.
     """
 
-    def __init__(self, directory: RunDirectory, made_from: Mapping[str, Any], remark: Callable[[str], None]) -> None:
+    def __init__(self, directory: RunDirectory, identity: Mapping[str, Any], notify: Callable[[str], None]) -> None:
         """Tie the three together; nothing is read or written yet."""
         self.directory = directory
-        self.made_from = made_from
-        self.remark = remark
+        self.identity = identity
+        self.notify = notify
         self._damaged: tuple[Path, ...] = ()
 
     def restore(self, state: TrainingState) -> None:
@@ -51,20 +51,20 @@ class Keeper:
         folder = self.directory.checkpoints
         if not manifests(folder):
             if self.directory.metrics.exists():
-                self.remark(f"{self.directory.path} has no checkpoint, so it starts from its first step")
+                self.notify(f"{self.directory.path} has no checkpoint, so it starts from its first step")
             return
 
         def take_over(saved: Checkpoint) -> None:
             state.restore(saved.tensors, saved.counters)
 
-        saved = load_newest(folder, self.made_from, state.most_bytes(), take_over)
+        saved = load_newest(folder, self.identity, state.most_bytes(), take_over)
         self._damaged = tuple(saved.passed_over)
         for fault in saved.passed_over.values():
-            self.remark(f"{fault}; the one before it, of step {state.step}, is used instead")
+            self.notify(f"{fault}; the one before it, of step {state.step}, is used instead")
         now = machine_facts(state.device)
         for name, then in saved.machine.items():
             if name in now and now[name] != then:
-                self.remark(
+                self.notify(
                     f"{name} was {then} when this run was saved and is {now[name]} now: its last bits will differ"
                 )
 
@@ -79,7 +79,7 @@ class Keeper:
     def recall(self, state: TrainingState) -> Checkpoint | None:
         """Return the newest checkpoint from before updates were skipped; None if there is none that can be used."""
         with suppress(CheckpointError):
-            return load_newest(self.directory.checkpoints, self.made_from, state.most_bytes(), _refuse_skipping)
+            return load_newest(self.directory.checkpoints, self.identity, state.most_bytes(), _refuse_skipping)
         return None
 
     def log(self, step: Step) -> None:
@@ -87,9 +87,9 @@ class Keeper:
         try:
             self.directory.log(step)
         except StorageError as refused:
-            self.remark(f"metrics wait until they can be written: {refused}")
+            self.notify(f"metrics wait until they can be written: {refused}")
         if step.skipped is not None:
-            self.remark(f"{step.skipped} is not finite at step {step.index}; such steps are skipped")
+            self.notify(f"{step.skipped} is not finite at step {step.index}; such steps are skipped")
 
     def save(self, state: TrainingState) -> None:
         """Save a checkpoint on the way; while updates are being skipped the last good one stays the newest.
@@ -102,14 +102,14 @@ class Keeper:
         if state.skipped:
             return
         try:
-            save_checkpoint(self.directory.checkpoints, state, self.made_from)
+            save_checkpoint(self.directory.checkpoints, state, self.identity)
         except StorageError as refused:
-            self.remark(f"the run goes on and will save again at the next interval: {refused}")
+            self.notify(f"the run goes on and will save again at the next interval: {refused}")
         except DegenerateError:
             if state.rollbacks >= ROLLBACKS:
                 raise
             state.roll_back(self.recall(state))
-            self.give_up_path(state)
+            self.discard_path(state)
 
     def save_last(self, state: TrainingState) -> None:
         """Save the checkpoint that the run ends or stops with.
@@ -118,15 +118,15 @@ class Keeper:
             StorageError: it cannot be written; the older checkpoints are untouched.
             DegenerateError: a tensor is not finite; the older checkpoints are untouched.
         """
-        save_checkpoint(self.directory.checkpoints, state, self.made_from)
+        save_checkpoint(self.directory.checkpoints, state, self.identity)
 
-    def give_up_path(self, state: TrainingState) -> None:
+    def discard_path(self, state: TrainingState) -> None:
         """Keep where a state went back to, and drop what came after it."""
         discard_newer(self.directory.checkpoints, state.attempt, state.step)
         self.save(state)
         with suppress(StorageError):
             self.directory.trim_metrics(state.attempt, state.step)
-        self.remark(f"the run was not finite any more; went back to step {state.step} with half the learning rate")
+        self.notify(f"the run was not finite any more; went back to step {state.step} with half the learning rate")
 
 
 def _refuse_skipping(saved: Checkpoint) -> None:

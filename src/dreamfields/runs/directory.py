@@ -56,7 +56,7 @@ class RunDirectory:
         return self.path / "metrics.jsonl"
 
     @property
-    def _wish(self) -> Path:
+    def _checkpoint_request(self) -> Path:
         return self.path / ".checkpoint-wanted"
 
     def exists(self) -> bool:
@@ -124,18 +124,18 @@ class RunDirectory:
         for folder in (self.path, self.checkpoints):
             sweep(folder)
 
-    def ask_for_checkpoint(self) -> None:
+    def request_checkpoint(self) -> None:
         """Ask whoever optimises here for a checkpoint after the step in hand, so that there is something to look at.
 
         Raises:
             StorageError: the folder cannot be written.
         """
-        atomic_write(self._wish, b"")
+        atomic_write(self._checkpoint_request, b"")
 
-    def take_wish(self) -> bool:
+    def take_checkpoint_request(self) -> bool:
         """Tell whether a checkpoint was asked for, and take the wish away."""
         try:
-            self._wish.unlink()
+            self._checkpoint_request.unlink()
         except OSError:
             return False
         return True

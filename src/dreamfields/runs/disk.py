@@ -58,6 +58,6 @@ def _voxels(settings: VoxelSettings) -> int:
 
 
 def _mlp(settings: MlpSettings) -> int:
-    features, width, hidden = 2 * (settings.waves + 3), settings.width, settings.hidden
+    features, width, hidden = 2 * (settings.frequencies + 3), settings.width, settings.hidden
     block = 2 * width + (width + 1) * hidden + (hidden + 1) * width
     return (features + 1) * width + settings.blocks * block + (width + 1) * width + (width + 1) * 4 + 3 * features

@@ -8,7 +8,7 @@ from PIL import Image
 
 from dreamfields import __version__
 from dreamfields.config import Config
-from dreamfields.export.asset import PRINT_MM, Model
+from dreamfields.export.asset import PRINT_MM, Asset
 from dreamfields.export.formats.glb import glb_bytes
 from dreamfields.export.formats.html import SUFFIX as VIEWER_SUFFIX
 from dreamfields.export.formats.html import viewer_html
@@ -58,7 +58,7 @@ class Outputs(ABC):
 
     @property
     @abstractmethod
-    def shaped(self) -> TrainingState:
+    def trained_state(self) -> TrainingState:
         """Return the state of a run that has something to show."""
 
     @abstractmethod
@@ -72,15 +72,15 @@ class Outputs(ABC):
 
     def render(self, camera: Camera, size: int = 512, samples: int = 128) -> Rendering:
         """Render one picture of the field, of any size."""
-        return render_still(self.shaped.field, camera, size, samples, occupancy=self.state.occupancy)
+        return render_still(self.trained_state.field, camera, size, samples, occupancy=self.state.occupancy)
 
-    def model(self, settings: ExportSettings | None = None, size_mm: float = PRINT_MM) -> Model:
+    def asset(self, settings: ExportSettings | None = None, size_mm: float = PRINT_MM) -> Asset:
         """Return the object ready to be taken away, by the run's settings or others; what its files share is made once.
 
         Formats that have a size make its largest extent `size_mm` millimetres.
         """
-        chosen, state = settings or self.config.export, self.shaped
-        return Model(state.field, chosen, self.metadata(), occupancy=state.occupancy, size_mm=size_mm)
+        chosen, state = settings or self.config.export, self.trained_state
+        return Asset(state.field, chosen, self.metadata(), occupancy=state.occupancy, size_mm=size_mm)
 
     def mesh(self) -> Mesh:
         """Return the object's surface with its colours and texture, +Y up and outward faces.
@@ -88,9 +88,9 @@ class Outputs(ABC):
         Raises:
             DegenerateError: the field has no surface.
         """
-        return self.model().mesh
+        return self.asset().mesh
 
-    def export(self, path: str | Path, model: Model | None = None) -> Path:
+    def export(self, path: str | Path, asset: Asset | None = None) -> Path:
         """Write the object in the format of the path's ending, or as a page (.html), and return the path.
 
         A GLB's facts are kept in run.json: its faces, its texture, and how well it fits the field.
@@ -100,7 +100,7 @@ class Outputs(ABC):
             MissingPackageError: the format needs a package that is not installed.
             DegenerateError: the field has no surface; nothing is written.
         """
-        target, made = Path(path), model or self.model()
+        target, made = Path(path), asset or self.asset()
         if target.suffix == VIEWER_SUFFIX:
             return self.viewer(target, glb_bytes(made.mesh, made.facts))
         write_model(made, target)
@@ -121,13 +121,13 @@ class Outputs(ABC):
 
     def sheet(self, path: str | Path) -> Path:
         """Write the contact sheet of eight views as PNG and return the path."""
-        image = contact_sheet(self.shaped.field, self.config.export, self.state.occupancy)
+        image = contact_sheet(self.trained_state.field, self.config.export, self.state.occupancy)
         atomic_write(Path(path), png_bytes(image, self.metadata()))
         return Path(path)
 
     def turntable(self, path: str | Path) -> Path:
         """Write the video of one turn, or a GIF where MP4 cannot be made, and return where it is."""
-        frames = turntable(self.shaped.field, self.config.export, self.state.occupancy)
+        frames = turntable(self.trained_state.field, self.config.export, self.state.occupancy)
         return self._encode(frames, Path(path), self.config.export.video_fps)
 
     def picture(self, path: str | Path, camera: Camera, shot: Shot | None = None) -> Path:
@@ -136,7 +136,7 @@ class Outputs(ABC):
         Raises:
             DegenerateError: there is nothing to see; nothing is written.
         """
-        chosen, field = shot or Shot(), self.shaped.field
+        chosen, field = shot or Shot(), self.trained_state.field
         image = take(field, camera, chosen, frame(field), self.state.occupancy)
         refuse_blank([image])
         atomic_write(Path(path), png_bytes(image, self.metadata()))
@@ -153,7 +153,7 @@ class Outputs(ABC):
         """
         video_suffix(Path(path))
         chosen = shot or Shot(self.config.export.video_size, self.config.export.still_samples)
-        frames = film(self.shaped.field, along or Orbit(), chosen, self.state.occupancy)
+        frames = film(self.trained_state.field, along or Orbit(), chosen, self.state.occupancy)
         refuse_blank(frames)
         return self._encode(frames, Path(path), fps)
 

@@ -18,7 +18,7 @@ from dreamfields.errors import LockedError
 from dreamfields.storage import refusals
 
 NAME: Final = ".lock"
-_PATIENCE: Final = 0.3
+_HOLDER_TIMEOUT_S: Final = 0.3
 """Seconds that a new holder may take to write who it is."""
 _LONGEST: Final = 500
 
@@ -75,7 +75,7 @@ def _myself() -> str:
 
 def _holder(descriptor: int) -> str:
     """Return what the lock's file says; a holder that has just come may not have written it yet."""
-    until = time.monotonic() + _PATIENCE
+    until = time.monotonic() + _HOLDER_TIMEOUT_S
     while True:
         said = os.pread(descriptor, _LONGEST, 0).decode(errors="replace")
         if _may_live(said) or time.monotonic() > until:

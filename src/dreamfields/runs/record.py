@@ -6,6 +6,7 @@ from typing import Any, Final
 from dreamfields.config import Config
 from dreamfields.errors import StorageError, UsageError
 from dreamfields.runs.directory import RunDirectory
+from dreamfields.runs.upgrade import upgrade_config
 
 FORMAT: Final = 1
 """Format of run.json."""
@@ -32,7 +33,7 @@ def read_record(directory: RunDirectory) -> Record:
             raise TypeError(f"format {values['format']}, status {values['status']}")
         if not isinstance(values.get("notes", []), list):
             raise TypeError(f"notes {values['notes']!r}")
-        return Record(values, Config.from_json(values["config"]))
+        return Record(values, Config.from_json(upgrade_config(values["config"])))
     except (AttributeError, KeyError, TypeError, UsageError) as error:
         raise StorageError(
             f"{directory.path} was made by another version, or its run.json was changed: {error}"

@@ -14,7 +14,7 @@ SEED: Final = 211201455
 """Draws the frequencies of every run: they are part of the parametrisation, not of a run's chance."""
 
 
-def draw_frequencies(count: int, degree: float, directions: Literal["sphere", "released", "axes"]) -> Tensor:
+def draw_frequencies(count: int, max_octave: float, directions: Literal["sphere", "released", "axes"]) -> Tensor:
     """Return the three axes and `count` random frequencies trunc(2^(L u) v), (3 + count, 3), with u uniform in [0, 1].
 
     Whole numbers, so that all waves share a period of 2 pi. `sphere` draws v evenly on the unit sphere, which is what
@@ -23,10 +23,10 @@ def draw_frequencies(count: int, degree: float, directions: Literal["sphere", "r
     nothing and returns 2^i along each axis for i below the degree, (3 L, 3), as NeRF and mip-NeRF have it.
     """
     if directions == "axes":
-        return torch.cat([2.0**octave * torch.eye(3) for octave in range(round(degree))])
+        return torch.cat([2.0**octave * torch.eye(3) for octave in range(round(max_octave))])
     generator = torch.Generator().manual_seed(SEED)
     normal = torch.randn((count, 3), generator=generator)
-    radii = 2.0 ** (degree * torch.rand((count, 1), generator=generator))
+    radii = 2.0 ** (max_octave * torch.rand((count, 1), generator=generator))
     over = -1 if directions == "sphere" else 0
     return torch.cat([torch.eye(3), torch.trunc(radii * normal / normal.norm(dim=over, keepdim=True))])
 

@@ -63,9 +63,9 @@ class MlpSettings(Settings):
 
     encoding: Literal["integrated", "plain"] = "integrated"
     """Whether features are averaged over what a sample stands for (mip-NeRF), or taken at its middle."""
-    waves: Annotated[int, Range(0, 4096)] = 128
+    frequencies: Annotated[int, Range(0, 4096)] = 128
     """Random frequencies, besides one along each axis."""
-    degree: Annotated[float, Range(0.0, 16.0)] = 8.0
+    max_octave: Annotated[float, Range(0.0, 16.0)] = 8.0
     """Frequencies have lengths from 1 to 2^degree radians a scene unit."""
     directions: Literal["sphere", "released", "axes"] = "sphere"
     """Random frequencies as the paper has them, or as its released code does (about 0.15 times as long, many of them
@@ -78,7 +78,7 @@ class MlpSettings(Settings):
     """Channels inside a residual block."""
     blocks: Annotated[int, Range(0, 64)] = 4
     """Residual blocks."""
-    recompute: bool = True
+    checkpoint_layers: bool = True
     """Whether to compute layers a second time for the gradient, a third more work, rather than to keep them, which
     takes some 15 kB a sample and 20 GB for one of the paper's steps."""
     precision: Literal["fp32", "bf16"] = "fp32"

@@ -21,7 +21,7 @@ from dreamfields.export.formats.html import library_text, style_text
 from dreamfields.studio.gate import Gate
 from dreamfields.studio.watcher import Watcher
 
-MOST_LOOKERS: Final = 16
+MAX_VIEWERS: Final = 16
 """Pages that may be open at once."""
 
 _SHOWN: Final = {
@@ -34,7 +34,7 @@ _SHOWN: Final = {
 }
 """Types that a browser may show; everything else is only ever saved."""
 _TICK: Final = 0.25
-_SILENCE: Final = 15.0
+_KEEPALIVE_S: Final = 15.0
 """Seconds after which a stream without news says that it is still there."""
 
 
@@ -63,15 +63,15 @@ def page_routes(watcher: Watcher, is_stopping: Callable[[], bool]) -> list[Route
     """Return all that can be asked for; every route answers GET alone and changes nothing."""
 
     async def events(_: Request) -> Response:
-        if watcher.lookers >= MOST_LOOKERS:
+        if watcher.viewers >= MAX_VIEWERS:
             return PlainTextResponse("too many pages are open; close one\n", 429, {"retry-after": "10"})
         return StreamingResponse(_stream(watcher, is_stopping), media_type="text/event-stream")
 
     async def picture(_: Request) -> Response:
-        return _made(watcher.shape.picture if watcher.shape else b"", "image/png")
+        return _made(watcher.preview.picture if watcher.preview else b"", "image/png")
 
     async def mesh(_: Request) -> Response:
-        return _made(watcher.shape.mesh if watcher.shape else b"", "model/gltf-binary")
+        return _made(watcher.preview.mesh if watcher.preview else b"", "model/gltf-binary")
 
     async def file(request: Request) -> Response:
         files = await asyncio.to_thread(watcher.journal.files)
@@ -96,7 +96,7 @@ def page_routes(watcher: Watcher, is_stopping: Callable[[], bool]) -> list[Route
 
 async def _stream(watcher: Watcher, is_stopping: Callable[[], bool]) -> AsyncIterator[str]:
     """Yield what a run is, and then each of its states that is news, as server-sent events."""
-    watcher.lookers += 1
+    watcher.viewers += 1
     try:
         yield _event("run", watcher.identity())
         seen, silent = -1, 0.0
@@ -104,13 +104,13 @@ async def _stream(watcher: Watcher, is_stopping: Callable[[], bool]) -> AsyncIte
             if watcher.version != seen:
                 seen, silent = watcher.version, 0.0
                 yield _event("state", watcher.state())
-            elif silent >= _SILENCE:
+            elif silent >= _KEEPALIVE_S:
                 silent = 0.0
                 yield ": still here\n\n"
             await asyncio.sleep(_TICK)
             silent += _TICK
     finally:
-        watcher.lookers -= 1
+        watcher.viewers -= 1
 
 
 def _event(name: str, content: dict[str, Any]) -> str:

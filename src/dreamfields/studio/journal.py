@@ -88,7 +88,7 @@ class Journal:
         return str(self.record.get("status", "started"))
 
     @property
-    def silence(self) -> float:
+    def idle_seconds(self) -> float:
         """Return the seconds since the last step was logged; 0 if none was."""
         try:
             return max(0.0, time.time() - self.directory.metrics.stat().st_mtime)

@@ -31,7 +31,7 @@ MESH_FACES: Final = 20_000
 
 
 @dataclass(frozen=True)
-class Shape:
+class Preview:
     """What there is to see of one checkpoint."""
 
     name: str
@@ -50,7 +50,7 @@ def newest_checkpoint(directory: RunDirectory) -> str:
     return found[0].stem if found else ""
 
 
-def shape_of(directory: RunDirectory, config: Config, name: str) -> Shape:
+def make_preview(directory: RunDirectory, config: Config, name: str) -> Preview:
     """Look at the newest checkpoint of a run, on one thread of the CPU, and call it by a name.
 
     Raises:
@@ -75,4 +75,4 @@ def shape_of(directory: RunDirectory, config: Config, name: str) -> Shape:
         )
     except DegenerateError:
         mesh = b""
-    return Shape(name, state.step, png_bytes(picture, facts), mesh)
+    return Preview(name, state.step, png_bytes(picture, facts), mesh)

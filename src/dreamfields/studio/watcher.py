@@ -13,7 +13,7 @@ from dreamfields.studio.journal import Journal
 
 if TYPE_CHECKING:
     # For types only: the page is there before torch is loaded.
-    from dreamfields.studio.preview import Shape
+    from dreamfields.studio.preview import Preview
 
 _LOOK_EVERY: Final = 0.5
 """Seconds between two looks at the files."""
@@ -30,10 +30,10 @@ class Watcher:
     def __init__(self, journal: Journal) -> None:
         """Watch a run, once `watching` is entered."""
         self.journal = journal
-        self.shape: Shape | None = None
+        self.preview: Preview | None = None
         self.fault = ""
         self.version = 0
-        self.lookers = 0
+        self.viewers = 0
         self._seen: tuple[object, ...] = ()
 
     @contextlib.asynccontextmanager
@@ -64,13 +64,13 @@ class Watcher:
 
     def state(self) -> dict[str, Any]:
         """Return as JSON values how far a run is and what there is to see of it."""
-        record, progress, shape = self.journal.record, self.journal.progress, self.shape
+        record, progress, preview = self.journal.record, self.journal.progress, self.preview
         files = self.journal.files()
         mesh = ""
         if self.journal.status == "finished" and "object.glb" in files:
             mesh = "/files/object.glb"
-        elif shape is not None and shape.mesh:
-            mesh = f"/object.glb?v={shape.name}"
+        elif preview is not None and preview.mesh:
+            mesh = f"/object.glb?v={preview.name}"
         return {
             "status": self.journal.status,
             "total": self.journal.config.recipe.optimize.steps,
@@ -80,14 +80,14 @@ class Watcher:
             "score": progress.last.get("score"),
             "opacity": progress.last.get("opacity"),
             "seconds": record.get("seconds"),
-            "silence": round(self.journal.silence, 1),
+            "silence": round(self.journal.idle_seconds, 1),
             "device": record.get("device"),
             "notes": record.get("notes", []),
             "curve": [round(point, 4) for point in progress.curve.points],
             "width": progress.curve.width,
             "restarts": progress.restarts,
-            "picture": f"/picture.png?v={shape.name}" if shape is not None else "",
-            "picture_step": shape.step if shape is not None else 0,
+            "picture": f"/picture.png?v={preview.name}" if preview is not None else "",
+            "picture_step": preview.step if preview is not None else 0,
             "mesh": mesh,
             "fault": self.fault,
             "files": list(files),
@@ -95,10 +95,10 @@ class Watcher:
 
     async def _follow_journal(self) -> None:
         while True:
-            if self.lookers:
+            if self.viewers:
                 await asyncio.to_thread(self.journal.refresh)
                 files = await asyncio.to_thread(self.journal.files)
-                seen = (self.journal.record, self.journal.progress.steps, list(files), self.shape, self.fault)
+                seen = (self.journal.record, self.journal.progress.steps, list(files), self.preview, self.fault)
                 if seen != self._seen:
                     self._seen, self.version = seen, self.version + 1
             await asyncio.sleep(_LOOK_EVERY)
@@ -107,7 +107,7 @@ class Watcher:
         rest, ask = 0.0, 0.0
         while True:
             now = time.monotonic()
-            if self.lookers and now >= rest:
+            if self.viewers and now >= rest:
                 pause = _SHARE * await asyncio.to_thread(self.look)
                 rest = now + pause
                 if self.journal.status == "running" and now >= ask:
@@ -121,13 +121,13 @@ class Watcher:
         Returns:
             Processor seconds that this took; 0 for the first, which compiles what renders.
         """
-        from dreamfields.studio import preview as shape
+        from dreamfields.studio import preview as preview
 
-        is_first, began = self.shape is None, time.thread_time()
+        is_first, began = self.preview is None, time.thread_time()
         try:
-            name = shape.newest_checkpoint(self.journal.directory)
-            if name and (self.shape is None or name != self.shape.name):
-                self.shape, self.fault = shape.shape_of(self.journal.directory, self.journal.config, name), ""
+            name = preview.newest_checkpoint(self.journal.directory)
+            if name and (self.preview is None or name != self.preview.name):
+                self.preview, self.fault = preview.make_preview(self.journal.directory, self.journal.config, name), ""
         except (DreamfieldsError, OSError, RuntimeError, ValueError) as error:
             self.fault = str(error)
         return 0.0 if is_first else time.thread_time() - began
@@ -135,4 +135,4 @@ class Watcher:
     def ask(self) -> None:
         """Ask for a checkpoint; where the folder cannot be written, pictures come as often as checkpoints do."""
         with contextlib.suppress(StorageError):
-            self.journal.directory.ask_for_checkpoint()
+            self.journal.directory.request_checkpoint()

@@ -13,7 +13,7 @@ from dreamfields.guidance.lit.adapters import Adapters, adapters_bytes, file_ada
 from dreamfields.guidance.lit.weights import GUIDING_ADAPTERS, JUDGE_ADAPTERS, JUDGE_TOWER
 from dreamfields.storage import atomic_write
 from dreamfields.train import recall as retrieval
-from dreamfields.train.countdown import Countdown
+from dreamfields.train.countdown import ProgressBar
 from dreamfields.train.data import choose, digest, gather, read_descriptions
 from dreamfields.train.pairs import read_pairs
 from dreamfields.train.recall import Recall
@@ -40,17 +40,17 @@ def fit_and_write(places: Places, settings: TuningSettings, out: Path, console: 
         DreamfieldsError: data cannot be used, weights are missing, or nothing can be written.
     """
     chosen, descriptions = choose(places.data), read_descriptions(places.descriptions)
-    material = gather(chosen, descriptions, settings, places.cache, console)
-    count = material.views.shape[1]
+    data = gather(chosen, descriptions, settings, places.cache, console)
+    count = data.views.shape[1]
     kept = places.cache / f"training-{digest(chosen, descriptions, settings)}.safetensors"
-    heading = f"{count} pictures, {len(material.sentences)} sentences; epochs:"
-    progress = restored(material, settings, kept)
-    with Countdown(console, heading, settings.epochs) as countdown:
+    heading = f"{count} pictures, {len(data.sentences)} sentences; epochs:"
+    progress = restored(data, settings, kept)
+    with ProgressBar(console, heading, settings.epochs) as countdown:
         countdown.advance(progress.epoch, kept=True)
-        for epoch, stand in train(progress, material, settings, kept):
+        for epoch, stand in train(progress, data, settings, kept):
             progress = stand
             best = " (best)" if epoch.best else ""
-            countdown.advance(1, note=f"loss {epoch.loss:.3f}, found {epoch.found:.3f}{best}")
+            countdown.advance(1, note=f"loss {epoch.loss:.3f}, found {epoch.mean_reciprocal_rank:.3f}{best}")
     adapters = progress.adapters
     adapters.load_state_dict(progress.best_state)
     facts = {
@@ -92,6 +92,6 @@ def recall_table(title: str, found: dict[str, Recall]) -> Table:
     table.add_column("adapters", no_wrap=True)
     for heading in (f"{way} R@{k}" for way in ("text to image", "image to text") for k in (1, 5, 10)):
         table.add_column(heading)
-    for name, shares in found.items():
-        table.add_row(name, *(f"{share:.3f}" for share in (*shares.pictures, *shares.sentences)))
+    for name, fractions in found.items():
+        table.add_row(name, *(f"{fraction:.3f}" for fraction in (*fractions.pictures, *fractions.sentences)))
     return table

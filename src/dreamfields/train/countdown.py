@@ -11,7 +11,7 @@ _SECONDS = 10.0
 
 
 @final
-class Countdown:
+class ProgressBar:
     """Shows how much of something is done and how long the rest will take."""
 
     def __init__(self, console: Console, what: str, total: int) -> None:

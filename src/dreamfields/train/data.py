@@ -17,9 +17,9 @@ from dreamfields.guidance.lit.text import SentenceEncoder
 from dreamfields.guidance.lit.towers import Tower
 from dreamfields.guidance.lit.weights import LITE0, LITE1, LITE2
 from dreamfields.optimize.randomness import generator
-from dreamfields.train.countdown import Countdown
+from dreamfields.train.countdown import ProgressBar
 from dreamfields.train.features import picture_features, sentence_embeddings
-from dreamfields.train.fit import Material
+from dreamfields.train.fit import TrainingData
 from dreamfields.train.pairs import Pair, PairSet, read_pairs
 from dreamfields.train.settings import TuningSettings
 from dreamfields.train.views import VIEWS
@@ -32,14 +32,14 @@ _TEMPLATES = ("a {}", "a photo of a {}", "a 3D render of a {}")
 
 
 @dataclass(frozen=True)
-class Chosen:
+class Selection:
     """The pictures of a set that are trained on."""
 
     origin: PairSet
     pairs: tuple[Pair, ...]
 
 
-def choose(places: Sequence[str]) -> list[Chosen]:
+def choose(places: Sequence[str]) -> list[Selection]:
     """Return the training pictures of all places, each a folder or COCO captions, with `@N` for its first N only.
 
     Raises:
@@ -53,7 +53,7 @@ def choose(places: Sequence[str]) -> list[Chosen]:
         pairs = training[: int(counted[2])] if counted else training
         if not pairs:
             raise UsageError(f"{place} has only held-out pictures, which are never trained on")
-        chosen.append(Chosen(origin, tuple(pairs)))
+        chosen.append(Selection(origin, tuple(pairs)))
     return chosen
 
 
@@ -79,8 +79,8 @@ def read_descriptions(path: Path | None) -> list[list[str]]:
 
 
 def gather(
-    chosen: Sequence[Chosen], descriptions: list[list[str]], settings: TuningSettings, cache: Path, console: Console
-) -> Material:
+    chosen: Sequence[Selection], descriptions: list[list[str]], settings: TuningSettings, cache: Path, console: Console
+) -> TrainingData:
     """Let the tower see all pictures and the encoder read all sentences; what was done before is read from the cache.
 
     Raises:
@@ -91,16 +91,18 @@ def gather(
     tower = Tower(TOWERS[settings.tower])
     views = [_view(chosen, view, tower, settings, cache, console) for view in range(VIEWS)]
     index: dict[str, int] = {}
-    said = [[index.setdefault(text, len(index)) for text in pair.texts] for part in chosen for pair in part.pairs]
+    caption_ids = [
+        [index.setdefault(text, len(index)) for text in pair.texts] for part in chosen for pair in part.pairs
+    ]
     flat = [sentence for row in descriptions for sentence in row]
     embeddings = _embed([*index, *flat], cache, console)
-    most = max(map(len, said))
+    most = max(map(len, caption_ids))
     draws = generator(settings.seed, "validation")
-    return Material(
+    return TrainingData(
         torch.stack(views),
         embeddings[: len(index)],
-        torch.tensor([(row * most)[:most] for row in said]),
-        torch.rand(len(said), generator=draws) < settings.validation,
+        torch.tensor([(row * most)[:most] for row in caption_ids]),
+        torch.rand(len(caption_ids), generator=draws) < settings.validation,
         embeddings[len(index) :].unflatten(0, (len(descriptions), -1)),
         tower.class_weight,
         tower.class_bias,
@@ -108,11 +110,11 @@ def gather(
 
 
 def _view(
-    chosen: Sequence[Chosen], view: int, tower: Tower, settings: TuningSettings, cache: Path, console: Console
+    chosen: Sequence[Selection], view: int, tower: Tower, settings: TuningSettings, cache: Path, console: Console
 ) -> Tensor:
     total = sum(len(part.pairs) for part in chosen)
     found = []
-    with Countdown(console, f"{settings.tower} sees pictures, view {view + 1} of {VIEWS}:", total) as countdown:
+    with ProgressBar(console, f"{settings.tower} sees pictures, view {view + 1} of {VIEWS}:", total) as countdown:
         for part in chosen:
             chunks = picture_features(part.origin, part.pairs, view, tower, settings.precision, cache)
             for chunk in chunks:
@@ -123,14 +125,14 @@ def _view(
 
 def _embed(sentences: Sequence[str], cache: Path, console: Console) -> Tensor:
     found = []
-    with Countdown(console, "sentences read:", len(sentences)) as countdown:
+    with ProgressBar(console, "sentences read:", len(sentences)) as countdown:
         for chunk in sentence_embeddings(sentences, SentenceEncoder(), cache):
             found.append(chunk.values)
             countdown.advance(len(chunk.values), chunk.kept)
     return torch.cat(found)
 
 
-def digest(chosen: Sequence[Chosen], descriptions: list[list[str]], settings: TuningSettings) -> str:
+def digest(chosen: Sequence[Selection], descriptions: list[list[str]], settings: TuningSettings) -> str:
     """Return what tells one training from all others: the pictures by name, what is said of them, the settings."""
     told = [[part.origin.name, [[pair.image, pair.texts] for pair in part.pairs]] for part in chosen]
     content = json.dumps([told, descriptions, settings.to_json()])

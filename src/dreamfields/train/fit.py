@@ -28,14 +28,14 @@ _SOFTNESS = 2.0
 
 
 @dataclass(frozen=True)
-class Material:
+class TrainingData:
     """All that training reads."""
 
     views: Tensor
     """(v, n, f): what the tower makes of every picture in every view."""
     sentences: Tensor
     """(s, e): embeddings of all different sentences."""
-    said: Tensor
+    caption_ids: Tensor
     """(n, t): the sentences of each picture, as indices; a picture with fewer repeats its own."""
     validation: Tensor
     """(n,): whether a picture only decides when to stop."""
@@ -55,7 +55,7 @@ class Epoch:
     """From 1."""
     loss: float
     """Mean over the steps."""
-    found: float
+    mean_reciprocal_rank: float
     """Mean reciprocal rank of a validation sentence's picture among all validation pictures, in [0, 1]."""
     best: bool
     """Whether that is the best so far."""
@@ -73,15 +73,15 @@ class Progress:
     best_state: dict[str, Tensor]
 
 
-def new_adapters(material: Material, settings: TuningSettings) -> Adapters:
+def new_adapters(data: TrainingData, settings: TuningSettings) -> Adapters:
     """Return untrained adapters for material, standardised by it."""
-    features, sentences, network = material.views.shape[-1], material.sentences.shape[-1], settings.network
+    features, sentences, network = data.views.shape[-1], data.sentences.shape[-1], settings.network
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(settings.seed, "adapters"))
         image = Projection(features, network.hidden, network.space, network.dropout)
         text = Projection(sentences, network.hidden, network.space, (0.5 * network.dropout[0], network.dropout[1]))
-    image.standardise(material.views[:, ~material.validation].reshape(-1, features))
-    text.standardise(material.sentences)
+    image.standardise(data.views[:, ~data.validation].reshape(-1, features))
+    text.standardise(data.sentences)
     return Adapters(settings.tower, image, text)
 
 
@@ -97,11 +97,11 @@ def new_optimizer(adapters: Adapters, settings: TuningSettings) -> torch.optim.O
 
 
 def fit_epoch(
-    adapters: Adapters, optimizer: torch.optim.Optimizer, material: Material, settings: TuningSettings, epoch: int
+    adapters: Adapters, optimizer: torch.optim.Optimizer, data: TrainingData, settings: TuningSettings, epoch: int
 ) -> float:
     """Pass once over the training pictures and return the mean loss; every draw comes from the seed and the epoch."""
     draws = generator(settings.seed, "pairs", epoch)
-    training = torch.nonzero(~material.validation)[:, 0]
+    training = torch.nonzero(~data.validation)[:, 0]
     order = training[torch.randperm(len(training), generator=draws)]
     batches = order.split(settings.batch)
     adapters.train()
@@ -109,10 +109,10 @@ def fit_epoch(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(settings.seed, "dropout", epoch))
         for index, chosen in enumerate(batches):
-            share = (epoch + index / len(batches)) / settings.epochs
+            fraction = (epoch + index / len(batches)) / settings.epochs
             for group in optimizer.param_groups:
-                group["lr"] = settings.learning_rate * schedule(share)
-            loss = batch_loss(adapters, material, chosen, settings, draws)
+                group["lr"] = settings.learning_rate * schedule(fraction)
+            loss = batch_loss(adapters, data, chosen, settings, draws)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -121,22 +121,22 @@ def fit_epoch(
     return total
 
 
-def schedule(share: float) -> float:
+def schedule(fraction: float) -> float:
     """Return the share of the peak step after a share of all steps: a linear rise, then a cosine down to 0."""
-    if share < _WARM_UP:
-        return share / _WARM_UP
-    return 0.5 + 0.5 * math.cos(math.pi * (share - _WARM_UP) / (1.0 - _WARM_UP))
+    if fraction < _WARM_UP:
+        return fraction / _WARM_UP
+    return 0.5 + 0.5 * math.cos(math.pi * (fraction - _WARM_UP) / (1.0 - _WARM_UP))
 
 
 def batch_loss(
-    adapters: Adapters, material: Material, chosen: Tensor, settings: TuningSettings, draws: torch.Generator
+    adapters: Adapters, data: TrainingData, chosen: Tensor, settings: TuningSettings, draws: torch.Generator
 ) -> Tensor:
     """Return the loss of b pictures, each in a random view with a random sentence of its own: ()."""
-    view = torch.randint(len(material.views), (len(chosen),), generator=draws)
-    spoken = torch.randint(material.said.shape[1], (len(chosen),), generator=draws)
-    features, sentence = material.views[view, chosen], material.said[chosen, spoken]
+    view = torch.randint(len(data.views), (len(chosen),), generator=draws)
+    spoken = torch.randint(data.caption_ids.shape[1], (len(chosen),), generator=draws)
+    features, sentence = data.views[view, chosen], data.caption_ids[chosen, spoken]
     images = adapters.image(features)
-    logits = adapters.scale * images @ adapters.text(material.sentences[sentence]).T
+    logits = adapters.scale * images @ adapters.text(data.sentences[sentence]).T
     matches = sentence[:, None] == sentence[None, :]
     pairs = (
         contrastive_loss(logits, matches)
@@ -145,9 +145,9 @@ def batch_loss(
     )
     if settings.classes == 0.0:
         return pairs
-    kind = torch.randint(material.classes.shape[1], (len(material.classes),), generator=draws)
-    about = material.classes[torch.arange(len(material.classes)), kind]
-    known = features[:, : material.class_weight.shape[1]] @ material.class_weight.T + material.class_bias
+    kind = torch.randint(data.classes.shape[1], (len(data.classes),), generator=draws)
+    about = data.classes[torch.arange(len(data.classes)), kind]
+    known = features[:, : data.class_weight.shape[1]] @ data.class_weight.T + data.class_bias
     return pairs + settings.classes * class_loss(adapters.scale * images @ adapters.text(about).T, known)
 
 
@@ -173,30 +173,30 @@ def class_loss(logits: Tensor, known: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def found(adapters: Adapters, material: Material) -> float:
+def mean_reciprocal_rank(adapters: Adapters, data: TrainingData) -> float:
     """Return the mean reciprocal rank of validation sentences' own pictures, each picture in its first view."""
-    pictures = torch.nonzero(material.validation)[:, 0]
-    said = material.said[pictures]
-    images = adapters.image(material.views[0, pictures])
+    pictures = torch.nonzero(data.validation)[:, 0]
+    caption_ids = data.caption_ids[pictures]
+    images = adapters.image(data.views[0, pictures])
     ranks = []
-    for column in said.T:
-        scores = adapters.text(material.sentences[column]) @ images.T
+    for column in caption_ids.T:
+        scores = adapters.text(data.sentences[column]) @ images.T
         # The best of all pictures of which the same is said counts.
-        right = (said[None, :, :] == column[:, None, None]).any(dim=-1)
+        right = (caption_ids[None, :, :] == column[:, None, None]).any(dim=-1)
         best = scores.masked_fill(~right, -2.0).amax(dim=-1, keepdim=True)
         ranks.append(1.0 / (1.0 + (scores > best).sum(dim=-1)))
     return float(torch.stack(ranks).mean())
 
 
-def fit(progress: Progress, material: Material, settings: TuningSettings) -> Iterator[tuple[Epoch, Progress]]:
+def fit(progress: Progress, data: TrainingData, settings: TuningSettings) -> Iterator[tuple[Epoch, Progress]]:
     """Train from where `progress` stands until validation gets no better, yielding after each epoch."""
     adapters, optimizer = progress.adapters, progress.optimizer
     best_found, best_epoch, best_state = progress.best_found, progress.best_epoch, progress.best_state
     for epoch in range(progress.epoch, settings.epochs):
         if epoch - best_epoch >= settings.patience:
             return
-        loss = fit_epoch(adapters, optimizer, material, settings, epoch)
-        score = found(adapters, material)
+        loss = fit_epoch(adapters, optimizer, data, settings, epoch)
+        score = mean_reciprocal_rank(adapters, data)
         better = score > best_found
         if better:
             best_found, best_epoch = score, epoch + 1

@@ -15,7 +15,7 @@ from dreamfields.errors import UsageError
 from dreamfields.guidance.lit.adapters import Adapters
 from dreamfields.guidance.lit.text import SentenceEncoder
 from dreamfields.guidance.lit.towers import Tower
-from dreamfields.train.countdown import Countdown
+from dreamfields.train.countdown import ProgressBar
 from dreamfields.train.data import TOWERS
 from dreamfields.train.features import picture_features, sentence_embeddings
 from dreamfields.train.pairs import Pair, PairSet
@@ -53,7 +53,7 @@ def logits(adapters: Adapters, pictures: PairSet, pairs: Sequence[Pair], cache: 
     """Return the logits (n t, n) of all sentences for all pictures, seen plainly and at full precision."""
     tower = Tower(TOWERS[adapters.tower])
     seen = []
-    with Countdown(console, f"{adapters.tower} sees pictures:", len(pairs)) as countdown:
+    with ProgressBar(console, f"{adapters.tower} sees pictures:", len(pairs)) as countdown:
         for chunk in picture_features(pictures, pairs, PLAIN, tower, "fp32", cache):
             seen.append(chunk.values)
             countdown.advance(len(chunk.values), chunk.kept)
@@ -73,8 +73,8 @@ def recall(scores: Tensor) -> Recall:
     # Of a picture's own sentences the best counts; those beside it are right as well.
     best = scores.masked_fill(others, -torch.inf).amax(dim=0)
     sentence_ranks = 1 + ((scores >= best) & others).sum(dim=0)
-    return Recall(_shares(picture_ranks), _shares(sentence_ranks))
+    return Recall(_fractions(picture_ranks), _fractions(sentence_ranks))
 
 
-def _shares(ranks: Tensor) -> tuple[float, ...]:
+def _fractions(ranks: Tensor) -> tuple[float, ...]:
     return tuple(float((ranks <= most).float().mean()) for most in RANKS)

@@ -9,26 +9,26 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from dreamfields.storage import atomic_write
-from dreamfields.train.fit import Epoch, Material, Progress, fit, new_adapters, new_optimizer
+from dreamfields.train.fit import Epoch, Progress, TrainingData, fit, new_adapters, new_optimizer
 from dreamfields.train.settings import TuningSettings
 
 
 def train(
-    progress: Progress, material: Material, settings: TuningSettings, kept: Path
+    progress: Progress, data: TrainingData, settings: TuningSettings, kept: Path
 ) -> Iterator[tuple[Epoch, Progress]]:
     """Fit adapters from where they stand, yielding after each epoch, once where they stand now is kept in a file.
 
     Raises:
         StorageError: the file cannot be written.
     """
-    for epoch, stand in fit(progress, material, settings):
+    for epoch, stand in fit(progress, data, settings):
         atomic_write(kept, progress_bytes(stand))
         yield epoch, stand
 
 
-def restored(material: Material, settings: TuningSettings, kept: Path) -> Progress:
+def restored(data: TrainingData, settings: TuningSettings, kept: Path) -> Progress:
     """Return where training stands: as kept in a file, from which it goes on exactly, or at its very beginning."""
-    adapters = new_adapters(material, settings)
+    adapters = new_adapters(data, settings)
     optimizer = new_optimizer(adapters, settings)
     start = Progress(adapters, optimizer, 0, -1.0, 0, dict(adapters.state_dict()))
     try:

@@ -26,7 +26,7 @@ _CROP = (0.6, 1.0)
 _STRETCH = (0.8, 1.25)
 _OBJECT = (0.7, 1.1)
 _SHIFT = 0.1
-_EVEN_SHARE = 0.95
+_EVEN_FRACTION = 0.95
 _TOLERANCE = 0.06
 _BACKGROUNDS = BackgroundSettings()
 
@@ -72,7 +72,7 @@ def backdrop(pixels: Tensor) -> Tensor | None:
     """
     border = torch.cat([pixels[:, 0], pixels[:, -1], pixels[:, :, 0], pixels[:, :, -1]], dim=1)
     colour = border.median(dim=1).values
-    if ((border - colour[:, None]).abs().amax(dim=0) < _TOLERANCE).float().mean() < _EVEN_SHARE:
+    if ((border - colour[:, None]).abs().amax(dim=0) < _TOLERANCE).float().mean() < _EVEN_FRACTION:
         return None
     even = ((pixels - colour[:, None, None]).abs().amax(dim=0) < _TOLERANCE).numpy()
     parts: np.ndarray = label(even, connectivity=1)  # type: ignore[no-untyped-call]

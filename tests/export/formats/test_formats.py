@@ -22,7 +22,7 @@ from trimesh.visual import ColorVisuals, TextureVisuals
 from trimesh.visual.material import PBRMaterial
 
 from dreamfields.errors import DegenerateError, MissingPackageError, UsageError
-from dreamfields.export.asset import PRINT_MM, Model
+from dreamfields.export.asset import PRINT_MM, Asset
 from dreamfields.export.formats.glb import glb_bytes, linear_from_srgb
 from dreamfields.export.formats.npz import npz_bytes
 from dreamfields.export.formats.obj import obj_files
@@ -48,20 +48,20 @@ MESHES = [".glb", ".obj", ".ply", ".stl", ".3mf"]
 
 
 @cache
-def model() -> Model:
+def asset() -> Asset:
     settings = ExportSettings(mesh_cells=32, max_faces=3000, texture_size=256, still_samples=32)
-    return Model(BallsField([RIGHT, UP, FRONT]), settings, FACTS)
+    return Asset(BallsField([RIGHT, UP, FRONT]), settings, FACTS)
 
 
 @cache
 def three_balls() -> Mesh:
     """Return the mesh without its texture."""
-    return model().shape
+    return asset().shape
 
 
 @cache
 def files(suffix: str) -> Mapping[str, bytes]:
-    return WRITERS[suffix](model(), "object")
+    return WRITERS[suffix](asset(), "object")
 
 
 def read(content: bytes, suffix: str) -> trimesh.Trimesh:
@@ -154,7 +154,7 @@ def test_a_textured_glb_has_the_picture_and_the_same_shape_and_no_colours_that_w
     assert tree["images"][0]["mimeType"] == "image/png"
     assert tree["scenes"][0]["extras"] == FACTS
     shape = read(content, ".glb")
-    mesh = model().mesh
+    mesh = asset().mesh
     assert mesh.texture is not None
     assert np.array_equal(shape.vertices.astype(np.float32)[shape.faces], mesh.vertices[mesh.faces])
     assert isinstance(shape.visual, TextureVisuals)
@@ -210,12 +210,12 @@ def test_every_format_is_read_back_closed_outward_and_of_the_same_shape(suffix: 
 
 @pytest.mark.parametrize("suffix", [*MESHES, ".npz"])
 def test_the_same_model_is_the_same_bytes(suffix: str) -> None:
-    assert WRITERS[suffix](model(), "object") == files(suffix)
+    assert WRITERS[suffix](asset(), "object") == files(suffix)
 
 
 @pytest.mark.parametrize("suffix", [".stl", ".3mf"])
 def test_a_print_has_the_size_that_is_asked_for(suffix: str) -> None:
-    small = Model(model().field, model().settings, FACTS, size_mm=40.0)
+    small = Asset(asset().field, asset().settings, FACTS, size_mm=40.0)
     small.__dict__["shape"] = three_balls()  # Made once is enough.
     shape = read(WRITERS[suffix](small, "object")[f"object{suffix}"], suffix)
     assert shape.extents.max() == pytest.approx(40.0, rel=1e-5)
@@ -275,7 +275,7 @@ def test_a_usdz_opens_with_its_shape_its_texture_and_its_facts(tmp_path: Path) -
 def test_without_its_package_usdz_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pxr", None)
     with pytest.raises(MissingPackageError, match="pip install usd-core"):
-        WRITERS[".usdz"](model(), "object")
+        WRITERS[".usdz"](asset(), "object")
 
 
 def test_a_raw_field_is_what_the_field_says(tmp_path: Path) -> None:
@@ -293,7 +293,7 @@ def test_a_raw_field_is_what_the_field_says(tmp_path: Path) -> None:
 
 def test_an_unknown_ending_is_refused_and_nothing_written(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"mesh format called '\.obi'; did you mean '\.obj'"):
-        write_model(model(), tmp_path / "object.obi")
+        write_model(asset(), tmp_path / "object.obi")
     assert not list(tmp_path.iterdir())
 
 
@@ -311,13 +311,13 @@ def test_a_field_without_a_surface_is_a_sentence_and_no_file(
     suffix: str, field: VolumeField, sentence: str, tmp_path: Path
 ) -> None:
     with pytest.raises(DegenerateError, match=sentence):
-        write_model(Model(field, ExportSettings(mesh_cells=8), FACTS), tmp_path / f"object{suffix}")
+        write_model(Asset(field, ExportSettings(mesh_cells=8), FACTS), tmp_path / f"object{suffix}")
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("suffix", MESHES)
 def test_a_field_that_the_cube_cuts_is_closed(suffix: str, tmp_path: Path) -> None:
-    cut = Model(
+    cut = Asset(
         BallsField([Ball(0.5, (1.0, 0.2, 0.0))]), ExportSettings(mesh_cells=16, texture_size=128, still_samples=16), {}
     )
     write_model(cut, tmp_path / f"object{suffix}")

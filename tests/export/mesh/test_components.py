@@ -5,7 +5,7 @@ import pytest
 import torch
 import trimesh
 
-from dreamfields.export.mesh.components import looks, visible_pieces
+from dreamfields.export.mesh.components import looks, visible_components
 from dreamfields.export.mesh.raster import project
 from dreamfields.export.mesh.surface import extract_mesh
 from dreamfields.export.settings import ExportSettings
@@ -14,11 +14,11 @@ from tests.support.fields import Ball, BallsField, VolumeField
 BODY = trimesh.creation.icosphere(3, 0.5)
 
 
-def kept(*pieces: trimesh.Trimesh) -> int:
+def kept(*components: trimesh.Trimesh) -> int:
     """Return how many of some pieces are kept."""
-    together = trimesh.util.concatenate(list(pieces))
+    together = trimesh.util.concatenate(list(components))
     assert isinstance(together, trimesh.Trimesh)
-    vertices, faces = visible_pieces(together.vertices, together.faces)
+    vertices, faces = visible_components(together.vertices, together.faces)
     return int(trimesh.Trimesh(vertices, faces, process=False).body_count)
 
 
@@ -43,7 +43,7 @@ def test_what_only_shows_from_below_stays() -> None:
 
 
 def test_one_piece_stays_as_it_is() -> None:
-    vertices, faces = visible_pieces(BODY.vertices, BODY.faces)
+    vertices, faces = visible_components(BODY.vertices, BODY.faces)
     assert np.array_equal(vertices[faces], BODY.vertices[BODY.faces])
 
 

@@ -15,14 +15,14 @@ from dreamfields.errors import DegenerateError
 from dreamfields.export.mesh.colours import surface_colours
 from dreamfields.export.mesh.mesh import Floats, Integers, Mesh, signed_volumes, vertex_normals
 from dreamfields.export.mesh.surface import (
+    drop_folded,
     extract_mesh,
+    is_edge_manifold,
     isosurface,
-    joins_two,
-    separated,
     simplified,
     smoothed,
+    split_nonmanifold,
     surface_level,
-    without_folds,
 )
 from dreamfields.export.settings import ExportSettings
 from tests.support.fields import Ball, BallsField, VolumeField, sphere
@@ -148,7 +148,7 @@ def test_a_sponge_is_simplified_without_fins_and_stays_closed() -> None:
         assert is_closed(fewer)
         assert signed_volumes(simple, fewer).sum() > 0.0
         assert set(fewer.ravel()) == set(range(len(simple)))
-        assert len(without_folds(fewer)) == len(fewer)
+        assert len(drop_folded(fewer)) == len(fewer)
 
 
 def test_a_mesh_that_would_vanish_is_not_simplified() -> None:
@@ -163,13 +163,13 @@ def test_folds_cancel_and_the_rest_stays() -> None:
     tetrahedron = np.array([[0, 2, 1], [0, 1, 3], [1, 2, 3], [2, 0, 3]])
     fin = np.array([[1, 4, 2], [1, 2, 4], [2, 4, 1], [4, 2, 1]])  # two sheets of it
     assert is_closed(np.concatenate([tetrahedron, fin]))
-    left = without_folds(np.concatenate([fin[:2], tetrahedron, fin[2:]]))
+    left = drop_folded(np.concatenate([fin[:2], tetrahedron, fin[2:]]))
     assert left.tolist() == tetrahedron.tolist()
 
 
-@pytest.mark.parametrize("haze", [0.1, 0.4, 1.0, 2.0])
-def test_haze_moves_the_surface_by_less_than_half_a_cell(haze: float) -> None:
-    shape = reread(extract_mesh(sphere(0.5, haze=haze), SMALL))
+@pytest.mark.parametrize("fog_level", [0.1, 0.4, 1.0, 2.0])
+def test_haze_moves_the_surface_by_less_than_half_a_cell(fog_level: float) -> None:
+    shape = reread(extract_mesh(sphere(0.5, fog_level=fog_level), SMALL))
     assert shape.body_count == 1
     assert shape.volume == pytest.approx(ball_volume(0.5), rel=3.0 * (0.5 * 2.0 / 48) / 0.5)
 
@@ -241,9 +241,9 @@ def touching() -> tuple[Floats, Integers]:
 
 def test_what_touches_along_an_edge_is_pulled_apart_and_stays_closed() -> None:
     vertices, faces = touching()
-    assert not joins_two(faces)
-    places, apart = separated(vertices, faces)
-    assert joins_two(apart)
+    assert not is_edge_manifold(faces)
+    places, apart = split_nonmanifold(vertices, faces)
+    assert is_edge_manifold(apart)
     assert is_closed(apart)
     assert signed_volumes(places, apart).sum() == pytest.approx(2.0, rel=0.02)
     assert len(np.unique(places.astype(np.float32), axis=0)) == len(places) == len(vertices) + 2
@@ -252,7 +252,7 @@ def test_what_touches_along_an_edge_is_pulled_apart_and_stays_closed() -> None:
 
 def test_what_does_not_touch_stays_as_it_is() -> None:
     ball = trimesh.creation.icosphere(2)
-    vertices, faces = separated(ball.vertices, ball.faces)
+    vertices, faces = split_nonmanifold(ball.vertices, ball.faces)
     assert vertices is ball.vertices
     assert faces is ball.faces
 

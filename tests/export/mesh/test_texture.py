@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from dreamfields.errors import DegenerateError
-from dreamfields.export.asset import Model
+from dreamfields.export.asset import Asset
 from dreamfields.export.mesh import texture as textures
 from dreamfields.export.mesh.components import looks
-from dreamfields.export.mesh.fidelity import fit, over_white, sides
+from dreamfields.export.mesh.fidelity import fidelity, over_white, sides
 from dreamfields.export.mesh.mesh import Mesh
 from dreamfields.export.mesh.projection import look, seen_colours
 from dreamfields.export.mesh.surface import extract_mesh
@@ -26,7 +26,7 @@ THREE = BallsField([Ball(0.25, (0.5, 0.0, 0.0), RED), Ball(0.25, (0.0, 0.5, 0.0)
 
 @cache
 def three_balls() -> Mesh:
-    return Model(THREE, SETTINGS, {}).mesh
+    return Asset(THREE, SETTINGS, {}).mesh
 
 
 def test_each_corner_s_texel_has_the_colour_of_its_ball() -> None:
@@ -63,9 +63,9 @@ def test_gutters_take_the_nearest_colour_and_the_rest_stays() -> None:
 
 
 def test_size_0_is_a_mesh_without_a_texture() -> None:
-    model = Model(THREE, ExportSettings(mesh_cells=24, texture_size=0), {})
-    assert model.mesh is model.shape
-    assert model.note == ""
+    asset = Asset(THREE, ExportSettings(mesh_cells=24, texture_size=0), {})
+    assert asset.mesh is asset.shape
+    assert asset.note == ""
 
 
 def test_a_layout_that_is_not_the_wanted_one_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,13 +101,13 @@ def test_what_is_behind_something_does_not_take_its_colour() -> None:
 def test_a_mesh_fits_its_field_and_another_does_not() -> None:
     mesh = three_balls()
     seen = [look(mesh, THREE, camera, 64, 48, None) for camera in sides(looks(mesh.vertices))]
-    good = fit(mesh, seen)
+    good = fidelity(mesh, seen)
     assert good.views == 8
     assert good.silhouette_iou > 0.93
     assert good.lowest_iou > 0.9
     assert good.colour_psnr > 20.0
     half = Mesh(mesh.vertices * 0.7, mesh.faces, mesh.colours)
-    other = fit(half, [look(half, THREE, camera, 64, 48, None) for camera in sides(looks(mesh.vertices))])
+    other = fidelity(half, [look(half, THREE, camera, 64, 48, None) for camera in sides(looks(mesh.vertices))])
     assert other.silhouette_iou < 0.7
     assert other.colour_psnr < good.colour_psnr - 3.0
 
@@ -124,4 +124,4 @@ def test_colours_that_are_not_finite_are_refused() -> None:
     volume = torch.zeros(9, 9, 9)
     volume[3:6, 3:6, 3:6] = 100.0
     with pytest.raises(DegenerateError, match="not finite"):
-        _ = Model(VolumeField(volume, grey=float("nan")), SETTINGS, {}).mesh
+        _ = Asset(VolumeField(volume, grey=float("nan")), SETTINGS, {}).mesh

@@ -66,10 +66,10 @@ def lapse_settings(count: int) -> ExportSettings:
 def lapse(folder: Path, count: int, steps: int = 20) -> list[int]:
     """Return the steps of which pictures are kept."""
     field, cells = BallsField([Ball(0.5)]), torch.ones(1, 1, 1, dtype=torch.bool)
-    keeper = TimeLapse(folder, steps, lapse_settings(count))
+    checkpointer = TimeLapse(folder, steps, lapse_settings(count))
     for step in range(1, steps + 1):
         field.step = step
-        keeper.keep(field, cells, 0)
+        checkpointer.keep(field, cells, 0)
     return sorted(int(path.stem[-8:]) for path in folder.glob("*.png"))
 
 

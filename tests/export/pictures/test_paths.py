@@ -17,20 +17,20 @@ from dreamfields.export.pictures.paths import (
     Spiral,
     field_of_view,
     path_from_json,
-    places,
+    poses,
     read_path,
 )
 
 
 def test_an_orbit_goes_around_once_and_stops_a_step_short() -> None:
-    azimuths = [place.azimuth_deg for place in places(Orbit(frames=8))]
+    azimuths = [place.azimuth_deg for place in poses(Orbit(frames=8))]
     assert azimuths == pytest.approx([45.0 * index for index in range(8)])
-    back = [place.azimuth_deg for place in places(Orbit(frames=4, turns=-2, azimuth_deg=10.0))]
+    back = [place.azimuth_deg for place in poses(Orbit(frames=4, turns=-2, azimuth_deg=10.0))]
     assert back == pytest.approx([10.0, -170.0, -350.0, -530.0])
 
 
 def test_a_dolly_zoom_keeps_the_size_of_what_it_looks_at() -> None:
-    shots = places(DollyZoom(frames=9, radius=(2.0, 16.0)))
+    shots = poses(DollyZoom(frames=9, radius=(2.0, 16.0)))
     assert [shots[0].radius, shots[4].radius, shots[8].radius] == pytest.approx([2.0, math.sqrt(32.0), 16.0])
     for shot in shots:
         half = math.tan(math.radians(field_of_view(34.0, shot.zoom)) / 2.0)
@@ -38,7 +38,7 @@ def test_a_dolly_zoom_keeps_the_size_of_what_it_looks_at() -> None:
 
 
 def test_a_spiral_goes_from_its_first_to_its_last_values() -> None:
-    shots = places(Spiral(frames=11, turns=1.5, elevation_deg=(-10.0, 60.0), radius=(6.0, 3.0), zoom=(1.0, 2.0)))
+    shots = poses(Spiral(frames=11, turns=1.5, elevation_deg=(-10.0, 60.0), radius=(6.0, 3.0), zoom=(1.0, 2.0)))
     assert (shots[0].elevation_deg, shots[0].radius, shots[0].zoom) == (-10.0, 6.0, 1.0)
     assert (shots[-1].elevation_deg, shots[-1].radius, shots[-1].zoom) == pytest.approx((60.0, 3.0, 2.0))
     assert shots[-1].azimuth_deg == pytest.approx(540.0)
@@ -48,7 +48,7 @@ def test_keyframes_are_passed_through_gently_and_never_overshot() -> None:
     path = Keyframes(
         (Keyframe(0.0, 10.0), Keyframe(90.0, 10.0, 3.0), Keyframe(100.0, 40.0, 3.0, 2.0), Keyframe(0.0, 0.0)), frames=31
     )
-    shots = places(path)
+    shots = poses(path)
     for index, keyframe in zip((0, 10, 20, 30), path.keyframes, strict=True):
         assert vars(shots[index]) == pytest.approx(vars(keyframe))
     assert max(shot.azimuth_deg for shot in shots) == pytest.approx(100.0)
@@ -60,7 +60,7 @@ def test_keyframes_are_passed_through_gently_and_never_overshot() -> None:
 @pytest.mark.parametrize("frames", [1, 2, 7])
 @pytest.mark.parametrize("path", [Orbit, DollyZoom, Spiral])
 def test_a_path_has_as_many_pictures_as_asked_for(path: Any, frames: int) -> None:
-    assert len(places(path(frames=frames))) == frames
+    assert len(poses(path(frames=frames))) == frames
 
 
 @pytest.mark.parametrize(

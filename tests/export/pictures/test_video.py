@@ -129,7 +129,7 @@ def test_a_failing_encoder_gives_a_gif_that_says_why(
     fake_ffmpeg(monkeypatch, tmp_path, script)
     without_bundled_ffmpeg(monkeypatch)
     if script == HANGS:
-        monkeypatch.setattr(video, "PATIENCE", 0.1)
+        monkeypatch.setattr(video, "TIMEOUT_S", 0.1)
     made = encode_video(plain_frames(16, 16), 24)
     assert made.suffix == ".gif"
     with Image.open(io.BytesIO(made.content)) as again:

@@ -57,10 +57,10 @@ def test_a_folder_is_a_model_even_where_the_cache_has_one_of_its_name(
     assert hub.locate(ID).revision == REVISION
 
 
-@pytest.mark.parametrize("place", ["/no/such/folder", "./missing", "~/no/such/folder", "a/b/c", "a b"])
-def test_a_folder_that_is_not_there_is_a_sentence(place: str) -> None:
-    with pytest.raises(MissingPackageError, match=f"there is no folder {place}"):
-        hub.locate(place)
+@pytest.mark.parametrize("model_id", ["/no/such/folder", "./missing", "~/no/such/folder", "a/b/c", "a b"])
+def test_a_folder_that_is_not_there_is_a_sentence(model_id: str) -> None:
+    with pytest.raises(MissingPackageError, match=f"there is no folder {model_id}"):
+        hub.locate(model_id)
 
 
 def test_a_model_that_is_not_here_is_a_sentence_at_once_with_both_cures() -> None:
@@ -155,10 +155,10 @@ def test_offline_mode_is_respected_without_a_question(monkeypatch: pytest.Monkey
         hub.download(ID)
 
 
-@pytest.mark.parametrize("place", ["/a/folder", "a b", "", "x/y/z", "https://huggingface.co/a/b"])
-def test_only_an_id_can_be_downloaded(place: str) -> None:
+@pytest.mark.parametrize("model_id", ["/a/folder", "a b", "", "x/y/z", "https://huggingface.co/a/b"])
+def test_only_an_id_can_be_downloaded(model_id: str) -> None:
     with pytest.raises(UsageError, match="is not the id of a model; it must be owner/name"):
-        hub.download(place)
+        hub.download(model_id)
 
 
 @pytest.fixture
@@ -168,14 +168,14 @@ def hub_with(model: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict
     def make(revision: str = REVISION, spoil: Callable[[Path], Any] = lambda _: None) -> dict[str, Any]:
         asked: dict[str, Any] = {}
 
-        def fetch(place: str, at: str, patterns: Sequence[str], folder: Path) -> Path:
-            asked.update(place=place, revision=at, patterns=patterns)
+        def fetch(model_id: str, at: str, patterns: Sequence[str], folder: Path) -> Path:
+            asked.update(model_id=model_id, revision=at, patterns=patterns)
             snapshot = put_into_cache(model, revision)
             assert snapshot.is_relative_to(folder)
             spoil(snapshot)
             return snapshot
 
-        monkeypatch.setattr(reach, "ask", lambda place, revision: {})
+        monkeypatch.setattr(reach, "fetch_metadata", lambda model_id, revision: {})
         monkeypatch.setattr(reach, "fetch", fetch)
         return asked
 
@@ -187,7 +187,7 @@ def test_a_download_fetches_what_is_read_and_records_revision_and_digests(
 ) -> None:
     asked = hub_with()
     assert hub.download(ID, "v1").revision == REVISION
-    assert (asked["place"], asked["revision"]) == (ID, "v1")
+    assert (asked["model_id"], asked["revision"]) == (ID, "v1")
     assert not [pattern for pattern in asked["patterns"] if pattern.endswith((".bin", ".py", "*"))]
     kept = json.loads((tmp_path / "home" / "models.json").read_text())
     assert kept == {ID: {"revision": REVISION, "sha256": {path.name: sha256_of(path) for path in model.iterdir()}}}

@@ -21,10 +21,10 @@ from dreamfields.guidance.lit.adapters import (
     read_adapters,
 )
 from dreamfields.guidance.lit.frozen import plain_activations
-from dreamfields.guidance.lit.mixed import NAMED_FROM, AdaptedGuidance, closed_share
+from dreamfields.guidance.lit.mixed import NAMED_FROM, AdaptedGuidance, closed_form_weight
 from dreamfields.guidance.lit.weights import LITE0, AdapterSource, check_weights
 from dreamfields.guidance.load import load_guides, load_judge
-from dreamfields.guidance.prompt_embeddings import Directions, for_plaster
+from dreamfields.guidance.prompt_embeddings import PromptEmbeddings, textureless_embeddings
 from dreamfields.guidance.settings import GuidanceSettings, Mode
 from tests.guidance.conftest import SIZE, Lit
 from tests.guidance.lit.test_closed_form import PHOTOGRAPHS, photograph
@@ -219,7 +219,7 @@ def test_the_name_of_a_class_is_left_to_the_closed_form(
     named = both.score(pictures, both.encode_text(["a photo of a school bus"])[0])
     assert torch.allclose(named, closed.score(pictures, closed.encode_text(["a photo of a school bus"])[0]), atol=1e-5)
     nearness = torch.tensor([-1.0, 0.5, NAMED_FROM, 0.5 * (NAMED_FROM + 1.0), 1.0])
-    assert torch.allclose(closed_share(nearness), torch.tensor([0.5, 0.5, 0.5, 0.75, 1.0]))
+    assert torch.allclose(closed_form_weight(nearness), torch.tensor([0.5, 0.5, 0.5, 0.75, 1.0]))
 
 
 def test_plaster_is_read_where_adapters_have_a_say(guides: dict[str, AdaptedGuidance], lit: Lit) -> None:
@@ -230,8 +230,8 @@ def test_plaster_is_read_where_adapters_have_a_say(guides: dict[str, AdaptedGuid
         (lit.guides[0], False, False),
     ):
         of_sentence, of_name = guide.encode_text([sentence, name])
-        assert (guide.towards_plaster(of_sentence) is not None) is sentence_is_read
-        assert (guide.towards_plaster(of_name) is not None) is name_is_read
+        assert (guide.textureless_embedding(of_sentence) is not None) is sentence_is_read
+        assert (guide.textureless_embedding(of_name) is not None) is name_is_read
 
 
 def test_a_shape_in_plaster_is_scored_by_the_adapters_alone(
@@ -240,7 +240,7 @@ def test_a_shape_in_plaster_is_scored_by_the_adapters_alone(
     sentence, paraphrase = "a photo of a red teapot on a table", "a red teapot which stands on a table"
     alone, both = guides["adapters"], guides["both"]
     rows = torch.stack([both.encode_text([sentence]), both.encode_text([paraphrase])])
-    shapes = for_plaster(both, Directions(rows))
+    shapes = textureless_embeddings(both, PromptEmbeddings(rows))
     assert shapes is not None
     for (of_shape,), text in zip(shapes.table, (sentence, paraphrase), strict=True):
         assert torch.allclose(of_shape.norm(), torch.tensor(1.0), atol=1e-6)
@@ -248,7 +248,7 @@ def test_a_shape_in_plaster_is_scored_by_the_adapters_alone(
             both.score(pictures, of_shape), alone.score(pictures, alone.encode_text([text])[0]), atol=1e-5
         )
     with_a_name = torch.cat([rows, both.encode_text(["a photo of a school bus"])[None]])
-    assert for_plaster(both, Directions(with_a_name)) is None
+    assert textureless_embeddings(both, PromptEmbeddings(with_a_name)) is None
 
 
 @pytest.mark.parametrize("mode", ["adapters", "both"])

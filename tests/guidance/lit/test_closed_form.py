@@ -95,15 +95,15 @@ def test_the_pull_of_rivals_is_shared_out_by_a_softmax(sharpness: float) -> None
     assert torch.allclose(gradient, torch.softmax(sharpness * logits.detach(), dim=-1))
 
 
-@pytest.mark.parametrize(("bridge", "share"), [("classes", 1.0), ("features", 0.0), ("both", 0.5)])
+@pytest.mark.parametrize(("bridge", "fraction"), [("classes", 1.0), ("features", 0.0), ("both", 0.5)])
 def test_sharpness_turns_the_classes_part_of_a_score_towards_the_log_probability(
-    bridge: Bridge, share: float, bridged: Bridges, noise: Tensor
+    bridge: Bridge, fraction: float, bridged: Bridges, noise: Tensor
 ) -> None:
     guide = bridged(bridge)
     wanted = guide.encode_text(["a teapot"])[0]
     logits = guide.tower.logits(guide.tower.features(noise))
     difference = guide.score(noise, wanted) - guide.score(noise, wanted, sharpness=1.0)
-    expected = share * 0.1 * (torch.logsumexp(logits, -1) - math.log(1000.0) - logits.mean(dim=-1))
+    expected = fraction * 0.1 * (torch.logsumexp(logits, -1) - math.log(1000.0) - logits.mean(dim=-1))
     assert torch.allclose(difference, expected, atol=1e-5)
 
 

@@ -12,7 +12,7 @@ from dreamfields.guidance.lit.towers import fold_batch_norms, lock
 from tests.guidance.lit.test_towers import shaken_network
 
 
-def pull(activations: Tensor) -> Tensor:
+def grad(activations: Tensor) -> Tensor:
     """Some scalar that every activation has a say in."""
     weights = torch.linspace(-1.0, 1.0, activations.shape[1])[:, None, None]
     return (weights * activations.square()).sum()
@@ -33,8 +33,8 @@ def test_a_locked_network_is_the_package_s_turned_by_180_degrees(architecture: s
 def test_its_way_back_is_that_of_autograd(size: int) -> None:
     network = lock(fold_batch_norms(shaken_network("efficientnet-lite0"))).double()
     images = torch.randn(2, 3, size, size, dtype=torch.float64, requires_grad=True)
-    (expected,) = torch.autograd.grad(pull(plain_activations(network, images)), images)
-    (got,) = torch.autograd.grad(pull(network(images)), images)
+    (expected,) = torch.autograd.grad(grad(plain_activations(network, images)), images)
+    (got,) = torch.autograd.grad(grad(network(images)), images)
     assert expected.abs().max() > 0.0
     assert torch.allclose(got, expected, rtol=1e-8, atol=1e-8 * float(expected.abs().max()))
 

@@ -49,8 +49,8 @@ def random_field(settings: VoxelSettings = SMALL, spread: float = 0.5, seed: int
     return field
 
 
-def random_cells(cells: int, share: float, seed: int) -> Tensor:
-    return torch.rand((cells, cells, cells), generator=torch.Generator().manual_seed(seed)) < share
+def random_cells(cells: int, fraction: float, seed: int) -> Tensor:
+    return torch.rand((cells, cells, cells), generator=torch.Generator().manual_seed(seed)) < fraction
 
 
 def look(
@@ -62,10 +62,10 @@ def look(
         options.pop("width", None)
         pixels = render_rays(field.evaluator(), rays, samples, **options)
     else:
-        nodes = fused.collapse(field)
+        nodes = fused.sum_levels(field)
         pixels = render_rays_fused(nodes, field.settings, rays, samples, **options)
-    pull = torch.randn(pixels.shape, generator=torch.Generator().manual_seed(1))
-    gradients = torch.autograd.grad((pixels * pull).sum(), list(field.grids))
+    grad = torch.randn(pixels.shape, generator=torch.Generator().manual_seed(1))
+    gradients = torch.autograd.grad((pixels * grad).sum(), list(field.grids))
     return Seen(pixels.detach(), list(gradients))
 
 
@@ -156,13 +156,13 @@ def test_extreme_fields_stay_finite_and_equal(spread: float, camera: Camera, sam
 @example(4, 5, 0.6, 3, 0)
 def test_the_collapsed_grid_is_that_of_the_field(cells: int, levels: int, scale: float, count: int, seed: int) -> None:
     field = random_field(VoxelSettings(coarsest_cells=cells, levels=levels, level_scale=scale), seed=seed)
-    slow = field.collapse().permute(1, 2, 3, 0)
+    slow = field.sum_levels().permute(1, 2, 3, 0)
     with threads(count):
-        fast = fused.collapse(field)
+        fast = fused.sum_levels(field)
         assert torch.allclose(fast, slow, rtol=1e-6, atol=1e-6)
-        pull = torch.randn(fast.shape, generator=torch.Generator().manual_seed(seed))
-        of_fast = torch.autograd.grad((fast * pull).sum(), list(field.grids))
-    of_slow = torch.autograd.grad((slow * pull).sum(), list(field.grids))
+        grad = torch.randn(fast.shape, generator=torch.Generator().manual_seed(seed))
+        of_fast = torch.autograd.grad((fast * grad).sum(), list(field.grids))
+    of_slow = torch.autograd.grad((slow * grad).sum(), list(field.grids))
     for one, other in zip(of_fast, of_slow, strict=True):
         assert torch.allclose(one, other, rtol=1e-5, atol=1e-4)
 
@@ -191,7 +191,7 @@ def test_what_is_not_finite_shows() -> None:
 def test_strange_rays_stay_within_the_arrays() -> None:
     origins = torch.tensor([[torch.nan, 0.0, 4.0], [1e30, 0.0, 4.0], [0.0, 0.0, torch.inf], [0.0, 0.0, 4.0]])
     rays = lines(origins, torch.tensor([[0.0, 0.0, -1.0]]).expand(4, 3))
-    pixels = render_rays_fused(fused.collapse(random_field()), SMALL, rays, 9, occupancy=random_cells(4, 0.9, 0))
+    pixels = render_rays_fused(fused.sum_levels(random_field()), SMALL, rays, 9, occupancy=random_cells(4, 0.9, 0))
     assert pixels[3, 3] > 0.0
 
 
@@ -230,10 +230,10 @@ def test_pictures_are_the_same_by_either_way(seed: int | None) -> None:
     assert torch.equal(picture("auto"), picture("auto"))
 
 
-@pytest.mark.parametrize("rays_at_once", [1, 10, 10_000])
-def test_stills_are_the_same_by_either_way(rays_at_once: int) -> None:
+@pytest.mark.parametrize("ray_batch_size", [1, 10, 10_000])
+def test_stills_are_the_same_by_either_way(ray_batch_size: int) -> None:
     field = random_field()
-    fast = render_still(field, FRONT, 6, 30, rays_at_once=rays_at_once)
+    fast = render_still(field, FRONT, 6, 30, ray_batch_size=ray_batch_size)
     slow = render_still(field, FRONT, 6, 30, engine="reference")
     for one, other in zip(vars(fast).values(), vars(slow).values(), strict=True):
         assert not one.requires_grad

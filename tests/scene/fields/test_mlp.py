@@ -15,7 +15,7 @@ from dreamfields.scene.fields.mlp import MlpField, ResidualBlock
 from dreamfields.scene.fields.voxels import VoxelField
 from dreamfields.scene.settings import MlpSettings, VoxelSettings
 
-SMALL = MlpSettings(waves=8, degree=3.0, anneal_steps=10, width=8, hidden=12, blocks=2)
+SMALL = MlpSettings(frequencies=8, max_octave=3.0, anneal_steps=10, width=8, hidden=12, blocks=2)
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -170,7 +170,7 @@ def test_the_gradient_is_the_slope() -> None:
 def test_asking_in_parts_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     field, query = small_field(), queries(100)
     whole = together(field.evaluator()(query))
-    monkeypatch.setattr(networks, "POINTS_AT_ONCE", 7)
+    monkeypatch.setattr(networks, "POINT_BATCH_SIZE", 7)
     with torch.no_grad():
         parts = together(field.evaluator()(query))
     assert torch.allclose(parts, whole, atol=1e-6)
@@ -180,10 +180,10 @@ def test_asking_in_parts_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_computing_layers_again_gives_the_same_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
     query, pull = queries(100), torch.randn(100, 4)
-    monkeypatch.setattr(networks, "POINTS_AT_ONCE", 30)
+    monkeypatch.setattr(networks, "POINT_BATCH_SIZE", 30)
     gradients = []
-    for recompute in (False, True):
-        field = small_field(replace(SMALL, recompute=recompute))
+    for checkpoint_layers in (False, True):
+        field = small_field(replace(SMALL, checkpoint_layers=checkpoint_layers))
         loss = (together(field.evaluator()(query)) * pull).sum()
         gradients.append(torch.autograd.grad(loss, list(field.parameters())))
     for kept, again in zip(*gradients, strict=True):
@@ -193,14 +193,14 @@ def test_computing_layers_again_gives_the_same_gradients(monkeypatch: pytest.Mon
 @pytest.mark.parametrize("learns", [False, True])
 def test_no_points_are_no_values(learns: bool) -> None:
     with torch.set_grad_enabled(learns):
-        for recompute in (False, True):
-            values = small_field(replace(SMALL, recompute=recompute)).evaluator()(queries(0))
+        for checkpoint_layers in (False, True):
+            values = small_field(replace(SMALL, checkpoint_layers=checkpoint_layers)).evaluator()(queries(0))
             assert (values.density.shape, values.colour.shape) == ((0,), (0, 3))
 
 
 @pytest.mark.parametrize("growth", [0.0, 1.0, 30.0, 1e3])
 def test_values_and_gradients_stay_finite_and_in_range(growth: float) -> None:
-    field = small_field(replace(SMALL, degree=16.0))
+    field = small_field(replace(SMALL, max_octave=16.0))
     with torch.no_grad():
         for parameter in field.parameters():
             parameter.mul_(growth)
@@ -235,12 +235,12 @@ def test_the_density_volume_is_the_density_of_its_cells_indexed_z_y_x(cells: int
 
 
 def test_a_finer_lattice_sees_finer_waves() -> None:
-    waves = encoding.draw_frequencies(128, 8.0, "sphere")
+    frequencies = encoding.draw_frequencies(128, 8.0, "sphere")
     left = []
     for cells in (8, 32, 128):
         query = lattice(cells, torch.device("cpu"))[:1]
         covariance = encoding.frustum_covariance(query.directions, query.lengths, query.radii)
-        left.append(float(encoding.attenuation(encoding.variance_along(waves, covariance)).mean()))
+        left.append(float(encoding.attenuation(encoding.variance_along(frequencies, covariance)).mean()))
     assert left == sorted(left)
     assert left[0] < 0.6 < 0.9 < left[2]
 

@@ -17,7 +17,7 @@ from dreamfields.scene.fields.mlp import MlpField
 from dreamfields.scene.fields.nerf import NerfField
 from dreamfields.scene.settings import MlpSettings
 
-SMALL = MlpSettings(waves=8, degree=3.0, anneal_steps=10, width=8, hidden=12, blocks=2)
+SMALL = MlpSettings(frequencies=8, max_octave=3.0, anneal_steps=10, width=8, hidden=12, blocks=2)
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -31,7 +31,7 @@ def query() -> Query:
 @pytest.fixture
 def full_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the query two full parts of 30 and a smaller one, which is never compiled."""
-    monkeypatch.setattr(networks, "POINTS_AT_ONCE", 30)
+    monkeypatch.setattr(networks, "POINT_BATCH_SIZE", 30)
 
 
 def test_axes_are_the_octaves_below_the_degree() -> None:
@@ -79,7 +79,7 @@ def test_where_nothing_compiles_a_warning_says_so_and_the_values_are_the_same(mo
     plain, hopeful = MlpField(SMALL, seeded()), MlpField(replace(SMALL, compiled=True), seeded())
     with pytest.warns(UserWarning, match="torch.compile does not work here, going on without: no compiler$"):
         values = hopeful.evaluator()(query())
-    assert hopeful.asking.fault == "no compiler"
+    assert hopeful.batched.fault == "no compiler"
     assert torch.equal(values.density, plain.evaluator()(query()).density)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # It is said once.

@@ -67,7 +67,7 @@ def test_one_collapsed_grid_equals_the_sum_of_levels_in_values_and_gradients(
     field = random_field(VoxelSettings(coarsest_cells=2, levels=levels, level_scale=scale), seed=seed)
     grids, points = list(field.grids), points_in_cube(40, seed)
     pull = torch.randn(40, 4)
-    collapsed = voxels.interpolate(field.collapse(), points)
+    collapsed = voxels.interpolate(field.sum_levels(), points)
     summed = voxels.interpolate_levels(field.levels(), scale, points)
     assert torch.allclose(collapsed, summed, atol=1e-5)
     of_collapsed = torch.autograd.grad((collapsed * pull).sum(), grids)
@@ -80,14 +80,14 @@ def test_levels_are_weighed_by_powers_of_the_scale() -> None:
     grids = [torch.ones(4, n, n, n) for n in (3, 5, 9)]
     points = points_in_cube(5)
     assert torch.allclose(voxels.interpolate_levels(grids, 0.5, points), torch.full((5, 4), 1.75))
-    assert torch.allclose(voxels.collapse(grids, 0.5), torch.full((4, 9, 9, 9), 1.75))
+    assert torch.allclose(voxels.sum_levels(grids, 0.5), torch.full((4, 9, 9, 9), 1.75))
 
 
 def test_each_level_is_twice_as_fine_as_the_last() -> None:
     field = VoxelField(VoxelSettings(coarsest_cells=3, levels=4))
     assert [tuple(grid.shape) for grid in field.grids] == [(n, n, n, 4) for n in (4, 7, 13, 25)]
     assert [tuple(level.shape) for level in field.levels()] == [(4, n, n, n) for n in (4, 7, 13, 25)]
-    assert field.collapse().shape == (4, 25, 25, 25)
+    assert field.sum_levels().shape == (4, 25, 25, 25)
 
 
 def test_a_new_field_is_a_grey_blob_by_its_formula() -> None:
@@ -159,7 +159,7 @@ def test_gradients_of_interpolation_collapse_and_density_are_right() -> None:
     grids = [torch.randn(2, n, n, n, dtype=torch.float64, requires_grad=True) for n in (2, 3)]
 
     def density(*levels: Tensor) -> Tensor:
-        values = voxels.interpolate(voxels.collapse(list(levels), 0.6), points)
+        values = voxels.interpolate(voxels.sum_levels(list(levels), 0.6), points)
         return voxels.density_from_values(values[:, 0], points, SMALL)
 
     assert gradcheck(density, grids)

@@ -20,16 +20,16 @@ from trimesh.exchange.gltf import export_glb
 from trimesh.visual import TextureVisuals
 from trimesh.visual.material import PBRMaterial
 
-from dreamfields.export.asset import Model
+from dreamfields.export.asset import Asset
 from dreamfields.export.mesh.mesh import Mesh, vertex_normals
 from dreamfields.export.settings import Metadata
 
 MATT: Final = {"name": "matt", "pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": 1.0}}
 
 
-def write(model: Model, name: str) -> dict[str, bytes]:
+def write(asset: Asset, name: str) -> dict[str, bytes]:
     """Return the textured mesh as one GLB file."""
-    return {f"{name}.glb": glb_bytes(model.mesh, model.facts)}
+    return {f"{name}.glb": glb_bytes(asset.mesh, asset.facts)}
 
 
 def glb_bytes(mesh: Mesh, metadata: Metadata) -> bytes:

@@ -8,15 +8,15 @@ import torch
 from numpy.typing import NDArray
 
 from dreamfields.errors import DegenerateError
-from dreamfields.export.asset import Model
+from dreamfields.export.asset import Asset
 from dreamfields.export.formats.archive import zip_bytes
 from dreamfields.export.settings import Metadata
 from dreamfields.scene.fields.base import AbstractField, Query, lattice
 
 
-def write(model: Model, name: str) -> dict[str, bytes]:
+def write(asset: Asset, name: str) -> dict[str, bytes]:
     """Return the field's volumes as one NPZ file."""
-    return {f"{name}.npz": npz_bytes(model.field, model.settings.mesh_cells, model.facts)}
+    return {f"{name}.npz": npz_bytes(asset.field, asset.settings.mesh_cells, asset.facts)}
 
 
 def npz_bytes(field: AbstractField, cells: int, metadata: Metadata) -> bytes:

@@ -8,15 +8,15 @@ from collections.abc import Iterable
 import numpy as np
 from PIL import Image
 
-from dreamfields.export.asset import Model
+from dreamfields.export.asset import Asset
 from dreamfields.export.mesh.mesh import Floats, Integers, Mesh
 from dreamfields.export.pictures.stills import png_bytes
 from dreamfields.export.settings import Metadata
 
 
-def write(model: Model, name: str) -> dict[str, bytes]:
+def write(asset: Asset, name: str) -> dict[str, bytes]:
     """Return the mesh as an OBJ file, and where it has a texture, its MTL and PNG files."""
-    return obj_files(model.mesh, model.facts, name)
+    return obj_files(asset.mesh, asset.facts, name)
 
 
 def obj_files(mesh: Mesh, metadata: Metadata, name: str) -> dict[str, bytes]:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dreamfields.export.asset import Model
+from dreamfields.export.asset import Asset
 from dreamfields.export.mesh.mesh import Mesh
 from dreamfields.export.settings import Metadata
 
@@ -10,9 +10,9 @@ VERTEX = np.dtype([("position", "<f4", 3), ("colour", "u1", 3)])
 FACE = np.dtype([("count", "u1"), ("corners", "<i4", 3)])
 
 
-def write(model: Model, name: str) -> dict[str, bytes]:
+def write(asset: Asset, name: str) -> dict[str, bytes]:
     """Return the closed mesh with its vertex colours as one PLY file."""
-    return {f"{name}.ply": ply_bytes(model.shape, model.facts)}
+    return {f"{name}.ply": ply_bytes(asset.shape, asset.facts)}
 
 
 def ply_bytes(mesh: Mesh, metadata: Metadata) -> bytes:

@@ -5,7 +5,7 @@ import numpy as np
 from dreamfields.export.mesh.mesh import Floats, Mesh
 
 
-def on_the_bed(mesh: Mesh, size_mm: float) -> Floats:
+def to_print_frame(mesh: Mesh, size_mm: float) -> Floats:
     """Return a mesh's vertices (v, 3) in millimetres, turned from +Y up to +Z up, its front towards -Y.
 
     Its largest extent is `size_mm`; it stands on the bed, z = 0, in the middle.

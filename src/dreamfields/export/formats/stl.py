@@ -7,22 +7,22 @@ from typing import Final
 
 import numpy as np
 
-from dreamfields.export.asset import Model
-from dreamfields.export.formats.printing import on_the_bed
+from dreamfields.export.asset import Asset
+from dreamfields.export.formats.printing import to_print_frame
 from dreamfields.export.mesh.mesh import Mesh
 from dreamfields.export.settings import Metadata
 
 FACET: Final = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
 
 
-def write(model: Model, name: str) -> dict[str, bytes]:
+def write(asset: Asset, name: str) -> dict[str, bytes]:
     """Return the closed mesh as one STL file."""
-    return {f"{name}.stl": stl_bytes(model.shape, model.facts, model.size_mm)}
+    return {f"{name}.stl": stl_bytes(asset.shape, asset.facts, asset.size_mm)}
 
 
 def stl_bytes(mesh: Mesh, metadata: Metadata, size_mm: float) -> bytes:
     """Return a mesh as binary STL; of the metadata only as much as the header's 80 bytes hold."""
-    corners = on_the_bed(mesh, size_mm)[mesh.faces]
+    corners = to_print_frame(mesh, size_mm)[mesh.faces]
     facets = np.zeros(len(corners), FACET)
     facets["corners"] = corners
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])

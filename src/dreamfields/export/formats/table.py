@@ -6,13 +6,13 @@ from types import MappingProxyType
 from typing import Final
 
 from dreamfields.errors import UsageError
-from dreamfields.export.asset import Model
+from dreamfields.export.asset import Asset
 from dreamfields.export.formats import glb, obj, ply, stl, threemf, usdz
 from dreamfields.export.formats import npz as raw
 from dreamfields.settings import unknown_name
 from dreamfields.storage import atomic_write
 
-Writer = Callable[[Model, str], Mapping[str, bytes]]
+Writer = Callable[[Asset, str], Mapping[str, bytes]]
 """Turns a model and the stem of its files' names into files, by name: the one asked for first."""
 
 WRITERS: Final[Mapping[str, Writer]] = MappingProxyType(
@@ -29,7 +29,7 @@ WRITERS: Final[Mapping[str, Writer]] = MappingProxyType(
 """Writers by the suffix of the file."""
 
 
-def write_model(model: Model, path: Path) -> None:
+def write_model(asset: Asset, path: Path) -> None:
     """Write a model in the format of a path's ending; formats of several files put the others beside it.
 
     Raises:
@@ -39,7 +39,7 @@ def write_model(model: Model, path: Path) -> None:
     """
     if path.suffix not in WRITERS:
         raise UsageError(unknown_name(path.suffix, list(WRITERS), "mesh format"))
-    files = WRITERS[path.suffix](model, path.stem)
+    files = WRITERS[path.suffix](asset, path.stem)
     # The file that names the others comes last, so that it never names what is not there.
     for name, content in reversed(list(files.items())):
         atomic_write(path.with_name(name), content)

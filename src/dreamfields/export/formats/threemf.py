@@ -7,9 +7,9 @@ import unicodedata
 from typing import Final
 from xml.sax.saxutils import escape, quoteattr
 
-from dreamfields.export.asset import Model
+from dreamfields.export.asset import Asset
 from dreamfields.export.formats.archive import zip_bytes
-from dreamfields.export.formats.printing import on_the_bed
+from dreamfields.export.formats.printing import to_print_frame
 from dreamfields.export.mesh.mesh import Mesh
 from dreamfields.export.settings import Metadata
 
@@ -32,9 +32,9 @@ RELATIONS: Final = (
 )
 
 
-def write(model: Model, name: str) -> dict[str, bytes]:
+def write(asset: Asset, name: str) -> dict[str, bytes]:
     """Return the closed mesh as one 3MF file."""
-    return {f"{name}.3mf": threemf_bytes(model.shape, model.facts, model.size_mm)}
+    return {f"{name}.3mf": threemf_bytes(asset.shape, asset.facts, asset.size_mm)}
 
 
 def threemf_bytes(mesh: Mesh, metadata: Metadata, size_mm: float) -> bytes:
@@ -42,7 +42,7 @@ def threemf_bytes(mesh: Mesh, metadata: Metadata, size_mm: float) -> bytes:
     named = {"Title": metadata.get("prompt", "object"), "Application": "dreamfields"}
     named |= {f"d:{key}": value for key, value in metadata.items()}
     facts = (f"<metadata name={quoteattr(plain(key))}>{escape(plain(str(v)))}</metadata>" for key, v in named.items())
-    places = on_the_bed(mesh, size_mm).tolist()
+    places = to_print_frame(mesh, size_mm).tolist()
     vertices = (f'<vertex x="{x:.7g}" y="{y:.7g}" z="{z:.7g}"/>' for x, y, z in places)
     triangles = (f'<triangle v1="{a}" v2="{b}" v3="{c}"/>' for a, b, c in mesh.faces.tolist())
     parts = (

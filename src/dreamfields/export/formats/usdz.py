@@ -12,16 +12,16 @@ import numpy as np
 from PIL import Image
 
 from dreamfields.errors import MissingPackageError
-from dreamfields.export.asset import Model
+from dreamfields.export.asset import Asset
 from dreamfields.export.mesh.mesh import Mesh, vertex_normals
 from dreamfields.export.pictures.stills import png_bytes
 from dreamfields.export.settings import Metadata
 from dreamfields.storage import atomic_write
 
 
-def write(model: Model, name: str) -> dict[str, bytes]:
+def write(asset: Asset, name: str) -> dict[str, bytes]:
     """Return the textured mesh as one USDZ file."""
-    return {f"{name}.usdz": usdz_bytes(model.mesh, model.facts, model.size_mm)}
+    return {f"{name}.usdz": usdz_bytes(asset.mesh, asset.facts, asset.size_mm)}
 
 
 def usdz_bytes(mesh: Mesh, metadata: Metadata, size_mm: float) -> bytes:
@@ -85,7 +85,7 @@ def _paint(stage: Any, shape: Any, mesh: Mesh) -> None:
         return
     uv = values.CreatePrimvar("st", Sdf.ValueTypeNames.TexCoord2fArray, UsdGeom.Tokens.faceVarying)
     uv.Set(Vt.Vec2fArray.FromNumpy(np.ascontiguousarray(mesh.texture.uv[mesh.texture.faces.reshape(-1)])))
-    material = UsdShade.Material.Define(stage, "/object/matt")
+    material = UsdShade.TrainingData.Define(stage, "/object/matt")
     shader = UsdShade.Shader.Define(stage, "/object/matt/surface")
     shader.CreateIdAttr("UsdPreviewSurface")
     shader.CreateInput("roughness", Sdf.ValueTypeNames.Float).Set(1.0)

@@ -21,12 +21,12 @@ def surface_colours(field: AbstractField, points: Tensor, normals: Tensor, spaci
     Raises:
         DegenerateError: a colour is not finite.
     """
-    at_once = 16_384  # bounds the memory of a field that is a network
+    batch_size = 16_384  # bounds the memory of a field that is a network
     with torch.no_grad():
         evaluator = field.evaluator()
         parts = [
-            _colours_below(evaluator, points[start : start + at_once], normals[start : start + at_once], spacing)
-            for start in range(0, len(points), at_once)
+            _colours_below(evaluator, points[start : start + batch_size], normals[start : start + batch_size], spacing)
+            for start in range(0, len(points), batch_size)
         ]
     colours = torch.cat(parts)
     if not torch.isfinite(colours).all():

@@ -10,18 +10,18 @@ import numpy as np
 import trimesh
 from numpy.typing import NDArray
 
-from dreamfields.export.mesh.mesh import Floats, Integers, signed_volumes, used
+from dreamfields.export.mesh.mesh import Floats, Integers, compacted, signed_volumes
 from dreamfields.export.mesh.raster import cover_view
 from dreamfields.scene.cameras import Camera, turntable
 
-SEEN_SHARE: Final = 0.02
+SEEN_FRACTION: Final = 0.02
 """Pieces that fill fewer pixels than this share of the largest one's go."""
 
 LOOK_SIZE: Final = 96
 """Pixels a side of a look."""
 
 
-def visible_pieces(vertices: Floats, faces: Integers) -> tuple[Floats, Integers]:
+def visible_components(vertices: Floats, faces: Integers) -> tuple[Floats, Integers]:
     """Return the connected pieces of a closed surface (v, 3), (f, 3) that are seen from around, above or below it.
 
     The wall of a closed cavity is a piece of negative volume and goes too.
@@ -35,10 +35,10 @@ def visible_pieces(vertices: Floats, faces: Integers) -> tuple[Floats, Integers]
         # No view shows more than half of a closed surface, and some shows a quarter of a convex one, so what has less
         # area than this cannot be seen enough, and need not be drawn.
         areas = np.bincount(of_faces, _areas(vertices, faces), count)
-        kept &= areas >= 0.25 * SEEN_SHARE * areas[kept].max()
+        kept &= areas >= 0.25 * SEEN_FRACTION * areas[kept].max()
         seen = _pixels(vertices, faces, of_faces, kept)
-        kept &= seen >= SEEN_SHARE * seen.max()
-    return used(vertices, faces[kept[of_faces]])
+        kept &= seen >= SEEN_FRACTION * seen.max()
+    return compacted(vertices, faces[kept[of_faces]])
 
 
 def looks(vertices: Floats) -> list[Camera]:

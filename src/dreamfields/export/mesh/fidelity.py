@@ -16,7 +16,7 @@ SIDES: Final = 8
 
 
 @dataclass(frozen=True)
-class Fit:
+class MeshFidelity:
     """What is the same in renderings of a mesh and of its field."""
 
     silhouette_iou: float
@@ -41,17 +41,17 @@ def sides(looks: Sequence[Camera]) -> list[Camera]:
     return [Camera(one.azimuth_deg + 180.0 / SIDES, 10.0, one.radius, one.fov_deg, one.target) for one in around]
 
 
-def fit(mesh: Mesh, looks: Sequence[Look]) -> Fit:
+def fidelity(mesh: Mesh, looks: Sequence[Look]) -> MeshFidelity:
     """Compare a mesh with its field in what cameras see of both."""
-    shares, errors = [], []
+    fractions, errors = [], []
     for one in looks:
         silhouette = one.field.opacity[0, 0].cpu().numpy() >= 0.5
         either = (silhouette | one.mesh.mask).sum()
-        shares.append((silhouette & one.mesh.mask).sum() / either if either else 1.0)
+        fractions.append((silhouette & one.mesh.mask).sum() / either if either else 1.0)
         expected = one.field.over(1.0)[0].permute(1, 2, 0).cpu().numpy()
         errors.append(np.square(over_white(mesh, one.mesh) - expected).mean())
     noise = max(float(np.mean(errors)), 1e-10)
-    return Fit(float(np.mean(shares)), float(np.min(shares)), -10.0 * float(np.log10(noise)), len(looks))
+    return MeshFidelity(float(np.mean(fractions)), float(np.min(fractions)), -10.0 * float(np.log10(noise)), len(looks))
 
 
 def over_white(mesh: Mesh, coverage: Coverage) -> NDArray[np.float32]:

@@ -60,7 +60,7 @@ def signed_volumes(vertices: Floats, faces: Integers) -> Floats:
     return volumes
 
 
-def used(vertices: Floats, faces: Integers) -> tuple[Floats, Integers]:
+def compacted(vertices: Floats, faces: Integers) -> tuple[Floats, Integers]:
     """Return only the vertices that faces use, and the faces renumbered."""
-    used, renumbered = np.unique(faces, return_inverse=True)
-    return vertices[used], renumbered.reshape(-1, 3)
+    compacted, renumbered = np.unique(faces, return_inverse=True)
+    return vertices[compacted], renumbered.reshape(-1, 3)

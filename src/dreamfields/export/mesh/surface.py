@@ -18,12 +18,12 @@ from skimage.measure import marching_cubes
 
 from dreamfields.errors import DegenerateError
 from dreamfields.export.mesh.colours import surface_colours
-from dreamfields.export.mesh.components import visible_pieces
-from dreamfields.export.mesh.mesh import Floats, Integers, Mesh, signed_volumes, used, vertex_normals
+from dreamfields.export.mesh.components import visible_components
+from dreamfields.export.mesh.mesh import Floats, Integers, Mesh, compacted, signed_volumes, vertex_normals
 from dreamfields.export.settings import ExportSettings
 from dreamfields.scene.fields.base import AbstractField
 
-HAZE_DEPTH: Final = 0.25
+FOG_DEPTH: Final = 0.25
 """Length in scene units: what is not half opaque over it is haze, which a mesh cannot show, unless all is as thin."""
 
 
@@ -46,7 +46,7 @@ def extract_mesh(field: AbstractField, settings: ExportSettings) -> Mesh:
     vertices, faces = isosurface(densities, level)
 
     # 3. Clean it.
-    vertices, faces = visible_pieces(vertices, faces)
+    vertices, faces = visible_components(vertices, faces)
     vertices = smoothed(vertices, faces, settings.smoothing)
     vertices, faces = printable(vertices, faces, settings.max_faces)
 
@@ -83,8 +83,8 @@ def surface_level(volume: Floats, spacing: float) -> float:
         )
     outside = densest[order[best + 1]] if best + 1 < len(order) else 0.0
     silhouette = 0.5 * (densest[order[best]] + outside)
-    haze = min(np.log(2.0) / HAZE_DEPTH, 0.5 * float(volume.max()))
-    return float(max(silhouette, haze))
+    fog_level = min(np.log(2.0) / FOG_DEPTH, 0.5 * float(volume.max()))
+    return float(max(silhouette, fog_level))
 
 
 def isosurface(volume: Floats, level: float) -> tuple[Floats, Integers]:
@@ -136,11 +136,11 @@ def printable(vertices: Floats, faces: Integers, max_faces: int) -> tuple[Floats
     an entangled way, a little fewer faces are tried.
     """
     first = None
-    for share in (1.0, 0.97, 0.93, 0.88):
-        simple, fewer = separated(*simplified(vertices, faces, round(share * max_faces)))
+    for fraction in (1.0, 0.97, 0.93, 0.88):
+        simple, fewer = split_nonmanifold(*simplified(vertices, faces, round(fraction * max_faces)))
         if first is None:
             first = simple, fewer
-        if joins_two(fewer):
+        if is_edge_manifold(fewer):
             return simple, fewer
     assert first is not None
     return first
@@ -155,12 +155,12 @@ def simplified(vertices: Floats, faces: Integers, max_faces: int) -> tuple[Float
     if len(faces) <= max_faces:
         return vertices, faces
     fewer_vertices, collapsed = fast_simplification.simplify(vertices, faces.astype(np.int32), target_count=max_faces)
-    fewer_faces = without_folds(collapsed)
+    fewer_faces = drop_folded(collapsed)
     before, after = signed_volumes(vertices, faces).sum(), signed_volumes(fewer_vertices, fewer_faces).sum()
-    return used(fewer_vertices, fewer_faces) if after > 0.5 * before else (vertices, faces)
+    return compacted(fewer_vertices, fewer_faces) if after > 0.5 * before else (vertices, faces)
 
 
-def without_folds(faces: Integers) -> Integers:
+def drop_folded(faces: Integers) -> Integers:
     """Cancel pairs of faces (f, 3) with the same corners and opposite windings, the fins that edge collapse leaves.
 
     A fin is seen from both sides but encloses nothing. As both its faces go, each edge keeps as many faces in one
@@ -173,10 +173,10 @@ def without_folds(faces: Integers) -> Integers:
     _, one, other = np.intersect1d(corners[front], corners[back], return_indices=True)
     if len(one) == 0:
         return faces
-    return without_folds(np.delete(faces, np.concatenate([front[one], back[other]]), axis=0))
+    return drop_folded(np.delete(faces, np.concatenate([front[one], back[other]]), axis=0))
 
 
-def separated(vertices: Floats, faces: Integers) -> tuple[Floats, Integers]:
+def split_nonmanifold(vertices: Floats, faces: Integers) -> tuple[Floats, Integers]:
     """Pull apart what touches: each vertex becomes one for each fan of faces around it, a hair's breadth apart.
 
     Faces are of one fan where they share an edge of just two faces. Comes back unchanged where that opens the surface.
@@ -201,10 +201,10 @@ def separated(vertices: Floats, faces: Integers) -> tuple[Floats, Integers]:
     together = other[order[size[pair.ravel()[order]] == 2]].reshape(-1, 2)
     fans = _connected(np.concatenate([links, together]), 3 * len(faces))
     apart = fans.reshape(-1, 3)
-    return (_moved_apart(vertices, faces, fans), apart) if joins_two(apart) else (vertices, faces)
+    return (_moved_apart(vertices, faces, fans), apart) if is_edge_manifold(apart) else (vertices, faces)
 
 
-def joins_two(faces: Integers) -> bool:
+def is_edge_manifold(faces: Integers) -> bool:
     """Tell whether each edge of faces (f, 3) joins just two of them, as a printable surface's does."""
     edges = np.sort(_edges(faces)[1], axis=1)
     return bool((np.unique(edges, axis=0, return_counts=True)[1] == 2).all())

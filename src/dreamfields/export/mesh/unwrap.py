@@ -20,7 +20,7 @@ from dreamfields.export.mesh.mesh import Mesh
 
 PROGRAM: Final = Path(__file__).with_name("unwrap_program.py")
 
-PATIENCE: Final = 4.0
+CLOCK_FACTOR: Final = 4.0
 """How much longer than its processor time a child may take by the clock, as others may be at work on the machine."""
 
 PADDING: Final = 4
@@ -60,7 +60,7 @@ def charts(mesh: Mesh, size: int, seconds: float) -> Atlas:
     """Lay a mesh out in charts with xatlas, in a child process that is killed after so many seconds of work.
 
     Work and not the clock decides, so that a busy machine makes the same texture as an idle one; but a child that does
-    nothing is killed too, after `PATIENCE` times as long.
+    nothing is killed too, after `CLOCK_FACTOR` times as long.
 
     Raises:
         RuntimeError: there is no xatlas, it failed, hung, or gave something other than this mesh; says which.
@@ -71,9 +71,9 @@ def charts(mesh: Mesh, size: int, seconds: float) -> Atlas:
     try:
         # -P keeps the program's folder, whose files have everyday names, out of its imports.
         command = [sys.executable, "-P", str(PROGRAM), str(seconds)]
-        ended = subprocess.run(command, input=given, capture_output=True, timeout=PATIENCE * seconds, check=False)
+        ended = subprocess.run(command, input=given, capture_output=True, timeout=CLOCK_FACTOR * seconds, check=False)
     except subprocess.TimeoutExpired:
-        raise RuntimeError(f"xatlas did not end within {PATIENCE * seconds:g} s") from None
+        raise RuntimeError(f"xatlas did not end within {CLOCK_FACTOR * seconds:g} s") from None
     except OSError as error:
         raise RuntimeError(f"Python cannot be started for xatlas ({error.strerror or error})") from error
     if ended.returncode == -signal.SIGXCPU:

@@ -7,7 +7,7 @@ from PIL import Image
 from torch import Tensor
 
 from dreamfields.export.pictures.passes import Shot, take
-from dreamfields.export.pictures.paths import CameraPath, Keyframe, Orbit, field_of_view, places
+from dreamfields.export.pictures.paths import CameraPath, Keyframe, Orbit, field_of_view, poses
 from dreamfields.export.pictures.stills import png_bytes, view
 from dreamfields.export.settings import ExportSettings
 from dreamfields.render.framing import Framing, frame
@@ -44,7 +44,7 @@ def film(field: AbstractField, path: CameraPath, shot: Shot, occupancy: Tensor |
         DegenerateError: the field holds values that are not finite.
     """
     framing = frame(field)
-    return [take(field, camera_at(place, framing), shot, framing, occupancy) for place in places(path)]
+    return [take(field, camera_at(place, framing), shot, framing, occupancy) for place in poses(path)]
 
 
 def camera_at(place: Keyframe, framing: Framing) -> Camera:

@@ -65,10 +65,10 @@ class Orbit(Settings):
     zoom: Zoom = 1.0
     """How much larger than framed."""
 
-    def at(self, share: float) -> Keyframe:
+    def at(self, fraction: float) -> Keyframe:
         """Return where the camera stands after a share of the path in [0, 1]."""
         # The end is the beginning of the next round.
-        around = self.azimuth_deg + 360.0 * self.turns * share * (self.frames - 1) / self.frames
+        around = self.azimuth_deg + 360.0 * self.turns * fraction * (self.frames - 1) / self.frames
         return Keyframe(around, self.elevation_deg, self.radius, self.zoom)
 
 
@@ -88,10 +88,10 @@ class DollyZoom(Settings):
     radius: Annotated[Pair, Range(1.5, 100.0)] = (2.5, 12.0)
     """First and last distance in scene units."""
 
-    def at(self, share: float) -> Keyframe:
+    def at(self, fraction: float) -> Keyframe:
         """Return where the camera stands after a share of the path in [0, 1]."""
         # Evenly in the logarithm: the picture changes as much from 2 to 4 as from 4 to 8.
-        radius = self.radius[0] * (self.radius[1] / self.radius[0]) ** share
+        radius = self.radius[0] * (self.radius[1] / self.radius[0]) ** fraction
         return Keyframe(self.azimuth_deg, self.elevation_deg, radius, radius / 4.0)
 
 
@@ -112,10 +112,10 @@ class Spiral(Settings):
     zoom: Annotated[Pair, Range(0.1, 20.0)] = (1.0, 1.0)
     """First and last zoom."""
 
-    def at(self, share: float) -> Keyframe:
+    def at(self, fraction: float) -> Keyframe:
         """Return where the camera stands after a share of the path in [0, 1]."""
-        heights, radii, zooms = (_between(pair, share) for pair in (self.elevation_deg, self.radius, self.zoom))
-        return Keyframe(self.azimuth_deg + 360.0 * self.turns * share, heights, radii, zooms)
+        heights, radii, zooms = (_between(pair, fraction) for pair in (self.elevation_deg, self.radius, self.zoom))
+        return Keyframe(self.azimuth_deg + 360.0 * self.turns * fraction, heights, radii, zooms)
 
 
 @dataclass(frozen=True)
@@ -132,10 +132,10 @@ class Keyframes(Settings):
         faults = super().faults()
         return faults or (["keyframes needs at least 2 entries"] if len(self.keyframes) < 2 else [])
 
-    def at(self, share: float) -> Keyframe:
+    def at(self, fraction: float) -> Keyframe:
         """Return where the camera stands after a share of the path in [0, 1]."""
         numbers = [list(map(float, vars(place).values())) for place in self.keyframes]
-        values = (_gently([row[column] for row in numbers], share) for column in range(len(numbers[0])))
+        values = (_gently([row[column] for row in numbers], fraction) for column in range(len(numbers[0])))
         return Keyframe(*values)
 
 
@@ -180,7 +180,7 @@ def path_from_json(values: Any) -> CameraPath:
     return path
 
 
-def places(path: CameraPath) -> list[Keyframe]:
+def poses(path: CameraPath) -> list[Keyframe]:
     """Return where the camera stands in each picture of a path."""
     return [path.at(index / max(1, path.frames - 1)) for index in range(path.frames)]
 
@@ -190,11 +190,11 @@ def field_of_view(fov_deg: float, zoom: float) -> float:
     return math.degrees(2.0 * math.atan(math.tan(math.radians(fov_deg) / 2.0) / zoom))
 
 
-def _between(pair: Pair, share: float) -> float:
-    return pair[0] + (pair[1] - pair[0]) * share
+def _between(pair: Pair, fraction: float) -> float:
+    return pair[0] + (pair[1] - pair[0]) * fraction
 
 
-def _gently(values: Sequence[float], share: float) -> float:
+def _gently(values: Sequence[float], fraction: float) -> float:
     """Return the value after a share of the way through evenly spaced ones: a cubic Hermite spline.
 
     Slopes are the harmonic means of the neighbours', or 0 where those have opposite signs (Fritsch and Butland 1984),
@@ -203,7 +203,7 @@ def _gently(values: Sequence[float], share: float) -> float:
     rises = [after - before for before, after in pairwise(values)]
     inner = [0.0 if a * b <= 0.0 else 2.0 * a * b / (a + b) for a, b in pairwise(rises)]
     slopes = [rises[0], *inner, rises[-1]]
-    place = share * len(rises)
+    place = fraction * len(rises)
     part = min(bisect_right(range(len(rises)), place) - 1, len(rises) - 1)
     t = place - part
     start = (1.0 + 2.0 * t) * (1.0 - t) ** 2 * values[part] + t * (1.0 - t) ** 2 * slopes[part]

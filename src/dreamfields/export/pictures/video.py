@@ -36,7 +36,7 @@ CODECS: Final[Mapping[str, str]] = MappingProxyType(
 )
 """How each kind is encoded, as arguments of ffmpeg."""
 
-PATIENCE: Final = 60.0
+TIMEOUT_S: Final = 60.0
 """Seconds, and one more for each million pixels, after which an encoder is taken to hang; it needs a tenth of that."""
 
 
@@ -115,7 +115,7 @@ def encoded_bytes(program: str, frames: Sequence[Image.Image], fps: int, suffix:
     """
     pixels = [_even(np.asarray(frame.convert("RGB"))) for frame in frames]
     height, width, _ = pixels[0].shape
-    seconds = PATIENCE + len(pixels) * height * width / 1e6
+    seconds = TIMEOUT_S + len(pixels) * height * width / 1e6
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / f"video{suffix}"
         command = ffmpeg_command(program, (width, height), fps, file)

@@ -1,7 +1,7 @@
 """Asking the hub for something, without ever waiting for long; used by `models download` alone.
 
 The hub's own client asks again and again: half a minute where a connection is refused, minutes where nobody answers.
-So what a model's files are is asked here first, once and within `PATIENCE`, and their download is watched.
+So what a model's files are is asked here first, once and within `TIMEOUT_S`, and their download is watched.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from dreamfields.errors import MissingPackageError
 
-PATIENCE = 3.0
+TIMEOUT_S = 3.0
 """Seconds the hub has to answer."""
 _STALL: Final = 4.0
 """Seconds without a byte after which a download that has hardly begun is given up; one under way gets five times as
@@ -30,7 +30,7 @@ _MEANINGS: Final[Mapping[int, str]] = {
     403: "access is refused (403); its page there may ask to accept terms",
     404: "there is no such model or revision (404)",
 }
-_CURES: Final = "connect, set HF_ENDPOINT to a mirror, or copy its folder here and name it as clip:/path/to/folder"
+_REMEDIES: Final = "connect, set HF_ENDPOINT to a mirror, or copy its folder here and name it as clip:/path/to/folder"
 
 _CLIENT: Final = """
 import sys
@@ -55,7 +55,7 @@ class Announced:
     """None where it does not say, as of small files."""
 
 
-def ask(place: str, revision: str) -> dict[str, Announced]:
+def fetch_metadata(model_id: str, revision: str) -> dict[str, Announced]:
     """Return what the hub says of a model's files, by name.
 
     Raises:
@@ -64,22 +64,22 @@ def ask(place: str, revision: str) -> dict[str, Announced]:
     from huggingface_hub import constants
 
     if constants.is_offline_mode():
-        raise MissingPackageError(f"cannot download {place}: HF_HUB_OFFLINE is set; {_CURES}")
-    address = f"{constants.ENDPOINT}/api/models/{place}/revision/{revision}?blobs=true"
+        raise MissingPackageError(f"cannot download {model_id}: HF_HUB_OFFLINE is set; {_REMEDIES}")
+    address = f"{constants.ENDPOINT}/api/models/{model_id}/revision/{revision}?blobs=true"
     found: list[bytes | str] = []
     # In a thread of its own, for resolving a name and a trickle of bytes have no time limit.
     asking = threading.Thread(target=lambda: found.append(_get(address, constants.ENDPOINT)), daemon=True)
     asking.start()
-    asking.join(PATIENCE + 0.5)
-    answer = found[0] if found else f"{constants.ENDPOINT} did not answer in {PATIENCE:.0f} seconds"
+    asking.join(TIMEOUT_S + 0.5)
+    answer = found[0] if found else f"{constants.ENDPOINT} did not answer in {TIMEOUT_S:.0f} seconds"
     if isinstance(answer, str):
-        raise MissingPackageError(f"cannot download {place}: {answer}; {_CURES}")
+        raise MissingPackageError(f"cannot download {model_id}: {answer}; {_REMEDIES}")
     try:
         files = json.loads(answer)["siblings"]
         return {str(one["rfilename"]): _announced(one) for one in files}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise MissingPackageError(
-            f"cannot download {place}: what {constants.ENDPOINT} answers is not what a hub would; {_CURES}"
+            f"cannot download {model_id}: what {constants.ENDPOINT} answers is not what a hub would; {_REMEDIES}"
         ) from error
 
 
@@ -100,7 +100,7 @@ def _get(address: str, endpoint: str) -> bytes | str:
     token = get_token()
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
-        with urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=PATIENCE) as response:
+        with urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=TIMEOUT_S) as response:
             return bytes(response.read(_LARGEST_ANSWER))
     except urllib.error.HTTPError as error:
         meaning = _MEANINGS.get(error.code) or str(error.reason).splitlines()[0] + f" ({error.code})"
@@ -109,11 +109,11 @@ def _get(address: str, endpoint: str) -> bytes | str:
         return f"{endpoint} cannot be reached ({getattr(error, 'reason', error)})"
 
 
-def fetch(place: str, revision: str, patterns: Sequence[str], folder: Path) -> Path:
+def fetch(model_id: str, revision: str, patterns: Sequence[str], folder: Path) -> Path:
     """Let the hub's client fetch a model's files, and give it up when nothing comes any more.
 
     Args:
-        place: the model's id.
+        model_id: the model's id.
         revision: branch, tag or commit.
         patterns: names of the files that are wanted.
         folder: where the client keeps this model in the cache.
@@ -125,7 +125,7 @@ def fetch(place: str, revision: str, patterns: Sequence[str], folder: Path) -> P
     from huggingface_hub import constants
 
     # In a process of its own, which can be ended: the client's threads would go on, and keep this one from ending.
-    command = [sys.executable, "-c", _CLIENT, place, revision, constants.HF_HUB_CACHE, *patterns]
+    command = [sys.executable, "-c", _CLIENT, model_id, revision, constants.HF_HUB_CACHE, *patterns]
     quiet = {} if sys.stderr.isatty() else {"HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     spoken = {"HF_ENDPOINT": constants.ENDPOINT, "HF_HUB_VERBOSITY": "critical", **quiet}
     client = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **spoken})

@@ -38,19 +38,19 @@ KINDS = ("clip", "metaclip_2", "siglip", "siglip2", "vision-text-dual-encoder")
 """The `model_type` of what can guide."""
 
 
-def check_folder(folder: Path, cure: str) -> None:
+def check_folder(folder: Path, remedy: str) -> None:
     """Make sure that a folder holds a model that can guide.
 
     Args:
         folder: where the model is.
-        cure: what to do when something is missing, the end of a sentence.
+        remedy: what to do when something is missing, the end of a sentence.
 
     Raises:
         MissingPackageError: the folder lacks a file, or has its weights as a pickle only.
         UsageError: its configuration cannot be read, or is of another kind of model.
     """
     if not (folder / "config.json").is_file():
-        raise MissingPackageError(f"{folder} holds no model (no config.json); {cure}")
+        raise MissingPackageError(f"{folder} holds no model (no config.json); {remedy}")
     kind = read_json(folder / "config.json").get("model_type")
     if kind not in KINDS:
         raise UsageError(
@@ -63,10 +63,10 @@ def check_folder(folder: Path, cure: str) -> None:
                 f"{folder} holds its weights as {pickles[0]} only, a pickle, which could run code when it is read; "
                 "convert it to model.safetensors, or take a revision that has it"
             )
-        raise MissingPackageError(f"{folder} holds no weights (no model.safetensors); {cure}")
+        raise MissingPackageError(f"{folder} holds no weights (no model.safetensors); {remedy}")
     # Checked because transformers makes do without: it builds a tokenizer that knows three words.
     if not any((folder / name).is_file() for name in _VOCABULARIES):
-        raise MissingPackageError(f"{folder} holds no tokenizer (no tokenizer.json or vocabulary); {cure}")
+        raise MissingPackageError(f"{folder} holds no tokenizer (no tokenizer.json or vocabulary); {remedy}")
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -34,7 +34,7 @@ KNOWN: Mapping[str, str] = {
 class Located:
     """A model on this machine."""
 
-    place: str
+    model_id: str
     """As it was asked for."""
     folder: Path
     revision: str | None
@@ -50,29 +50,29 @@ class Entry:
     """Sha256 of every file, by name."""
 
 
-def locate(place: str) -> Located:
+def locate(model_id: str) -> Located:
     """Return where a model is on this machine, folders first, then the cache; the network is never asked.
 
     Raises:
         MissingPackageError: it is not here, or not whole.
         UsageError: the folder holds no model that can guide.
     """
-    folder = Path(place).expanduser()
+    folder = Path(model_id).expanduser()
     if folder.is_dir():
-        found = Located(place, folder, None)
-        check_folder(folder, f"clip:{place} needs a whole model as transformers saves it")
+        found = Located(model_id, folder, None)
+        check_folder(folder, f"clip:{model_id} needs a whole model as transformers saves it")
         return found
-    if is_path(place):
-        raise MissingPackageError(f"there is no folder {place} for clip:{place}; name one that holds a model")
-    recorded = read_records().get(place)
-    cached = _cached(place, recorded.revision if recorded else "main")
+    if is_path(model_id):
+        raise MissingPackageError(f"there is no folder {model_id} for clip:{model_id}; name one that holds a model")
+    recorded = read_records().get(model_id)
+    cached = _cached(model_id, recorded.revision if recorded else "main")
     if cached is None:
         raise MissingPackageError(
-            f"the weights of {place} are not on this machine; run: dreamfields models download {place}, "
+            f"the weights of {model_id} are not on this machine; run: dreamfields models download {model_id}, "
             "or name a folder that holds them as clip:/path/to/folder"
         )
-    check_folder(cached, f"run: dreamfields models download {place}")
-    return Located(place, cached, cached.name)
+    check_folder(cached, f"run: dreamfields models download {model_id}")
+    return Located(model_id, cached, cached.name)
 
 
 def checked_digests(model: Located) -> dict[str, str]:
@@ -84,11 +84,11 @@ def checked_digests(model: Located) -> dict[str, str]:
     files = digests(model.folder)
     if model.revision is None:
         return files
-    recorded = read_records().get(model.place)
+    recorded = read_records().get(model.model_id)
     if recorded is None or recorded.revision != model.revision:
         # A home that cannot be written to is no reason not to run; run.json tells the files as well.
         with contextlib.suppress(StorageError):
-            record(model.place, Entry(model.revision, files))
+            record(model.model_id, Entry(model.revision, files))
         return files
     _compare(model, files, recorded, sorted(files.keys() | recorded.files.keys()))
     return files
@@ -98,21 +98,21 @@ def _compare(model: Located, files: Mapping[str, str], recorded: Entry, names: I
     changed = [name for name in names if files.get(name) != recorded.files.get(name)]
     if changed:
         raise MissingPackageError(
-            f"{changed[0]} of {model.place} is not the file that was recorded (sha256); "
-            f"delete {model.folder} and run: dreamfields models download {model.place}"
+            f"{changed[0]} of {model.model_id} is not the file that was recorded (sha256); "
+            f"delete {model.folder} and run: dreamfields models download {model.model_id}"
         )
 
 
-def download(place: str, revision: str = "main") -> Located:
+def download(model_id: str, revision: str = "main") -> Located:
     """Fetch a model from the hub into the shared cache, record it, and return where it is.
 
     Raises:
         UsageError: this is no id of the hub, or the model there cannot guide.
         MissingPackageError: the hub cannot be reached, has no such model, or has it without safetensors.
     """
-    if is_path(place):
-        raise UsageError(f"{place!r} is not the id of a model; it must be owner/name, such as {next(iter(KNOWN))}")
-    announced = reach.ask(place, revision)
+    if is_path(model_id):
+        raise UsageError(f"{model_id!r} is not the id of a model; it must be owner/name, such as {next(iter(KNOWN))}")
+    announced = reach.fetch_metadata(model_id, revision)
     cache = _cache()
     probe = cache / ".dreamfields"
     try:
@@ -120,23 +120,23 @@ def download(place: str, revision: str = "main") -> Located:
         probe.unlink()
     except (OSError, StorageError) as error:
         raise StorageError(
-            f"cannot download {place}: the cache {cache} cannot be written to; set HF_HOME to a folder that can"
+            f"cannot download {model_id}: the cache {cache} cannot be written to; set HF_HOME to a folder that can"
         ) from error
     try:
-        folder = reach.fetch(place, revision, FILES, cache / _cache_name(place))
+        folder = reach.fetch(model_id, revision, FILES, cache / _cache_name(model_id))
     except OSError as error:
         raise MissingPackageError(
-            f"cannot download {place} at revision {revision}: {error}; run the same again, which goes on from there, "
-            f"or look at {_endpoint()}/{place}"
+            f"cannot download {model_id} at revision {revision}: {error}; run the same again, which goes on from "
+            f"there, or look at {_endpoint()}/{model_id}"
         ) from error
     check_folder(folder, "name a revision that has it: dreamfields models download ID --revision REVISION")
-    model = Located(place, folder, folder.name)
-    files, recorded = digests(folder), read_records().get(place)
+    model = Located(model_id, folder, folder.name)
+    files, recorded = digests(folder), read_records().get(model_id)
     check_announced(model, files, announced)
     if recorded is not None and recorded.revision == folder.name:
         # A commit's files never change; those that were not fetched at first may come.
         _compare(model, files, recorded, sorted(files.keys() & recorded.files.keys()))
-    record(place, Entry(folder.name, files))
+    record(model_id, Entry(folder.name, files))
     return model
 
 
@@ -155,8 +155,8 @@ def check_announced(model: Located, files: Mapping[str, str], announced: Mapping
             path.resolve().unlink()
             path.unlink(missing_ok=True)
             raise MissingPackageError(
-                f"cannot download {model.place}: {name} came damaged ({size} bytes, sha256 {sha256[:12]}...) and was "
-                "deleted; run the same again"
+                f"cannot download {model.model_id}: {name} came damaged ({size} bytes, sha256 {sha256[:12]}...) and "
+                "was deleted; run the same again"
             )
 
 
@@ -172,18 +172,18 @@ def _cache() -> Path:
     return Path(constants.HF_HUB_CACHE)
 
 
-def _cache_name(place: str) -> str:
-    return f"models--{place.replace('/', '--')}"
+def _cache_name(model_id: str) -> str:
+    return f"models--{model_id.replace('/', '--')}"
 
 
-def _cached(place: str, revision: str) -> Path | None:
+def _cached(model_id: str, revision: str) -> Path | None:
     try:
         # The hub's client takes half a second to import, which a refusal need not wait for.
-        if not (_cache() / _cache_name(place)).is_dir():
+        if not (_cache() / _cache_name(model_id)).is_dir():
             return None
         from huggingface_hub import snapshot_download
 
-        return Path(snapshot_download(place, revision=revision, local_files_only=True))
+        return Path(snapshot_download(model_id, revision=revision, local_files_only=True))
     except (OSError, ValueError):
         return None
 
@@ -205,17 +205,17 @@ def read_records() -> dict[str, Entry]:
         return {}
     try:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return {place: Entry(str(one["revision"]), dict(one["sha256"])) for place, one in values.items()}
+        return {model_id: Entry(str(one["revision"]), dict(one["sha256"])) for model_id, one in values.items()}
     except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise StorageError(f"{path} cannot be read ({error}); move it away, and models are recorded anew") from error
 
 
-def record(place: str, entry: Entry) -> None:
+def record(model_id: str, entry: Entry) -> None:
     """Keep what a model is known by.
 
     Raises:
         StorageError: the system refuses.
     """
-    entries = {**read_records(), place: entry}
+    entries = {**read_records(), model_id: entry}
     values = {name: {"revision": one.revision, "sha256": dict(one.files)} for name, one in sorted(entries.items())}
     atomic_write(home() / "models.json", json.dumps(values, indent=2).encode())

@@ -111,7 +111,7 @@ def load_clip(member: Member, precision: Precision) -> ClipGuidance:
         MissingPackageError: it is not on this machine, or is not what was recorded.
         UsageError: the folder holds no model that can guide.
     """
-    found = hub.locate(member.place)
+    found = hub.locate(member.model_id)
     files = hub.checked_digests(found)
     preprocessing = read_preprocessing(found.folder, read_json(found.folder / "config.json"))
     model, tokenizer = _load(found.folder, _DTYPES[precision])

@@ -35,8 +35,8 @@ from dreamfields.guidance.settings import Bridge
 
 _TEMPERATURE = 0.05
 _RIDGE = 1.0
-_CLASS_SHARE: dict[Bridge, float] = {"classes": 1.0, "features": 0.0, "both": 0.5}
-LOGIT_SHARE = 0.1
+_CLASS_WEIGHT: dict[Bridge, float] = {"classes": 1.0, "features": 0.0, "both": 0.5}
+LOGIT_SCALE = 0.1
 """Brings the lead of a recognised class, about ten logits, to the size of a cosine."""
 
 
@@ -78,7 +78,7 @@ class LitGuidance(AbstractGuidance):
         near = range(16, 2 * self.image_size + 1, 16)
         return tuple(size for size in near if abs(size - self.image_size) <= reach) or (self.image_size,)
 
-    def towards_plaster(self, text_embedding: Tensor) -> None:
+    def textureless_embedding(self, text_embedding: Tensor) -> None:
         """Return None: it classifies photographs, and plaster leads it astray, as the nouns of the benchmark say."""
         return
 
@@ -113,8 +113,8 @@ class LitGuidance(AbstractGuidance):
     def score_features(self, seen: Tensor, text_embedding: Tensor, sharpness: float = 0.0) -> Tensor:
         """Return the score (b,) of pictures whose features (b, f) the tower has found already."""
         logits, features = self._centred(seen)
-        wanted = self._join(LOGIT_SHARE * logits, functional.normalize(features, dim=-1)) @ text_embedding
-        return wanted - _CLASS_SHARE[self.bridge] * LOGIT_SHARE * rivals(logits, sharpness)
+        wanted = self._join(LOGIT_SCALE * logits, functional.normalize(features, dim=-1)) @ text_embedding
+        return wanted - _CLASS_WEIGHT[self.bridge] * LOGIT_SCALE * rivals(logits, sharpness)
 
     def _centred(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Return centred logits (b, 1000) and centred features (b, f)."""

@@ -50,14 +50,14 @@ class Convolution(nn.Module):
         y = functional.conv2d(x, self.weight, self.bias, self.stride, self.padding, 1, self.groups)
         return y.clamp_(0.0, CEILING) if self.clipped else y
 
-    def pull_back(self, pull: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    def pull_back(self, grad: Tensor, x: Tensor, y: Tensor) -> Tensor:
         """Return dL/dx, given dL/dy (which may be overwritten), x and y."""
         if self.clipped:
-            torch.ops.aten.hardtanh_backward.grad_input(pull, y, 0.0, CEILING, grad_input=pull)
+            torch.ops.aten.hardtanh_backward.grad_input(grad, y, 0.0, CEILING, grad_input=grad)
         if self.weight_back is not None:
-            return functional.conv2d(pull, self.weight_back, None, 1, self.padding, 1, self.groups)
+            return functional.conv2d(grad, self.weight_back, None, 1, self.padding, 1, self.groups)
         gradient: Tensor = torch.ops.aten.convolution_backward(
-            pull,
+            grad,
             x,
             self.weight,
             None,
@@ -146,16 +146,16 @@ class _Chain(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, pull: Tensor) -> tuple[Tensor | None, ...]:
-        pull, tape = pull.contiguous(memory_format=torch.channels_last).clone(), reversed(ctx.saved_tensors)
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        grad, tape = grad.contiguous(memory_format=torch.channels_last).clone(), reversed(ctx.saved_tensors)
         for stage in reversed(ctx.network.stages):
-            skipped = pull.clone() if stage.skip else None
+            skipped = grad.clone() if stage.skip else None
             for layer in reversed(stage.convolutions):
                 after, before = next(tape), next(tape)
-                pull = layer.pull_back(pull, before, after)
+                grad = layer.pull_back(grad, before, after)
             if skipped is not None:
-                pull = pull.add_(skipped)
-        return pull, None
+                grad = grad.add_(skipped)
+        return grad, None
 
 
 def _packed(kernel: Tensor) -> Tensor:

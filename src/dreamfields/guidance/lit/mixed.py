@@ -17,12 +17,12 @@ from torch.nn import functional
 from dreamfields.errors import MissingPackageError
 from dreamfields.guidance.base import AbstractGuidance
 from dreamfields.guidance.lit.adapters import Adapters
-from dreamfields.guidance.lit.closed_form import LOGIT_SHARE, LitGuidance
+from dreamfields.guidance.lit.closed_form import LOGIT_SCALE, LitGuidance
 
 NAMED_FROM = 0.95
 """Cosine of a sentence to the nearest class name from which the closed form has more than half a say: "a red teapot" is
 at 0.91, "a spotted scarf" at 0.92, captions are below 0.85."""
-_MOST_CLOSED = 0.75
+_MAX_CLOSED_FORM_WEIGHT = 0.75
 """Say of the closed form above which pictures in plaster are not shown: the adapters know few names."""
 
 
@@ -71,9 +71,9 @@ class AdaptedGuidance(AbstractGuidance):
         adapted = self.adapters.embed_texts(embeddings)
         if not self.both:
             return adapted
-        share = closed_share((embeddings @ self.closed_form.class_sentences.T).amax(dim=-1, keepdim=True))
+        fraction = closed_form_weight((embeddings @ self.closed_form.class_sentences.T).amax(dim=-1, keepdim=True))
         closed = self.closed_form.embed_sentences(embeddings)
-        return torch.cat([(1.0 - share).sqrt() * adapted, share.sqrt() * closed], dim=-1)
+        return torch.cat([(1.0 - fraction).sqrt() * adapted, fraction.sqrt() * closed], dim=-1)
 
     def encode_image(self, images: Tensor) -> Tensor:
         """Return unit embeddings (b, d) of pictures (b, 3, h, w) in [0, 1], differentiably."""
@@ -87,14 +87,14 @@ class AdaptedGuidance(AbstractGuidance):
         """Return the words at the end of a sentence that the text tower does not take in."""
         return self.closed_form.unread_words(sentence)
 
-    def towards_plaster(self, text_embedding: Tensor) -> Tensor | None:
+    def textureless_embedding(self, text_embedding: Tensor) -> Tensor | None:
         """Return the adapters' part of an embedding (d,) alone, as the closed form cannot read plaster.
 
         None where the adapters have less than a quarter of the say.
         """
         if not self.both:
             return text_embedding
-        if self._say_of_closed_form(text_embedding) > _MOST_CLOSED:
+        if self._closed_form_weight(text_embedding) > _MAX_CLOSED_FORM_WEIGHT:
             return None
         wanted, named = text_embedding.tensor_split([self.width])
         return functional.normalize(torch.cat([wanted, torch.zeros_like(named)]), dim=0)
@@ -103,20 +103,20 @@ class AdaptedGuidance(AbstractGuidance):
         """Return (b,): a tenth of the adapters' logit, or its weighted mean with the closed form's score."""
         features, levels = self.closed_form.tower.levels(images)
         adapted = self.adapters.embed_images(features, levels)
-        scale = LOGIT_SHARE * self.adapters.scale
+        scale = LOGIT_SCALE * self.adapters.scale
         if not self.both:
             return scale * (adapted @ text_embedding)
-        share = self._say_of_closed_form(text_embedding)
+        fraction = self._closed_form_weight(text_embedding)
         wanted, named = (functional.normalize(part, dim=0) for part in text_embedding.tensor_split([self.width]))
         closed = self.closed_form.score_features(features, named, sharpness)
-        return (1.0 - share) * scale * (adapted @ wanted) + share * closed
+        return (1.0 - fraction) * scale * (adapted @ wanted) + fraction * closed
 
-    def _say_of_closed_form(self, text_embedding: Tensor) -> Tensor:
+    def _closed_form_weight(self, text_embedding: Tensor) -> Tensor:
         """Return the closed form's say in an embedding (d,) of both: ()."""
         named = text_embedding[self.width :]
         return named.square().sum() / text_embedding.square().sum()
 
 
-def closed_share(nearness: Tensor) -> Tensor:
+def closed_form_weight(nearness: Tensor) -> Tensor:
     """Return the closed form's say, in [0.5, 1], of cosines to the nearest class name: half, but 1 for a class name."""
     return 0.5 + 0.5 * ((nearness - NAMED_FROM) / (1.0 - NAMED_FROM)).clamp(0.0, 1.0)

@@ -65,8 +65,8 @@ class Tower(nn.Module):
         for part in self.network.parts():
             turned = part.go_on(turned)
             means.append(turned.float().mean(dim=(2, 3)))
-        share = images.shape[-2] * images.shape[-1] / self.source.native_size**2
-        return means[-1] * share, torch.cat(means[:-1], dim=-1)
+        fraction = images.shape[-2] * images.shape[-1] / self.source.native_size**2
+        return means[-1] * fraction, torch.cat(means[:-1], dim=-1)
 
     def logits(self, features: Tensor) -> Tensor:
         """Return class logits (b, 1000) of features (b, f)."""

@@ -90,13 +90,13 @@ class AdapterSource:
             MissingPackageError: it is missing, cut short or not the recorded one.
         """
         path = Path(__file__).parent / "data" / self.file
-        cure = "run: pip install --force-reinstall dreamfields, or guide with --guidance.mode closed-form"
+        remedy = "run: pip install --force-reinstall dreamfields, or guide with --guidance.mode closed-form"
         if not path.is_file():
-            raise MissingPackageError(f"the adapters {path} are missing; {cure}")
+            raise MissingPackageError(f"the adapters {path} are missing; {remedy}")
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         if digest != self.sha256:
             raise MissingPackageError(
-                f"the adapters {path} are damaged or not the recorded ones (sha256 {digest[:12]}...); {cure}"
+                f"the adapters {path} are damaged or not the recorded ones (sha256 {digest[:12]}...); {remedy}"
             )
         return path
 
@@ -150,10 +150,10 @@ def check_adapters(settings: GuidanceSettings) -> None:
     if not settings.adapters:
         for source in GUIDING_ADAPTERS:
             source.path()
-    for place in settings.adapters:
-        if not Path(place).is_file():
+    for model_id in settings.adapters:
+        if not Path(model_id).is_file():
             raise MissingPackageError(
-                f"there are no adapters {place}; make them with: dreamfields lit train DATA --out {place}"
+                f"there are no adapters {model_id}; make them with: dreamfields lit train DATA --out {model_id}"
             )
 
 
@@ -165,7 +165,7 @@ def check_member(member: Member, towers: Sequence[TowerSource] = GUIDING_TOWERS)
         UsageError: a folder holds no model that can guide.
     """
     if member.model == "clip":
-        hub.locate(member.place)
+        hub.locate(member.model_id)
     elif member.model == "lit":
         for wanted in (*(tower.weights for tower in towers), MINILM):
             package_file(wanted)

@@ -1,4 +1,4 @@
-"""From views to the pictures that guides see, as compiled loops: `present.present`, faster, and its way back.
+"""Views composed with backgrounds and augmented, as compiled loops: `render.compose.compose_views` and its VJP.
 
 Notation: v views and b pictures of h x h pixels, picture p shows view p mod v; out (b, 3, s, s); d = dL/d out. Arrays
 of pixels are flat. Each view, and so each picture, is one thread's alone.
@@ -16,7 +16,7 @@ THIRD = np.float32(1.0 / 3.0)
 MIDDLE = np.float32(127.5)
 
 
-class Change(NamedTuple):
+class AugmentParams(NamedTuple):
     """How pictures are varied."""
 
     side: int
@@ -44,7 +44,7 @@ class Views(NamedTuple):
     """(b * 3 * h * h,)"""
 
 
-class Room(NamedTuple):
+class Scratch(NamedTuple):
     """Room for the work on one picture; every thread needs its own."""
 
     nodes: NDArray[np.int32]
@@ -59,11 +59,11 @@ class Room(NamedTuple):
     """(3 * h * h,) a view over a background, or the pull on that."""
 
 
-def make_room(side: int, size: int) -> Room:
+def make_scratch(side: int, size: int) -> Scratch:
     """Return room for pictures of some size."""
     rows = np.empty(5 * size, np.float32)
     nodes, composed = np.empty(size, np.int32), np.empty(3 * side * side, np.float32)
-    return Room(nodes, rows[:size], rows[size : 2 * size], rows[2 * size :], composed)
+    return Scratch(nodes, rows[:size], rows[size : 2 * size], rows[2 * size :], composed)
 
 
 @compiled()
@@ -82,9 +82,11 @@ def mirrored(position: np.float32, width: np.float32) -> np.float32:
 
 
 @compiled()
-def locate(change: Change, picture: int, row: int, nodes: NDArray[np.int32], right: Floats, down: Floats) -> None:
+def locate(
+    params: AugmentParams, picture: int, row: int, nodes: NDArray[np.int32], right: Floats, down: Floats
+) -> None:
     """Write where each pixel of a row looks: the pixel above and left of that place, and how far beyond it."""
-    side, size, theta = change.side, change.size, change.theta
+    side, size, theta = params.side, params.size, params.theta
     scale, half, last = np.float32(side), HALF * np.float32(side) - HALF, np.int32(side - 2)
     y = np.float32(2 * row + 1) / np.float32(size) - ONE
     for column in range(size):
@@ -115,17 +117,17 @@ def compose(views: Views, picture: int, composed: Floats) -> None:
 
 
 @compiled()
-def vary(change: Change, views: Views, first: int, last: int, room: Room, out: Floats) -> None:
+def augment(params: AugmentParams, views: Views, first: int, last: int, scratch: Scratch, out: Floats) -> None:
     """Write varied pictures, from `first` to before `last`."""
-    side, size, nodes, right, down = change.side, change.size, room.nodes, room.right, room.down
+    side, size, nodes, right, down = params.side, params.size, scratch.nodes, scratch.right, scratch.down
     pixels, varied = side * side, size * size
     for picture in range(first, last):
-        compose(views, picture, room.composed)
+        compose(views, picture, scratch.composed)
         total = ZERO
         for row in range(size):
-            locate(change, picture, row, nodes, right, down)
+            locate(params, picture, row, nodes, right, down)
             for channel in range(3):
-                source = room.composed[channel * pixels : (channel + 1) * pixels]
+                source = scratch.composed[channel * pixels : (channel + 1) * pixels]
                 start = (3 * picture + channel) * varied + row * size
                 target = out[start : start + size]
                 for column in range(size):
@@ -137,27 +139,27 @@ def vary(change: Change, views: Views, first: int, last: int, room: Room, out: F
                 for column in range(size):
                     subtotal += target[column]
                 total += subtotal
-        recolour(change, picture, total / np.float32(3 * varied), out)
+        recolour(params, picture, total / np.float32(3 * varied), out)
 
 
 @compiled()
-def recolour(change: Change, picture: int, mean: np.float32, out: Floats) -> None:
+def recolour(params: AugmentParams, picture: int, mean: np.float32, out: Floats) -> None:
     """Change saturation, contrast and brightness of one picture, add its noise and clip it."""
-    saturation, contrast, brightness = change.tone[picture, 0], change.tone[picture, 1], change.tone[picture, 2]
-    offset, varied = (ONE - contrast) * mean + brightness, change.size * change.size
+    saturation, contrast, brightness = params.tone[picture, 0], params.tone[picture, 1], params.tone[picture, 2]
+    offset, varied = (ONE - contrast) * mean + brightness, params.size * params.size
     start = 3 * picture * varied
     red, green, blue = (
         out[start : start + varied],
         out[start + varied : start + 2 * varied],
         out[start + 2 * varied : start + 3 * varied],
     )
-    grain = change.grain[start : start + 3 * varied]
+    grain = params.grain[start : start + 3 * varied]
     for i in range(varied):
         grey = THIRD * (red[i] + green[i] + blue[i])
         base, factor = offset + contrast * (ONE - saturation) * grey, contrast * saturation
-        red[i] = clipped(base + factor * red[i] + change.level * (np.float32(grain[i]) - MIDDLE))
-        green[i] = clipped(base + factor * green[i] + change.level * (np.float32(grain[varied + i]) - MIDDLE))
-        blue[i] = clipped(base + factor * blue[i] + change.level * (np.float32(grain[2 * varied + i]) - MIDDLE))
+        red[i] = clipped(base + factor * red[i] + params.level * (np.float32(grain[i]) - MIDDLE))
+        green[i] = clipped(base + factor * green[i] + params.level * (np.float32(grain[varied + i]) - MIDDLE))
+        blue[i] = clipped(base + factor * blue[i] + params.level * (np.float32(grain[2 * varied + i]) - MIDDLE))
 
 
 @compiled()
@@ -168,58 +170,65 @@ def clipped(value: np.float32) -> np.float32:
 
 
 @compiled()
-def unclipped(pull: np.float32, value: np.float32) -> np.float32:
+def unclipped(grad: np.float32, value: np.float32) -> np.float32:
     """Return a pull on a value, or 0 where the value was clipped."""
-    return pull if ZERO < value < ONE else ZERO
+    return grad if ZERO < value < ONE else ZERO
 
 
 @compiled()
-def pull_back(
-    change: Change, views: Views, out: Floats, pulls: Floats, first: int, last: int, room: Room, gradients: Views
+def vjp(
+    params: AugmentParams,
+    views: Views,
+    out: Floats,
+    grads: Floats,
+    first: int,
+    last: int,
+    scratch: Scratch,
+    gradients: Views,
 ) -> None:
     """Write dL/d colour and opacity of views, from `first` to before `last`, given d = dL/d out of all pictures.
 
     A value that was clipped has no pull. The pictures of a view are those it was put on a background for.
     """
-    pixels = change.side * change.side
-    count, pictures = len(views.opacity) // pixels, len(change.tone)
+    pixels = params.side * params.side
+    count, pictures = len(views.opacity) // pixels, len(params.tone)
     for view in range(first, last):
         start = view * pixels
         gradients.colour[:, start : start + pixels] = ZERO
         gradients.opacity[start : start + pixels] = ZERO
         for picture in range(view, pictures, count):
-            room.composed[:] = ZERO
-            pull_picture(change, picture, out, pulls, room)
+            scratch.composed[:] = ZERO
+            image_vjp(params, picture, out, grads, scratch)
             for channel in range(3):
-                pulled = room.composed[channel * pixels : (channel + 1) * pixels]
+                image_grad = scratch.composed[channel * pixels : (channel + 1) * pixels]
                 behind = views.backgrounds[(3 * picture + channel) * pixels : (3 * picture + channel + 1) * pixels]
                 own = gradients.colour[channel][start : start + pixels]
                 seen = gradients.opacity[start : start + pixels]
                 for i in range(pixels):
-                    own[i] += pulled[i]
-                    seen[i] -= pulled[i] * behind[i]
+                    own[i] += image_grad[i]
+                    seen[i] -= image_grad[i] * behind[i]
 
 
 @compiled()
-def pull_picture(change: Change, picture: int, out: Floats, pulls: Floats, room: Room) -> None:
+def image_vjp(params: AugmentParams, picture: int, out: Floats, grads: Floats, scratch: Scratch) -> None:
     """Add dL/d composed for one picture to the room's."""
     side, size, nodes, right, down, colours = (
-        change.side,
-        change.size,
-        room.nodes,
-        room.right,
-        room.down,
-        room.colours,
+        params.side,
+        params.size,
+        scratch.nodes,
+        scratch.right,
+        scratch.down,
+        scratch.colours,
     )
     pixels, varied = side * side, size * size
-    saturation, contrast = change.tone[picture, 0], change.tone[picture, 1]
+    saturation, contrast = params.tone[picture, 0], params.tone[picture, 1]
     # Parts of arrays that begin at 0 are what the compiler makes vector instructions for.
     start, total = 3 * picture * varied, ZERO
     for row in range(3 * size):
         here = start + row * size
-        pull, value, subtotal = pulls[here : here + size], out[here : here + size], ZERO
+        grad, value, subtotal = grads[here : here + size], out[here : here + size], ZERO
         for i in range(size):
-            colours[i] = unclipped(pull[i], value[i])
+            colours[i] = unclipped(grad[i], value[i])
         for i in range(size):
             subtotal += colours[i]
         total += subtotal
@@ -227,19 +236,19 @@ def pull_picture(change: Change, picture: int, out: Floats, pulls: Floats, room:
     everywhere = (ONE - contrast) * total / np.float32(3 * varied)
     red, green, blue = colours[:size], colours[size : 2 * size], colours[2 * size :]
     for row in range(size):
-        locate(change, picture, row, nodes, right, down)
+        locate(params, picture, row, nodes, right, down)
         for channel in range(3):
             here, colour = start + channel * varied + row * size, colours[channel * size : (channel + 1) * size]
-            pull, value = pulls[here : here + size], out[here : here + size]
+            grad, value = grads[here : here + size], out[here : here + size]
             for i in range(size):
-                colour[i] = everywhere + contrast * unclipped(pull[i], value[i])
+                colour[i] = everywhere + contrast * unclipped(grad[i], value[i])
         for i in range(size):
             grey = (ONE - saturation) * THIRD * (red[i] + green[i] + blue[i])
             red[i] = grey + saturation * red[i]
             green[i] = grey + saturation * green[i]
             blue[i] = grey + saturation * blue[i]
         for channel in range(3):
-            plane = room.composed[channel * pixels : (channel + 1) * pixels]
+            plane = scratch.composed[channel * pixels : (channel + 1) * pixels]
             for column in range(size):
                 node, u, part = nodes[column], right[column], colours[channel * size + column]
                 below = down[column] * part

@@ -26,7 +26,7 @@ from dreamfields.scene.settings import VoxelSettings
 
 if TYPE_CHECKING:
     from dreamfields.render.cpu.compiled import Integers
-    from dreamfields.render.cpu.samples import Bundle, Scene
+    from dreamfields.render.cpu.samples import RayBatch, Scene
 
 _RAYS_A_THREAD, _NODES_A_THREAD = 256, 32_768
 """Fewer are done sooner than another thread is started."""
@@ -53,11 +53,11 @@ def usable(field: AbstractField) -> TypeGuard[VoxelField | VoxelNodes]:
     return True
 
 
-def collapse(field: VoxelField | VoxelNodes) -> Tensor:
-    """Return what `VoxelField.collapse` does, laid out for the loops: (n+1, n+1, n+1, 4), indexed [z, y, x]."""
+def sum_levels(field: VoxelField | VoxelNodes) -> Tensor:
+    """Return what `VoxelField.sum_levels` does, laid out for the loops: (n+1, n+1, n+1, 4), indexed [z, y, x]."""
     if isinstance(field, VoxelNodes):
         return field.nodes
-    nodes: Tensor = _Collapse.apply(field.settings.level_scale, *field.grids)  # type: ignore[no-untyped-call]
+    nodes: Tensor = _SumLevels.apply(field.settings.level_scale, *field.grids)  # type: ignore[no-untyped-call]
     return nodes
 
 
@@ -75,7 +75,7 @@ def render_rays_fused(
     """Return premultiplied colour, opacity and depth of rays, (n, 5), as `renderer.render_rays` does.
 
     Args:
-        nodes: the field's values as `collapse` lays them out.
+        nodes: the field's values as `sum_levels` lays them out.
         settings: how they become density and colour.
         rays: n rays.
         samples: samples a ray.
@@ -86,12 +86,12 @@ def render_rays_fused(
     """
     cells = torch.ones(1, 1, 1, dtype=torch.bool) if occupancy is None else occupancy
     scene = _scene(nodes, settings, cells, termination)
-    bundle = _bundle(rays, samples, jitter)
-    pixels: Tensor = _March.apply(nodes, scene, bundle, _in_squares(len(rays), width))  # type: ignore[no-untyped-call]
+    batch = _ray_batch(rays, samples, jitter)
+    pixels: Tensor = _March.apply(nodes, scene, batch, _in_squares(len(rays), width))  # type: ignore[no-untyped-call]
     return pixels.T
 
 
-class _Collapse(torch.autograd.Function):
+class _SumLevels(torch.autograd.Function):
     """From the grids (m, m, m, 4) of a pyramid to their weighted sum on the finest nodes, and back."""
 
     @staticmethod
@@ -107,16 +107,16 @@ class _Collapse(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, pull: Tensor) -> tuple[Tensor | None, ...]:
-        pull = pull.contiguous()
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        grad = grad.contiguous()
         gradients: list[Tensor] = []
         for weight in ctx.weights[:0:-1]:
-            n = (len(pull) + 1) // 2
+            n = (len(grad) + 1) // 2
             coarser = torch.empty(n, n, n, CHANNELS)
-            _in_parts(partial(_pyramid().coarsen, _flat(pull), _flat(coarser), n), len(pull))
-            gradients.append(pull * float(weight))
-            pull = coarser
-        gradients.append(pull)
+            _in_parts(partial(_pyramid().coarsen, _flat(grad), _flat(coarser), n), len(grad))
+            gradients.append(grad * float(weight))
+            grad = coarser
+        gradients.append(grad)
         return None, *reversed(gradients)
 
 
@@ -131,18 +131,18 @@ class _March(torch.autograd.Function):
     """From the nodes (m, m, m, 4) of a scene to the pixels (5, n) of a bundle of rays, and back."""
 
     @staticmethod
-    def forward(ctx: Any, nodes: Tensor, scene: "Scene", bundle: "Bundle", order: "Integers") -> Tensor:
-        count, samples = len(order), len(bundle.fractions) - 1
+    def forward(ctx: Any, nodes: Tensor, scene: "Scene", batch: "RayBatch", order: "Integers") -> Tensor:
+        count, samples = len(order), len(batch.fractions) - 1
         ctx.scene, ctx.ends, ctx.reels = scene, np.empty(count, np.int32), []
         pixels, keep = np.empty((5, count), np.float32), ctx.needs_input_grad[0]
 
         def work(part: int, parts: int) -> None:
             kernels, turns, begin = _kernels(), _turns(order, part, parts), 0
-            row, tape = _samples().make_row(samples), None
+            buffer, tape = _samples().make_sample_buffer(samples), None
             while begin < len(turns):
                 if tape is None or keep:
                     tape = kernels.make_tape(_BLOCKS_A_TAPE + samples)
-                end = kernels.integrate(scene, bundle, turns, begin, row, tape, ctx.ends, pixels)
+                end = kernels.integrate(scene, batch, turns, begin, buffer, tape, ctx.ends, pixels)
                 if keep:
                     ctx.reels.append((part, begin, turns[begin:end], tape))
                 begin = end
@@ -152,12 +152,12 @@ class _March(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, pulls: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grads: Tensor) -> tuple[Tensor | None, ...]:
         kernels, scene = _kernels(), ctx.scene
         # A gradient a thread, and their sum in a fixed order: the same bits, whoever is first.
         parts = min(_parts(len(ctx.ends), _RAYS_A_THREAD), max(1, _GRADIENT_BYTES // scene.nodes.nbytes))
         gradients = np.empty((parts, len(scene.nodes)), np.float32)
-        wanted, reels = pulls.contiguous().numpy(), sorted(ctx.reels, key=lambda reel: reel[:2])
+        wanted, reels = grads.contiguous().numpy(), sorted(ctx.reels, key=lambda reel: reel[:2])
 
         def work(part: int, parts: int) -> None:
             values, gradient = np.empty(_samples().WIDTH * CHANNELS, np.float32), gradients[part]
@@ -193,14 +193,14 @@ def _scene(nodes: Tensor, settings: VoxelSettings, cells: Tensor, termination: f
     return scene
 
 
-def _bundle(rays: Rays, samples: int, jitter: Tensor) -> "Bundle":
+def _ray_batch(rays: Rays, samples: int, jitter: Tensor) -> "RayBatch":
     """Lay rays out for the loops."""
     fractions = torch.linspace(0.0, 1.0, samples + 1)
-    shares = jitter.expand(len(rays), -1)
-    bundle: Bundle = _samples().Bundle(
-        *(part.contiguous().numpy() for part in (rays.origins, rays.directions, fractions, shares))
+    offsets = jitter.expand(len(rays), -1)
+    batch: RayBatch = _samples().RayBatch(
+        *(part.contiguous().numpy() for part in (rays.origins, rays.directions, fractions, offsets))
     )
-    return bundle
+    return batch
 
 
 @lru_cache(maxsize=4)

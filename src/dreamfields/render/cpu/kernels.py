@@ -21,13 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dreamfields.render.cpu.compiled import Floats, Integers, compiled
-from dreamfields.render.cpu.samples import WIDTH, Bundle, Row, Scene, sample
+from dreamfields.render.cpu.samples import WIDTH, RayBatch, SampleBuffer, Scene, sample
 from dreamfields.render.cpu.vectors import CHANNELS, gather, scatter
 
 # Where the rows of a block begin; COLOUR is 3 rows. Where a sample lies between its nodes takes the place, once it is
 # known, of where it lies in the world.
 DISTANCE, LENGTH, X, Y, Z, DENSITY, SLOPE, COLOUR, WEIGHT, PASSED, BLOCK = (
-    row * WIDTH for row in (0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12)
+    buffer * WIDTH for buffer in (0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12)
 )
 RADIUS = DENSITY  # Until the density is known.
 SEEN = DENSITY  # g.q, once the density is no longer needed.
@@ -39,15 +39,15 @@ ZERO, HALF, ONE, TWO = np.float32(0.0), np.float32(0.5), np.float32(1.0), np.flo
 
 
 @compiled()
-def take(bundle: Bundle, ray: int, row: Row, start: int, block: Floats, width: int) -> None:
+def take(batch: RayBatch, ray: int, buffer: SampleBuffer, start: int, block: Floats, width: int) -> None:
     """Fill a block with the samples of a row's list from its entry `start` on."""
-    x0, y0, z0 = bundle.origins[ray, 0], bundle.origins[ray, 1], bundle.origins[ray, 2]
-    x1, y1, z1 = bundle.directions[ray, 0], bundle.directions[ray, 1], bundle.directions[ray, 2]
+    x0, y0, z0 = batch.origins[ray, 0], batch.origins[ray, 1], batch.origins[ray, 2]
+    x1, y1, z1 = batch.directions[ray, 0], batch.directions[ray, 1], batch.directions[ray, 2]
     for k in range(width):
-        i = row.kept[start + k]
-        t = row.distances[i]
+        i = buffer.kept[start + k]
+        t = buffer.distances[i]
         block[DISTANCE + k] = t
-        block[LENGTH + k] = row.lengths[i]
+        block[LENGTH + k] = buffer.lengths[i]
         block[X + k] = x0 + x1 * t
         block[Y + k] = y0 + y1 * t
         block[Z + k] = z0 + z1 * t
@@ -178,17 +178,17 @@ def make_tape(blocks: int) -> Tape:
 
 
 @compiled()
-def march(scene: Scene, bundle: Bundle, ray: int, row: Row, tape: Tape, top: int) -> int:
+def march(scene: Scene, batch: RayBatch, ray: int, buffer: SampleBuffer, tape: Tape, top: int) -> int:
     """Fill blocks from `top` on with the samples of a ray, up to where too little light is left; return their end."""
     done, light, width = 0, ONE, tape.starts.shape[1]
-    total = sample(scene, bundle, ray, row)
+    total = sample(scene, batch, ray, buffer)
     while done < total and not light <= scene.termination:
         block, starts = tape.blocks[top], tape.starts[top]
         count = min(total - done, width)
-        take(bundle, ray, row, done, block, width)
+        take(batch, ray, buffer, done, block, width)
         locate(scene.side, block, starts, width)
-        interpolate(scene, block, starts, row.values, count)
-        decode(scene, block, row.values, width)
+        interpolate(scene, block, starts, buffer.values, count)
+        decode(scene, block, buffer.values, width)
         tape.counts[top], light = weigh(block, count, width, light, scene.termination)
         done += count
         top += 1
@@ -198,10 +198,10 @@ def march(scene: Scene, bundle: Bundle, ray: int, row: Row, tape: Tape, top: int
 @compiled()
 def integrate(
     scene: Scene,
-    bundle: Bundle,
+    batch: RayBatch,
     turns: Integers,
     begin: int,
-    row: Row,
+    buffer: SampleBuffer,
     tape: Tape,
     ends: NDArray[np.int32],
     out: Floats,
@@ -210,12 +210,12 @@ def integrate(
 
     The blocks of each stay on the tape, up to ends (n,). Returns the number of the first ray for which it is too short.
     """
-    most, top = (len(row.distances) - 1) // WIDTH + 1, 0
+    most, top = (len(buffer.distances) - 1) // WIDTH + 1, 0
     for number in range(begin, len(turns)):
         if top + most > len(tape.counts):
             return number
         ray, first = turns[number], top
-        top = march(scene, bundle, ray, row, tape, first)
+        top = march(scene, batch, ray, buffer, tape, first)
         ends[ray] = top
         red, green, blue, opacity, depth = ZERO, ZERO, ZERO, ZERO, ZERO
         for index in range(first, top):
@@ -235,10 +235,10 @@ def integrate(
 
 
 @compiled()
-def pull_back(scene: Scene, block: Floats, values: Floats, count: int, pull: Floats, behind: np.float32) -> np.float32:
+def vjp(scene: Scene, block: Floats, values: Floats, count: int, grad: Floats, behind: np.float32) -> np.float32:
     """Overwrite the values of a block with dL/dv; return sum w g.q from this block on, given that behind it."""
     mix, width = scene.mix, len(values) // CHANNELS
-    g0, g1, g2, g3, g4 = pull[0], pull[1], pull[2], pull[3], pull[4]
+    g0, g1, g2, g3, g4 = grad[0], grad[1], grad[2], grad[3], grad[4]
     for k in range(width):
         red, green, blue = block[COLOUR + k], block[COLOUR + WIDTH + k], block[COLOUR + 2 * WIDTH + k]
         block[SEEN + k] = g0 * red + g1 * green + g2 * blue + g3 + g4 * block[DISTANCE + k]
@@ -275,7 +275,7 @@ def differentiate(
     turns: Integers,
     tape: Tape,
     ends: NDArray[np.int32],
-    pulls: Floats,
+    grads: Floats,
     values: Floats,
     gradient: Floats,
 ) -> None:
@@ -286,6 +286,6 @@ def differentiate(
         while index > first:
             index -= 1
             block, starts, count = tape.blocks[index], tape.starts[index], int(tape.counts[index])
-            behind = pull_back(scene, block, values, count, pulls[:, ray], behind)
+            behind = vjp(scene, block, values, count, grads[:, ray], behind)
             distribute(int(scene.side), block, starts, values, count, gradient)
         first = int(ends[ray])

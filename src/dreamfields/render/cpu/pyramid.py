@@ -1,4 +1,4 @@
-"""The collapse of a voxel field's pyramid, and its transpose, as compiled loops: `fields.voxels.collapse`, faster.
+"""The collapse of a voxel field's pyramid, and its transpose, as compiled loops: `fields.voxels.sum_levels`, faster.
 
 The nodes of a level are every other node of the next, so interpolation is a mean of 1, 2, 4 or 8 neighbours.
 
@@ -53,11 +53,11 @@ def coarsen(fine: Floats, coarse: Floats, n: int, spare: Floats, part: int, part
             spare[:line] = np.float32(0.0)
             for dz in range(max(-1, -2 * z), min(2, m - 2 * z)):
                 for dy in range(max(-1, -2 * y), min(2, m - 2 * y)):
-                    share = (ONE if dz == 0 else HALF) * (ONE if dy == 0 else HALF)
+                    fraction = (ONE if dz == 0 else HALF) * (ONE if dy == 0 else HALF)
                     start = line * (m * (2 * z + dz) + 2 * y + dy)
                     values = fine[start : start + line]
                     for i in range(line):
-                        spare[i] += share * values[i]
+                        spare[i] += fraction * values[i]
             out = coarse[row * (n * z + y) : row * (n * z + y + 1)]
             for x in range(n):
                 for channel in range(CHANNELS):

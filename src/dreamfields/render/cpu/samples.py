@@ -44,7 +44,7 @@ class Scene(NamedTuple):
     """9 numbers: k C, row by row."""
 
 
-class Bundle(NamedTuple):
+class RayBatch(NamedTuple):
     """Rays, and how they are sampled."""
 
     origins: Floats
@@ -53,11 +53,11 @@ class Bundle(NamedTuple):
     """(n, 3)"""
     fractions: Floats
     """(s + 1,) edges of the bins, from 0 to 1."""
-    shares: Floats
+    offsets: Floats
     """(n, s) or (n, 1): where in its bin each sample lies, or all those of a ray."""
 
 
-class Row(NamedTuple):
+class SampleBuffer(NamedTuple):
     """Room for all samples of one ray; every thread needs its own."""
 
     distances: Floats
@@ -72,10 +72,10 @@ class Row(NamedTuple):
     """(WIDTH * 4,) v of the samples of a block; on the way back, dL/dv."""
 
 
-def make_row(samples: int) -> Row:
+def make_sample_buffer(samples: int) -> SampleBuffer:
     """Return room for the samples of any ray."""
     floats, whole = np.zeros((2, samples), np.float32), np.zeros(2 * samples + WIDTH, np.int32)
-    return Row(floats[0], floats[1], whole[:samples], whole[samples:], np.zeros(WIDTH * CHANNELS, np.float32))
+    return SampleBuffer(floats[0], floats[1], whole[:samples], whole[samples:], np.zeros(WIDTH * CHANNELS, np.float32))
 
 
 # --- 1. Intersect ---
@@ -90,9 +90,9 @@ def crossing(origin: np.float32, slope: np.float32, low: np.float32, high: np.fl
 
 
 @compiled(fuse=False)
-def intersect(scene: Scene, bundle: Bundle, ray: int) -> tuple[np.float32, np.float32]:
+def intersect(scene: Scene, batch: RayBatch, ray: int) -> tuple[np.float32, np.float32]:
     """Return where a ray enters and leaves the box, to the bit as `rays.intersect_box`; 0 and 0 where it misses."""
-    origin, direction, low, high = bundle.origins[ray], bundle.directions[ray], scene.low, scene.high
+    origin, direction, low, high = batch.origins[ray], batch.directions[ray], scene.low, scene.high
     a, b = crossing(origin[0], direction[0], low[0], high[0])
     c, d = crossing(origin[1], direction[1], low[1], high[1])
     e, f = crossing(origin[2], direction[2], low[2], high[2])
@@ -113,28 +113,28 @@ def cell_of(coordinate: np.float32, cells: np.float32) -> np.int32:
 
 
 @compiled(fuse=False)
-def place(bundle: Bundle, ray: int, near: np.float32, far: np.float32, distances: Floats, lengths: Floats) -> None:
+def place(batch: RayBatch, ray: int, near: np.float32, far: np.float32, distances: Floats, lengths: Floats) -> None:
     """Write where along a ray its samples lie, and how long a piece of it each stands for."""
-    fractions, shares, length = bundle.fractions, bundle.shares, far - near
-    if shares.shape[1] == 1:
-        share = shares[ray, 0]
+    fractions, offsets, length = batch.fractions, batch.offsets, far - near
+    if offsets.shape[1] == 1:
+        offset = offsets[ray, 0]
         for i in range(len(fractions) - 1):
             start, end = near + length * fractions[i], near + length * fractions[i + 1]
             lengths[i] = end - start
-            distances[i] = start + (end - start) * share
+            distances[i] = start + (end - start) * offset
     else:
         for i in range(len(fractions) - 1):
             start, end = near + length * fractions[i], near + length * fractions[i + 1]
             lengths[i] = end - start
-            distances[i] = start + (end - start) * shares[ray, i]
+            distances[i] = start + (end - start) * offsets[ray, i]
 
 
 @compiled(fuse=False)
-def find_cells(bundle: Bundle, ray: int, distances: Floats, side: np.int32, found: NDArray[np.int32]) -> None:
+def find_cells(batch: RayBatch, ray: int, distances: Floats, side: np.int32, found: NDArray[np.int32]) -> None:
     """Write which of side^3 cells each sample of a ray is in."""
     cells = np.float32(side)
-    x0, y0, z0 = bundle.origins[ray, 0], bundle.origins[ray, 1], bundle.origins[ray, 2]
-    x1, y1, z1 = bundle.directions[ray, 0], bundle.directions[ray, 1], bundle.directions[ray, 2]
+    x0, y0, z0 = batch.origins[ray, 0], batch.origins[ray, 1], batch.origins[ray, 2]
+    x1, y1, z1 = batch.directions[ray, 0], batch.directions[ray, 1], batch.directions[ray, 2]
     for i in range(len(distances)):
         t = distances[i]
         z, y, x = cell_of(z0 + z1 * t, cells), cell_of(y0 + y1 * t, cells), cell_of(x0 + x1 * t, cells)
@@ -155,14 +155,14 @@ def select(occupancy: NDArray[np.uint8], found: NDArray[np.int32], kept: NDArray
 
 
 @compiled()
-def sample(scene: Scene, bundle: Bundle, ray: int, row: Row) -> int:
+def sample(scene: Scene, batch: RayBatch, ray: int, buffer: SampleBuffer) -> int:
     """Fill a row with a ray's samples, and list those that are in occupied cells; return their number.
 
     Where they lie is computed to the bit as `sampling` and `Rays.at` do: another cell would be another picture.
     """
-    near, far = intersect(scene, bundle, ray)
+    near, far = intersect(scene, batch, ray)
     if far <= near:
         return 0
-    place(bundle, ray, near, far, row.distances, row.lengths)
-    find_cells(bundle, ray, row.distances, scene.occupancy_side, row.cells)
-    return select(scene.occupancy, row.cells, row.kept)
+    place(batch, ray, near, far, buffer.distances, buffer.lengths)
+    find_cells(batch, ray, buffer.distances, scene.occupancy_side, buffer.cells)
+    return select(scene.occupancy, buffer.cells, buffer.kept)

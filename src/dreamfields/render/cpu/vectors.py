@@ -27,9 +27,9 @@ class _Cell:
     """What both operations begin with: a sample, and the 8 nodes around it as 4 pairs with a share each."""
 
     def __init__(self, context: Any, builder: ir.IRBuilder, signature: Any, arguments: list[ir.Value]) -> None:
-        _, v, _, node, apart, shares = arguments
+        _, v, _, node, apart, fractions = arguments
         row, layer = (builder.extract_value(apart, index) for index in range(2))
-        right, up, front = (builder.extract_value(shares, index) for index in range(3))
+        right, up, front = (builder.extract_value(fractions, index) for index in range(3))
         self.builder = builder
 
         def start(array: int, index: ir.Value) -> ir.Value:
@@ -37,8 +37,8 @@ class _Cell:
                 context.make_array(signature.args[array])(context, builder, arguments[array]).data, [index]
             )
 
-        def rest(share: ir.Value) -> ir.Value:
-            return builder.fsub(ir.FloatType()(1.0), share)
+        def rest(fraction: ir.Value) -> ir.Value:
+            return builder.fsub(ir.FloatType()(1.0), fraction)
 
         self.values = builder.bitcast(start(0, v), _vector(CHANNELS).as_pointer())
         lowest = start(2, node)
@@ -89,15 +89,15 @@ _LEFT, _RIGHT = list(range(CHANNELS)), list(range(CHANNELS, 2 * CHANNELS))
 
 
 def _gather(cell: _Cell) -> None:
-    first, second, third, fourth = (cell.times(cell.load(pair), share) for pair, share in cell.pairs)
+    first, second, third, fourth = (cell.times(cell.load(pair), fraction) for pair, fraction in cell.pairs)
     sides = cell.times(cell.plus(cell.plus(first, second), cell.plus(third, fourth)), cell.sides)
     cell.store(cell.plus(cell.lanes(sides, _LEFT), cell.lanes(sides, _RIGHT)), cell.values)
 
 
 def _scatter(cell: _Cell) -> None:
     sides = cell.times(cell.lanes(cell.load(cell.values), _LEFT + _LEFT), cell.sides)
-    for pair, share in cell.pairs:
-        cell.store(cell.plus(cell.load(pair), cell.times(sides, share)), pair)
+    for pair, fraction in cell.pairs:
+        cell.store(cell.plus(cell.load(pair), cell.times(sides, fraction)), pair)
 
 
 def _operation(make: Callable[[_Cell], None], *arguments: Any) -> Any:
@@ -110,12 +110,12 @@ def _operation(make: Callable[[_Cell], None], *arguments: Any) -> Any:
     return types.void(*arguments), generate
 
 
-def _gather_of(typing: Any, values: Any, v: Any, nodes: Any, node: Any, apart: Any, shares: Any) -> Any:
-    return _operation(_gather, values, v, nodes, node, apart, shares)
+def _gather_of(typing: Any, values: Any, v: Any, nodes: Any, node: Any, apart: Any, fractions: Any) -> Any:
+    return _operation(_gather, values, v, nodes, node, apart, fractions)
 
 
-def _scatter_of(typing: Any, values: Any, v: Any, nodes: Any, node: Any, apart: Any, shares: Any) -> Any:
-    return _operation(_scatter, values, v, nodes, node, apart, shares)
+def _scatter_of(typing: Any, values: Any, v: Any, nodes: Any, node: Any, apart: Any, fractions: Any) -> Any:
+    return _operation(_scatter, values, v, nodes, node, apart, fractions)
 
 
 Operation = Callable[[Floats, int, Floats, int, tuple[int, int], tuple[np.float32, np.float32, np.float32]], None]

@@ -45,7 +45,7 @@ class FieldValues:
 
 Evaluator = Callable[[Query], FieldValues]
 """Answers queries about one fixed state of a field."""
-Disturbance = Callable[[Tensor], Tensor]
+DensityNoise = Callable[[Tensor], Tensor]
 """Changes the pre-activations of density, (n,), while a field is shaped."""
 
 
@@ -60,7 +60,7 @@ class AbstractField(nn.Module, ABC):
 
     step: int = 0
     bounded: bool = True
-    disturbance: Disturbance | None = None
+    density_noise: DensityNoise | None = None
 
     @property
     def grid_cells(self) -> int | None:

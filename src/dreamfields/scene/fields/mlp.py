@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from dreamfields.scene.encoding import draw_frequencies
 from dreamfields.scene.fields.base import AbstractField, Evaluator, Query, lattice
-from dreamfields.scene.fields.networks import Asking, encode, start
+from dreamfields.scene.fields.networks import BatchedNetwork, encode, init_linear
 from dreamfields.scene.settings import MlpSettings
 
 
@@ -26,19 +26,21 @@ class MlpField(AbstractField):
         """Make the network with random weights from a generator of the CPU."""
         super().__init__()
         self.settings = settings
-        self.register_buffer("frequencies", draw_frequencies(settings.waves, settings.degree, settings.directions))
+        self.register_buffer(
+            "frequencies", draw_frequencies(settings.frequencies, settings.max_octave, settings.directions)
+        )
         self.early = nn.Linear(2 * len(self.frequencies), settings.width)
         self.blocks = nn.ModuleList([ResidualBlock(settings.width, settings.hidden) for _ in range(settings.blocks)])
         self.late = nn.Linear(settings.width, settings.width)
         self.head = nn.Linear(settings.width, 4)
         for layer in self.modules():
             if isinstance(layer, nn.Linear):
-                start(layer, generator)
-        self.asking = Asking(self, settings)
+                init_linear(layer, generator)
+        self.batched = BatchedNetwork(self, settings)
 
     def evaluator(self) -> Evaluator:
         """Return an evaluator at the present step's scale, which keeps the layers of few points at a time."""
-        return self.asking.evaluator(self, self.frequencies)
+        return self.batched.evaluator(self, self.frequencies)
 
     def density_volume(self, cells: int) -> Tensor:
         """Return densities on an even lattice of cells+1 nodes a side, indexed [z, y, x], each the mean of its cell."""

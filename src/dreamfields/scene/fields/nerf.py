@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from dreamfields.scene.encoding import draw_frequencies
 from dreamfields.scene.fields.base import AbstractField, Evaluator, lattice
-from dreamfields.scene.fields.networks import Asking, start
+from dreamfields.scene.fields.networks import BatchedNetwork, init_linear
 from dreamfields.scene.settings import MlpSettings
 
 LAYERS: Final = 8
@@ -30,7 +30,7 @@ class NerfField(AbstractField):
         """Make the network with random weights from a generator of the CPU."""
         super().__init__()
         self.settings = settings
-        frequencies = draw_frequencies(settings.waves, settings.degree, settings.directions)
+        frequencies = draw_frequencies(settings.frequencies, settings.max_octave, settings.directions)
         self.register_buffer("frequencies", frequencies)
         features, width = 2 * len(frequencies), settings.hidden
         inputs = [features, *[width] * (LAYERS - 1)]
@@ -39,15 +39,15 @@ class NerfField(AbstractField):
         self.head = nn.Linear(width, 4)
         for layer in (*self.layers, self.head):
             assert isinstance(layer, nn.Linear)
-            start(layer, generator)
+            init_linear(layer, generator)
         with torch.no_grad():
             # A relu that is nowhere above 0 has no gradient, and such a scene stays empty.
             self.head.bias[3] = _FIRST_DENSITY
-        self.asking = Asking(self, settings, functional.relu)
+        self.batched = BatchedNetwork(self, settings, functional.relu)
 
     def evaluator(self) -> Evaluator:
         """Return an evaluator at the present step's scale, which keeps the layers of few points at a time."""
-        return self.asking.evaluator(self, self.frequencies)
+        return self.batched.evaluator(self, self.frequencies)
 
     def density_volume(self, cells: int) -> Tensor:
         """Return densities on an even lattice of cells+1 nodes a side, indexed [z, y, x], each the mean of its cell."""

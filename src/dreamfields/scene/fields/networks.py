@@ -16,12 +16,12 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from dreamfields.scene.encoding import footprint_scale, frustum_covariance, integrated_encoding, plain_encoding
-from dreamfields.scene.fields.base import AbstractField, Disturbance, Evaluator, FieldValues, Query
+from dreamfields.scene.fields.base import AbstractField, DensityNoise, Evaluator, FieldValues, Query
 from dreamfields.scene.settings import MlpSettings
 
-POINTS_AT_ONCE: Final = 32_768
+POINT_BATCH_SIZE: Final = 32_768
 """Layers of so many points are held at a time, 0.1 GB or with a gradient 0.5 GB, however many are asked for."""
-_POINTS_AT_ONCE_ON_CUDA: Final = 16
+_CUDA_BATCH_FACTOR: Final = 16
 """Times as many on a GPU, which takes about as long for few points as for many."""
 
 Network = Callable[[Tensor], Tensor]
@@ -29,7 +29,7 @@ Activation = Callable[[Tensor], Tensor]
 
 
 @final
-class Asking:
+class BatchedNetwork:
     """Puts queries to a network.
 
     Attributes:
@@ -52,15 +52,15 @@ class Asking:
             # Here and not where it is first used, which is within a checkpoint where layers are recomputed.
             self._compiled = self._compile(frequencies)
         answer = partial(self.values, frequencies=frequencies, scale=scale)
-        decode = partial(self._decode, field.disturbance)
+        decode = partial(self._decode, field.density_noise)
 
         def evaluate(query: Query) -> FieldValues:
             learns = torch.is_grad_enabled()
-            at_once = points_at_once(query.points.device)
-            keeps = learns and not self.settings.recompute
-            if len(query) <= at_once or (keeps and not self.settings.compiled):
+            batch_size = point_batch_size(query.points.device)
+            keeps = learns and not self.settings.checkpoint_layers
+            if len(query) <= batch_size or (keeps and not self.settings.compiled):
                 return decode(answer(query))
-            parts = [query[start : start + at_once] for start in range(0, len(query), at_once)]
+            parts = [query[start : start + batch_size] for start in range(0, len(query), batch_size)]
             if learns and not keeps:
                 again = partial(checkpoint, answer, use_reentrant=False, preserve_rng_state=False)
                 return decode(torch.cat([again(part) for part in parts]))
@@ -72,7 +72,7 @@ class Asking:
         """Return red, green, blue and s, (n, 4), of samples which count as `scale` times as large as they are."""
         parts = (query.points, query.directions, query.lengths, query.radii)
         # Full parts alone: for another number of points there would be another kernel to compile.
-        full = len(query) == points_at_once(query.points.device)
+        full = len(query) == point_batch_size(query.points.device)
         if self._compiled is None or self.fault or not full:
             return self._plain(*parts, frequencies, scale)
         # A tensor, for a number would be compiled in and there is another each step.
@@ -97,7 +97,7 @@ class Asking:
     def _compile(self, frequencies: Tensor) -> Callable[..., Tensor]:
         """Return the compiled function, tried out both ways; or the plain one, with the reason why in `fault`."""
         device = frequencies.device
-        count = points_at_once(device)
+        count = point_batch_size(device)
         points, ones = torch.full((count, 3), 0.5, device=device), torch.ones(count, device=device)
         scale = torch.tensor(1.0, device=device)
         try:
@@ -112,14 +112,14 @@ class Asking:
             warnings.warn(f"torch.compile does not work here, going on without: {self.fault}", stacklevel=2)
             return self._plain
 
-    def _decode(self, disturbance: Disturbance | None, values: Tensor) -> FieldValues:
-        s = values[:, 3] if disturbance is None else disturbance(values[:, 3])
+    def _decode(self, density_noise: DensityNoise | None, values: Tensor) -> FieldValues:
+        s = values[:, 3] if density_noise is None else density_noise(values[:, 3])
         return FieldValues(density=self.density(s), colour=torch.sigmoid(values[:, :3]))
 
 
-def points_at_once(device: torch.device) -> int:
+def point_batch_size(device: torch.device) -> int:
     """Return the most points whose layers are held at a time."""
-    return POINTS_AT_ONCE * (_POINTS_AT_ONCE_ON_CUDA if device.type == "cuda" else 1)
+    return POINT_BATCH_SIZE * (_CUDA_BATCH_FACTOR if device.type == "cuda" else 1)
 
 
 def encode(settings: MlpSettings, query: Query, frequencies: Tensor, scale: float | Tensor) -> Tensor:
@@ -131,7 +131,7 @@ def encode(settings: MlpSettings, query: Query, frequencies: Tensor, scale: floa
 
 
 @torch.no_grad()
-def start(layer: nn.Linear, generator: torch.Generator) -> None:
+def init_linear(layer: nn.Linear, generator: torch.Generator) -> None:
     """Give a layer Flax's first weights: variance 1 / inputs, normal but for tails cut at two deviations; no bias."""
     # Cutting the tails off takes 12 % of a normal distribution's standard deviation, which is given back first.
     spread = 1.0 / math.sqrt(layer.in_features) / 0.87962566103423978

@@ -8,7 +8,7 @@ Notation: f(x) = sum_l s^l f_l(x), each f_l trilinear in its cells; grids are (4
 sigma = a softplus(g f_0 + b (1 - 2 |x|) + o); c = sigmoid(k C f_123) with C of `scene.colour`.
 
 Because the nodes of each level are also nodes of the next, the sum of trilinear interpolations *equals* one trilinear
-interpolation of the sum on the finest nodes. `collapse` makes that sum once a step; `interpolate_levels` is the
+interpolation of the sum on the finest nodes. `sum_levels` makes that sum once a step; `interpolate_levels` is the
 definition, kept as the readable reference.
 """
 
@@ -46,17 +46,17 @@ class VoxelField(AbstractField):
         """Return the cells a side of the finest grid."""
         return len(self.grids[-1]) - 1
 
-    def collapse(self) -> Tensor:
+    def sum_levels(self) -> Tensor:
         """Return the weighted sum of all levels on the finest nodes: (4, n+1, n+1, n+1)."""
-        return collapse(self.levels(), self.settings.level_scale)
+        return sum_levels(self.levels(), self.settings.level_scale)
 
     def evaluator(self) -> Evaluator:
         """Return an evaluator over the collapsed grid."""
-        return evaluator_over(self.collapse(), self.settings)
+        return evaluator_over(self.sum_levels(), self.settings)
 
     def density_volume(self, cells: int) -> Tensor:
         """Return densities on an even lattice of cells+1 nodes a side, indexed [z, y, x]."""
-        grid = collapse([level[:1] for level in self.levels()], self.settings.level_scale)
+        grid = sum_levels([level[:1] for level in self.levels()], self.settings.level_scale)
         return density_on_lattice(grid[0], cells, self.settings)
 
 
@@ -102,7 +102,7 @@ def density_on_lattice(values: Tensor, cells: int, settings: VoxelSettings) -> T
     return density_from_values(at_points, points, settings).reshape(cells + 1, cells + 1, cells + 1)
 
 
-def collapse(grids: list[Tensor], level_scale: float) -> Tensor:
+def sum_levels(grids: list[Tensor], level_scale: float) -> Tensor:
     """Return sum_l s^l f_l on the nodes of the last grid, from coarse to fine grids (4, n_l+1, n_l+1, n_l+1).
 
     Horner's rule from coarse to fine would weigh the coarse levels with powers of 1/s; each level is weighed as it
@@ -133,7 +133,7 @@ def interpolate(grid: Tensor, points: Tensor) -> Tensor:
 
 
 def interpolate_levels(grids: list[Tensor], level_scale: float, points: Tensor) -> Tensor:
-    """Return f(x) = sum_l s^l f_l(x), (n, 4), level by level: the definition that `collapse` must equal."""
+    """Return f(x) = sum_l s^l f_l(x), (n, 4), level by level: the definition that `sum_levels` must equal."""
     return sum(
         (level_scale**level * interpolate(grid, points) for level, grid in enumerate(grids)),
         torch.zeros(points.shape[0], CHANNELS, device=points.device),
