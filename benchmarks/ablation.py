@@ -188,7 +188,7 @@ def main() -> None:
     seen = [(path, one) for path, one in found if (path / "contact_sheet.png").exists()]
     seen.sort(key=lambda entry: order.index(entry[1]["row"]))
     entries = [(path, f"{one['row']}\n{one['subject']}") for path, one in seen]
-    atomic_write(arguments.out / f"ablation_{arguments.size}.png", runs.png(runs.sheet(entries)))
+    atomic_write(arguments.out / f"ablation_{arguments.size}.webp", runs.webp(runs.sheet(entries)))
     sys.stdout.write(text)
 
 

@@ -22,6 +22,9 @@ from dreamfields.export.mesh.fidelity import sides
 from dreamfields.export.mesh.raster import cover_view
 from dreamfields.render.renderer import render_still
 from dreamfields.scene.cameras import Camera
+from dreamfields.storage import atomic_write
+
+import runs
 
 SIZE = 192
 HEADINGS = "run|faces|pieces|largest|volume|IoU|lowest|PSNR dB|texture|STL closed|3MF closed|seconds"
@@ -53,7 +56,8 @@ def measure(path: Path, out: Path, preset: str) -> tuple[float, float]:
         write_model(asset, out / f"{path.name}{suffix}")
     shape = read(out / f"{path.name}.glb")
     ious, errors, strips = compare(shape, asset)
-    Image.fromarray((np.concatenate(strips, axis=1) * 255.0).astype(np.uint8)).save(out / f"{path.name}-strip.png")
+    strip = Image.fromarray((np.concatenate(strips, axis=1) * 255.0).astype(np.uint8))
+    atomic_write(out / f"{path.name}-strip.webp", runs.webp(strip))
     shape.merge_vertices(merge_tex=True, merge_norm=True)
     volumes = np.abs([body.volume for body in shape.split(only_watertight=False)])
     closed = [read(out / f"{path.name}{suffix}").is_watertight for suffix in (".stl", ".3mf")]

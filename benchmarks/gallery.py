@@ -4,7 +4,6 @@ Each is a run of the real command with the released defaults, made unless it is 
 same runs), and drawn from its GLB as another library reads it: what is shown is what a user gets.
 """
 
-import io
 import json
 import shlex
 from dataclasses import dataclass, field
@@ -81,25 +80,23 @@ def entry(path: Path, plan: runs.Plan) -> str:
     run = dreamfields.load(path)
     # The mesh as this version makes it, of the field as the run left it; at full size, also of runs with small files.
     mesh = run.export(path / "object.glb", run.asset(presets.preset(plan.preset).export if plan.light else None))
-    atomic_write(plan.out / f"{path.name}.png", drawn(mesh))
+    atomic_write(plan.out / f"{path.name}.webp", drawn(mesh))
     cost, threads = json.loads((path / "cost.json").read_text()), run.record["cpu_threads"]
     summary, prompt = run.record["mesh"], run.config.prompt
     preset = [] if plan.preset == runs.Plan.preset else ["--preset", plan.preset]
     words = shlex.join([*preset, "--seed", str(run.config.seed), *shlex.split(runs.shown(plan.extra))])
     return (
-        f"## {prompt}\n\n![{prompt}]({path.name}.png)\n\n"
+        f"## {prompt}\n\n![{prompt}]({path.name}.webp)\n\n"
         f'`dreamfields generate "{prompt}" {words}`: {cost["seconds"]:.0f} s on '
         f"{threads} {'thread' if threads == 1 else 'threads'}, {summary['faces']:,} faces.\n"
     )
 
 
 def drawn(mesh: Path) -> bytes:
-    """Return a GLB's views side by side as PNG."""
+    """Return a GLB's views side by side as WebP."""
     shape = export.read(mesh)
     views: list[NDArray[np.float64]] = [export.draw(shape, camera)[0] for camera in VIEWS]
-    file = io.BytesIO()
-    Image.fromarray((np.concatenate(views, axis=1) * 255.0).astype(np.uint8)).save(file, "PNG", optimize=True)
-    return file.getvalue()
+    return runs.webp(Image.fromarray((np.concatenate(views, axis=1) * 255.0).astype(np.uint8)))
 
 
 if __name__ == "__main__":

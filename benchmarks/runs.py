@@ -9,6 +9,7 @@ An object that came to nothing is a result like any other: it is judged, and tab
 import hashlib
 import io
 import json
+import math
 import os
 import platform
 import re
@@ -46,6 +47,8 @@ LONGEST_SUFFIX = 60
 """Letters of further arguments in the name of a result."""
 LINE = 14
 """Pixels of a line of text on a sheet."""
+WEBP_SIDE = 16383
+"""The most pixels a side of a WebP."""
 LIGHT = (
     "--export.lapse-frames 0 --export.video-frames 2 --export.video-size 48 --export.mesh-cells 48 "
     "--export.texture-size 128 --export.max-faces 2000"
@@ -238,7 +241,7 @@ def write(name: str, plan: Plan, lines: Sequence[str], entries: Sequence[tuple[P
     stem = f"{name}_{plan.preset}_seed{plan.seed}{_suffix(plan.extra)}"
     text = "\n".join([*lines, ""])
     atomic_write(plan.out / f"{stem}.md", text.encode())
-    atomic_write(plan.out / f"{stem}.png", png(sheet(entries, columns)))
+    atomic_write(plan.out / f"{stem}.webp", webp(sheet(entries, columns)))
     sys.stdout.write(text)
 
 
@@ -256,7 +259,11 @@ def shown(extra: str) -> str:
 
 
 def sheet(entries: Sequence[tuple[Path, str]], columns: int = 4) -> Image.Image:
-    """Return one picture of runs: the front and the view from 135 degrees of each, below its lines of text."""
+    """Return one picture of runs: the front and the view from 135 degrees of each, below its lines of text.
+
+    Of very many there are more columns than asked for, so that the picture is about as high as wide.
+    """
+    columns = max(columns, math.isqrt(len(entries) // 2))
     pictures = [Image.open(path / "contact_sheet.png").convert("RGB") for path, _ in entries]
     side = pictures[0].width // 4
     head = LINE * max(text.count("\n") + 1 for _, text in entries) + 2
@@ -280,8 +287,10 @@ def _fitting(draw: ImageDraw.ImageDraw, words: str, width: int) -> str:
     return f"{words} ..."
 
 
-def png(image: Image.Image) -> bytes:
-    """Return a picture as a file."""
+def webp(image: Image.Image, *, lossless: bool = False) -> bytes:
+    """Return a picture as a WebP file, a tenth of a PNG's size; one that is larger than WebP can be is made to fit."""
+    fitting = image.convert("RGB")
+    fitting.thumbnail((WEBP_SIDE, WEBP_SIDE))
     stream = io.BytesIO()
-    image.save(stream, "PNG", optimize=True)
+    fitting.save(stream, "WEBP", quality=85, method=6, lossless=lossless)
     return stream.getvalue()

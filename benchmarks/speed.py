@@ -10,6 +10,7 @@ cores.
 """
 
 import importlib.util
+import io
 import math
 import platform
 import resource
@@ -23,6 +24,7 @@ from pathlib import Path
 
 import torch
 import tyro
+from PIL import Image
 from torch import Tensor
 
 import dreamfields
@@ -41,6 +43,8 @@ from dreamfields.scene.cameras import Camera, sample_cameras
 from dreamfields.scene.fields.base import AbstractField
 from dreamfields.scene.fields.voxels import VoxelField
 from dreamfields.storage import atomic_write
+
+import runs
 
 
 @dataclass(frozen=True)
@@ -156,7 +160,7 @@ def main() -> None:
     text = report(arguments, bench, parts, curves)
     atomic_write(arguments.out / f"{name}.md", text.encode())
     if importlib.util.find_spec("matplotlib"):
-        plot(curves, arguments.out / f"{name}.png")
+        atomic_write(arguments.out / f"{name}.webp", plot(curves))
     sys.stdout.write(text)
 
 
@@ -278,8 +282,8 @@ def peak_gigabytes(device: torch.device) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
-def plot(curves: list[Curve], path: Path) -> None:
-    """Draw all curves beside lines of slope 1."""
+def plot(curves: list[Curve]) -> bytes:
+    """Return a picture of all curves beside lines of slope 1."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, len(curves), figsize=(3.2 * len(curves), 3.2), constrained_layout=True)
@@ -290,7 +294,9 @@ def plot(curves: list[Curve], path: Path) -> None:
         axis.loglog(curve.amounts, linear, "--", color="grey", label="linear")
         axis.set(xlabel=curve.name, ylabel="ms" if axis is axes[0] else "")
         axis.legend()
-    figure.savefig(path, dpi=100)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=100)
+    return runs.webp(Image.open(drawn), lossless=True)  # Of lines and letters, that is smaller and sharper, too.
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Put two sides of finished runs into one picture: python scripts/strip.py OUT.png RUN [RUN ...]."""
+"""Put two sides of finished runs into one picture: python scripts/strip.py OUT.webp RUN [RUN ...]."""
 
 import io
 import sys
@@ -26,7 +26,7 @@ def main(out: str, *runs: str) -> None:
             camera = Camera(azimuth, 20.0, fov_deg=framing.fov_deg, target=framing.target)
             strip.paste(view(field, camera, SIZE, samples=96), (column * SIZE, row * SIZE))
     file = io.BytesIO()
-    strip.save(file, "PNG", optimize=True)
+    strip.save(file, "WEBP", quality=85, method=6)
     atomic_write(Path(out), file.getvalue())
 
 

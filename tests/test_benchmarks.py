@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import io
 import itertools
 import json
 import sys
@@ -120,6 +121,8 @@ def test_the_ablation_runs_from_end_to_end_and_is_not_made_twice(
     monkeypatch.setattr(sys, "argv", command)
     ablation.main()
     assert len(judged) == 2  # The last rows of both tables are one object.
+    with Image.open(tmp_path / "out" / "ablation_tiny.webp") as sheet:
+        assert sheet.format == "WEBP"
     table = (tmp_path / "out" / "ablation_tiny.md").read_text()
     assert "| simplified NeRF | 31.4 ± 2.7 | 50.0 ± 50.0 | 25 | 1 |" in table
     assert "| clipped additive transmittance | 62.1 | 50.0 ± 50.0 | 25 | 1 |" in table
@@ -198,8 +201,11 @@ def arguments(name: str, folder: Path, *more: str) -> list[str]:
 
 def results(name: str, folder: Path) -> str:
     """Return a benchmark's table, after a look at its sheet."""
-    (table,), (picture,) = (folder / "out").glob(f"{name}_quick_seed0_*.md"), (folder / "out").glob("*.png")
-    Image.open(picture).verify()
+    (table,), (picture,) = (folder / "out").glob(f"{name}_quick_seed0_*.md"), (folder / "out").glob("*.webp")
+    assert picture.stem == table.stem
+    with Image.open(picture) as sheet:
+        assert sheet.format == "WEBP"
+        sheet.load()
     text = table.read_text()
     assert "outside | seconds | peak GB | attempts |" in text
     assert "--guidance.name toy" in text
@@ -340,12 +346,14 @@ def test_captions_are_looked_for_by_both_judges(
 def test_the_gallery_takes_further_arguments(made: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gallery = load("gallery", monkeypatch)
     monkeypatch.setattr(gallery, "SHOWN", ("umbrella",))
-    monkeypatch.setattr(gallery, "drawn", lambda mesh: mesh.read_bytes()[:4])
     monkeypatch.setattr(sys, "argv", arguments("gallery", tmp_path))
     gallery.main()
     assert made == ["an umbrella"]
     page = (tmp_path / "out" / "README.md").read_text()
     assert "## an umbrella" in page
+    assert "![an umbrella](an-umbrella-0.webp)" in page
+    with Image.open(tmp_path / "out" / "an-umbrella-0.webp") as picture:
+        assert (picture.format, picture.size) == ("WEBP", (384, 192))
     assert '`dreamfields generate "an umbrella" --seed 0 --guidance.name toy' in page
 
 
@@ -391,6 +399,25 @@ def test_a_sheet_shows_front_and_back_below_the_words(tmp_path: Path, monkeypatc
     assert sheet.size == (64, 2 * (32 + 30))
     for top in (30, 92):
         assert [sheet.getpixel((x, top + 16)) for x in (16, 48)] == [(255, 0, 0), (0, 0, 255)]
+
+
+def test_of_very_many_runs_a_sheet_is_about_square(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    runs = importlib.import_module("runs")
+    Image.new("RGB", (16, 8)).save(tmp_path / "contact_sheet.png")
+    assert runs.sheet([(tmp_path, "")] * 24).size == (4 * 8, 6 * (4 + 16))
+    width, height = runs.sheet([(tmp_path, "")] * 2295).size
+    assert width < runs.WEBP_SIDE > height
+
+
+def test_a_picture_too_large_for_webp_is_made_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    runs = importlib.import_module("runs")
+    picture = Image.new("RGBA", (2 * runs.WEBP_SIDE, 20), "red")
+    with Image.open(io.BytesIO(runs.webp(picture, lossless=True))) as read:
+        assert (read.format, read.size) == ("WEBP", (runs.WEBP_SIDE, 10))
+        assert read.convert("RGB").getcolors() == [(10 * runs.WEBP_SIDE, (255, 0, 0))]
+    assert picture.size == (2 * runs.WEBP_SIDE, 20)
 
 
 def test_results_say_no_folder_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from dreamfields.errors import StorageError
-from dreamfields.storage import append_line, atomic_write
+from dreamfields.storage import append_line, atomic_write, user_cache, user_data
 
 OLD, NEW = b"old content", b"new content, and longer"
 
@@ -190,3 +190,38 @@ def test_lines_are_added_at_the_end(tmp_path: Path) -> None:
 def test_a_line_that_cannot_be_added_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"^cannot write .*: Is a directory; "):
         append_line(tmp_path, "one")
+
+
+@pytest.mark.parametrize("platform", ["linux", "darwin"])
+def test_the_environment_says_where_the_user_s_files_are(platform: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
+    monkeypatch.setenv("XDG_DATA_HOME", "/data")
+    assert user_cache() == Path("/caches/dreamfields")
+    assert user_data() == Path("/data/dreamfields")
+
+
+@pytest.mark.parametrize("said", [None, "", "not/absolute"])
+@pytest.mark.parametrize(("platform", "caches"), [("linux", ".cache"), ("darwin", "Library/Caches")])
+def test_otherwise_they_are_where_the_system_has_them(
+    platform: str, caches: str, said: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for variable in ("XDG_CACHE_HOME", "XDG_DATA_HOME"):
+        if said is None:
+            monkeypatch.delenv(variable, raising=False)
+        else:
+            monkeypatch.setenv(variable, said)
+    assert user_cache() == tmp_path / caches / "dreamfields"
+    assert user_data() == tmp_path / ".local/share/dreamfields"
+
+
+def test_a_user_without_a_home_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless(*_: object) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    with pytest.raises(StorageError, match="no home folder; set XDG_CACHE_HOME to a folder"):
+        user_cache()

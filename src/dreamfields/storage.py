@@ -1,5 +1,7 @@
 """The one way files are written: whole or not at all, even if the process is killed, the power fails or the disk fills.
 
+Beside it, where files lie that are the user's and of no run: `user_data` is kept, `user_cache` can be made again.
+
 Every step of a write is one call of the system, made by its name in `os`, so that tests can let each of them fail.
 """
 
@@ -8,6 +10,7 @@ import errno
 import os
 import secrets
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -101,6 +104,38 @@ def sweep(folder: Path) -> None:
     """Delete what killed writers left in a folder; to be called by who has the folder to itself."""
     for path in folder.glob(".*.tmp"):
         remove(path)
+
+
+def user_data() -> Path:
+    """Return dreamfields' folder among the user's data: in $XDG_DATA_HOME, or in ~/.local/share.
+
+    Raises:
+        StorageError: the user has no home.
+    """
+    return _of_user("XDG_DATA_HOME", ".local/share")
+
+
+def user_cache() -> Path:
+    """Return dreamfields' folder among the user's caches: in $XDG_CACHE_HOME, or where the system has them.
+
+    Raises:
+        StorageError: the user has no home.
+    """
+    return _of_user("XDG_CACHE_HOME", "Library/Caches" if sys.platform == "darwin" else ".cache")
+
+
+def _of_user(variable: str, otherwise: str) -> Path:
+    """Return dreamfields' folder in the one that a variable names, or in one of the user's home.
+
+    As the specification of these variables has it, a path that is not absolute counts as none.
+    """
+    named = Path(os.environ.get(variable) or ".")
+    if named.is_absolute():
+        return named / "dreamfields"
+    try:
+        return Path.home() / otherwise / "dreamfields"
+    except RuntimeError as error:
+        raise StorageError(f"this user has no home folder; set {variable} to a folder to keep files in") from error
 
 
 @contextlib.contextmanager

@@ -79,12 +79,19 @@ def test_training_writes_adapters_that_can_be_measured_and_the_second_time_looks
     assert "lite0" in output
 
 
-def test_a_finished_training_writes_its_file_again_without_an_epoch(tmp_path: Path) -> None:
+def test_a_finished_training_writes_its_file_again_without_an_epoch_from_the_user_s_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "current").mkdir()
+    monkeypatch.chdir(tmp_path / "current")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
     folder = write_set(tmp_path / "shapes")
-    first, second, cache = tmp_path / "a.safetensors", tmp_path / "b.safetensors", tmp_path / "cache"
+    first, second = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
     for out in (first, second):
-        assert main(["lit", "train", str(folder), "--out", str(out), "--cache", str(cache), *QUICK]) == 0
+        assert main(["lit", "train", str(folder), "--out", str(out), *QUICK]) == 0
     assert first.read_bytes() == second.read_bytes()
+    assert list((tmp_path / "caches" / "dreamfields" / "lit").glob("training-*"))
+    assert not list(Path.cwd().iterdir())
 
 
 def test_a_changed_picture_is_looked_at_again(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from dreamfields.guidance.clip.folders import file_sha256
 from dreamfields.guidance.ensemble import label
 from dreamfields.render.framing import frame
 from dreamfields.runs.directory import RunDirectory
-from dreamfields.storage import atomic_write
+from dreamfields.storage import atomic_write, user_cache
 from dreamfields.train import commands as tuning_commands
 from dreamfields.train.commands import Places
 
@@ -159,7 +159,7 @@ def evaluate(command: "verbs.Evaluate", console: Console) -> None:
 
 def lit(command: "verbs.Lit", console: Console) -> None:
     """Train adapters, or measure some."""
-    places = Places(command.data, command.cache, command.descriptions)
+    places = Places(command.data, command.cache or user_cache() / "lit", command.descriptions)
     if command.action == "evaluate":
         tuning_commands.measure(places, command.adapters, command.count, console)
         return

@@ -179,8 +179,9 @@ class Lit:
     """Folders with pairs.jsonl and images.zip, or COCO captions as CAPTIONS.json:FOLDER; @N takes the first N only."""
     out: Path | None = None
     """Where `train` writes the adapters."""
-    cache: Path = Path("lit-cache")
-    """Folder for what the towers see, which takes most of the time; a stopped training goes on from it."""
+    cache: Path | None = None
+    """Folder for what the towers see, which takes most of the time; a stopped training goes on from it. If not given,
+    dreamfields/lit among the user's caches: in $XDG_CACHE_HOME, or ~/.cache, or ~/Library/Caches on a Mac."""
     descriptions: Path | None = None
     """JSON with sentences about each ImageNet class, such as CuPL's; the class names alone if not given."""
     adapters: tuple[Path, ...] = ()

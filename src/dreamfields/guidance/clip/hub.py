@@ -17,7 +17,7 @@ from dreamfields.errors import MissingPackageError, StorageError, UsageError
 from dreamfields.guidance.clip import download as reach
 from dreamfields.guidance.clip.folders import FILES, check_folder, digests
 from dreamfields.guidance.ensemble import is_path
-from dreamfields.storage import atomic_write
+from dreamfields.storage import atomic_write, user_data
 
 KNOWN: Mapping[str, str] = {
     "openai/clip-vit-base-patch16": "CLIP B/16, the paper's guide",
@@ -190,8 +190,8 @@ def _cached(model_id: str, revision: str) -> Path | None:
 
 def home() -> Path:
     """Return the folder of what is kept for the user: $DREAMFIELDS_HOME, or dreamfields among the user's data."""
-    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(os.environ.get("DREAMFIELDS_HOME") or Path(data) / "dreamfields")
+    named = os.environ.get("DREAMFIELDS_HOME")
+    return Path(named) if named else user_data()
 
 
 def read_records() -> dict[str, Entry]:

@@ -3,7 +3,7 @@
 The score of the adapters is a tenth of their logit, scale times cosine, so that it is of the size of the closed form's,
 a tenth of a lead in logits. `both` is a weighted mean of the two: each has half a say, but what is nothing more than
 the name of a class is left to the closed form, which knows names far better: of 20 nouns it makes 18 right, the plain
-mean 14, while captions come out nearer by the mean (benchmarks/results/recipe_2026-11-26.md).
+mean 14, while captions come out nearer by the mean (docs/log/recipe_2026-11-26.md).
 """
 
 import math
