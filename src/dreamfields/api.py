@@ -42,7 +42,6 @@ def generate(
     out: str | Path = "runs",
     device: str = "auto",
     threads: int = 0,
-    guidance: str | None = None,
     prompts: PromptSettings | None = None,
 ) -> "Run":
     """Make an object of a prompt, with all its files, and return its run.
@@ -60,7 +59,6 @@ def generate(
         out: folder for the run's folder.
         device: `auto`, `cpu`, `cuda` or `mps`.
         threads: CPU threads; 0 takes all cores.
-        guidance: model that scores images, such as `lit` or `clip:FOLDER-OR-ID`; None takes the preset's.
         prompts: what is asked besides the prompt, such as `PromptSettings(negative_prompt="a mug")`.
 
     Raises:
@@ -70,8 +68,6 @@ def generate(
     recipe = chosen.recipe
     if steps is not None:
         recipe = replace(recipe, optimize=replace(recipe.optimize, steps=steps))
-    if guidance is not None:
-        recipe = replace(recipe, guidance=replace(recipe.guidance, name=guidance))
     config = Config(
         prompt,
         seed=seed,
