@@ -9,7 +9,7 @@ white only takes the white for a part of them.
 import numpy as np
 import torch
 from PIL import Image
-from skimage.measure import label
+from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
@@ -75,7 +75,7 @@ def backdrop(pixels: Tensor) -> Tensor | None:
     if ((border - colour[:, None]).abs().amax(dim=0) < _TOLERANCE).float().mean() < _EVEN_FRACTION:
         return None
     even = ((pixels - colour[:, None, None]).abs().amax(dim=0) < _TOLERANCE).numpy()
-    parts: np.ndarray = label(even, connectivity=1)  # type: ignore[no-untyped-call]
+    parts, _ = ndimage.label(even)
     outer = np.unique(np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]]))
     mask = torch.from_numpy(np.isin(parts, outer[outer > 0])).float()
     return mask if mask.mean() < 0.98 else None

