@@ -1,4 +1,4 @@
-"""The doctor: what this machine has, what is missing, and what to do about it."""
+"""`dreamfields doctor`: what this machine has, what is missing, and what to do about it."""
 
 import importlib.metadata
 import importlib.util
@@ -7,15 +7,16 @@ import platform
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from rich.console import Console
-from rich.table import Table
 
 from dreamfields import __version__
 from dreamfields.cli import models
+from dreamfields.cli.command import Command
+from dreamfields.cli.terminal import say_table
 from dreamfields.devices import resolve_device, thread_count
 from dreamfields.errors import MissingPackageError
-from dreamfields.export.pictures.video import encoders
 from dreamfields.guidance.lit.weights import (
     GUIDING_ADAPTERS,
     GUIDING_TOWERS,
@@ -25,33 +26,33 @@ from dreamfields.guidance.lit.weights import (
     package_file,
 )
 
-_NEEDED_DISK = 200_000_000
+_NEEDED_DISK: Final = 200_000_000
 """Bytes a run of the default preset may take, with room to spare."""
 
 
 @dataclass(frozen=True)
+class Doctor(Command):
+    """Tell what this machine has and what is missing."""
+
+    def run(self, console: Console) -> int:
+        """Print what was found and return the exit code: 0, or 3 if something a default run needs is missing."""
+        findings = [*machine(), *weights(), *adapters(), clip_models(), video(), disk(Path.cwd())]
+        rows = [(one.subject, one.verdict, "yes" if one.well else "NO") for one in findings]
+        say_table(console, "dreamfields doctor", ("what", "found", "well"), rows)
+        return 0 if all(one.well for one in findings) else MissingPackageError.exit_code
+
+
+@dataclass(frozen=True)
 class Finding:
-    """One thing looked at."""
+    """One thing that was checked."""
 
     subject: str
     verdict: str
     well: bool
 
 
-def examine(console: Console) -> int:
-    """Print what was found and return the exit code: 0, or 3 if something a default run needs is missing."""
-    findings = [*machine(), *weights(), *adapters(), clip_models(), video(), disk(Path.cwd())]
-    table = Table(title="dreamfields doctor")
-    for heading in ("what", "found", "well"):
-        table.add_column(heading)
-    for finding in findings:
-        table.add_row(finding.subject, finding.verdict, "yes" if finding.well else "NO")
-    console.print(table)
-    return 0 if all(finding.well for finding in findings) else MissingPackageError.exit_code
-
-
 def machine() -> list[Finding]:
-    """Look at versions, device and threads."""
+    """Return versions, device and threads."""
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "transformers", "numpy"))
     numba = importlib.util.find_spec("numba") is not None
     return [
@@ -62,7 +63,7 @@ def machine() -> list[Finding]:
 
 
 def weights() -> list[Finding]:
-    """Look for the weights that guide and judge."""
+    """Return which weights of the models that guide and judge are installed."""
     found = []
     for wanted in (*(tower.weights for tower in (*GUIDING_TOWERS, JUDGE_TOWER)), MINILM):
         try:
@@ -74,7 +75,7 @@ def weights() -> list[Finding]:
 
 
 def adapters() -> list[Finding]:
-    """Look at the trained adapters; closed-form guidance does without them."""
+    """Return which trained adapters are installed; closed-form guidance does without them."""
     found = []
     for source in (*GUIDING_ADAPTERS, JUDGE_ADAPTERS):
         try:
@@ -85,13 +86,15 @@ def adapters() -> list[Finding]:
 
 
 def clip_models() -> Finding:
-    """Look for models that guide on request; a default run needs none, so all is well without."""
+    """Return which CLIP models are here; a default run needs none, so all is well without."""
     found = models.present()
     return Finding("clip models", ", ".join(found) or "none; get one with: dreamfields models download ID", True)
 
 
 def video() -> Finding:
-    """Look for a program that encodes MP4."""
+    """Return which program encodes MP4."""
+    from dreamfields.export.pictures.video import encoders
+
     programs = encoders()
     return Finding(
         "video",
@@ -101,6 +104,6 @@ def video() -> Finding:
 
 
 def disk(folder: Path) -> Finding:
-    """Look at the free space where runs would go."""
+    """Return the free space where runs would go."""
     free = shutil.disk_usage(folder).free
     return Finding("free space here", f"{free / 1e9:.1f} GB", free > _NEEDED_DISK)
