@@ -23,7 +23,7 @@ from rich.console import Console
 import dreamfields
 from dreamfields import api
 from dreamfields.cli import main as cli
-from dreamfields.cli.verbs import Generate
+from dreamfields.cli.generate import Generate
 from dreamfields.devices import resolve_device
 from dreamfields.evaluate.classifier import held_out_renderings
 
@@ -87,7 +87,7 @@ def seconds_a_step(plan: runs.Plan) -> float:
         probe = replace(plan, runs=Path(place), extra=f"{plan.extra} {NETWORK} --steps 1000")
         command = cli.parse(runs.command("a banana", probe), Console(quiet=True))
         assert isinstance(command, Generate)
-        steps = api.start(cli.configuration(command), Path(place)).steps()
+        steps = api.start(command.configuration, Path(place)).steps()
         list(islice(steps, WARM_UP))
         began = time.perf_counter()
         list(islice(steps, TIMED))

@@ -30,7 +30,7 @@ from rich.console import Console
 
 import dreamfields
 from dreamfields.cli import main as cli
-from dreamfields.cli.verbs import Generate
+from dreamfields.cli.generate import Generate
 from dreamfields.devices import thread_count
 from dreamfields.errors import DegenerateError, UsageError
 from dreamfields.evaluate.cleanness import Cleanness, cleanness
@@ -157,7 +157,7 @@ def refuse_others(prompts: Sequence[str], plan: Plan) -> None:
     try:
         asked = cli.parse(command(prompts[0], plan), Console())
         assert isinstance(asked, Generate)
-        config = cli.configuration(asked)
+        config = asked.configuration
         if (asked.preset, asked.seed, asked.out) != (plan.preset, plan.seed, plan.runs):
             raise SystemExit("preset, seed and folder are the benchmark's own options; take them out of --extra")
         for prompt in prompts:

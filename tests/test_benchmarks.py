@@ -20,7 +20,7 @@ from torch import Tensor
 from dreamfields import api, paper
 from dreamfields.api import Run
 from dreamfields.cli import main as cli
-from dreamfields.cli.verbs import Generate
+from dreamfields.cli.generate import Generate
 from dreamfields.errors import UsageError
 from dreamfields.evaluate.captions import captions, normalised
 from dreamfields.evaluate.classifier import Judgement, ViewJudgement, held_out_renderings
@@ -181,7 +181,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         if not path.exists():
             asked = cli.parse(runs.command(prompt, plan), Console())
             assert isinstance(asked, Generate)
-            run = api.start(cli.configuration(asked), plan.runs)
+            run = api.start(asked.configuration, plan.runs)
             for _ in run.steps():
                 pass
             run.finish()

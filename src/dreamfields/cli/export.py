@@ -28,7 +28,7 @@ class Export(RunCommand):
     size_mm: Annotated[float, Range(0.1, 100_000.0)] = 100.0
     """Largest extent in millimetres, for .stl, .3mf and .usdz."""
     mesh: Annotated[MeshSettings, tyro.conf.arg(name="")] = field(default_factory=MeshSettings)
-    """How the mesh is made; what is not given is as in the run's own mesh"""
+    """How the mesh is made; the defaults are the run's own settings (shown are those of preset quick)"""
 
     @classmethod
     def defaults(cls, arguments: Sequence[str]) -> Self:

@@ -30,7 +30,7 @@ class Generate(Command):
     """Make a 3D object of a sentence: a folder with mesh, video, pictures and all that is needed to resume."""
 
     prompt: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PROMPT")] = ""
-    """What to make, in quotes."""
+    """What to make, in quotes; a file of settings can name it, too."""
     preset: str = presets.DEFAULT
     """draft (~30 s), quick (~2 minutes) or standard (~7 minutes), on two CPU cores; paper-lq, paper-mq or paper-hq,
     Dream Fields as published, for a GPU and a CLIP model."""

@@ -54,7 +54,7 @@ def list_options(kind: type[Any], default: Any = None, prefix: str = "", part: s
         if dataclasses.is_dataclass(hint):
             is_flat = any(getattr(extra, "name", None) == "" for extra in extras)
             yield from list_options(hint, value, prefix if is_flat else f"{prefix}{entry.name}.", text)  # type: ignore[arg-type]
-        elif tyro.conf.Positional.__metadata__[0] in extras:
+        elif tyro.conf.Positional in extras:
             metavars = [extra.metavar for extra in extras if getattr(extra, "metavar", None)]
             yield Option((metavars or [entry.name.upper()])[0], hint, value, text, part)
         else:
@@ -86,23 +86,30 @@ def help_text(kind: type[Any], prog: str, default: Any, width: int, *, everythin
 
 def _row(option: Option, width: int) -> list[str]:
     """Return the lines of one argument: its name and values to the left, its meaning and default to the right."""
-    head = f"  {option.name} {_metavar(option.hint)}" if option.is_flag else f"  {option.name}"
+    head = f"  {option.name} {_metavar(option)}" if option.is_flag else f"  {option.name}"
     default = _shown(option.default)
     text = f"{option.help} ({default})" if default and option.is_flag else option.help
     below = [] if len(head) < _COLUMN - 1 else [head]
     indent = " " * _COLUMN
     first = indent if below else f"{head:{_COLUMN}}"
-    return below + textwrap.wrap(text or " ", width, initial_indent=first, subsequent_indent=indent)
+    return below + textwrap.wrap(text, width, initial_indent=first, subsequent_indent=indent, break_on_hyphens=False)
 
 
-def _metavar(hint: Any) -> str:
-    """Return the placeholder of an option's values."""
+def _metavar(option: Option) -> str:
+    """Return the placeholder of a flag's values; for a switch, the flag that turns it off."""
+    if option.hint is bool:
+        part, _, name = option.name.removeprefix("--").rpartition(".")
+        return f"| --{part}{'.' * bool(part)}no-{name}"
+    return _values(option.hint)
+
+
+def _values(hint: Any) -> str:
     if get_origin(hint) is typing.Literal:
         return "|".join(map(str, get_args(hint)))
     if get_origin(hint) is tuple:
         first, *rest = get_args(hint)
-        return f"{_metavar(first)} ..." if Ellipsis in rest else " ".join(map(_metavar, (first, *rest)))
-    return _METAVARS.get(hint, "")
+        return f"{_values(first)} ..." if Ellipsis in rest else " ".join(map(_values, (first, *rest)))
+    return _METAVARS[hint]
 
 
 def _shown(value: Any) -> str:

@@ -6,6 +6,7 @@ import io
 import re
 import typing
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import Any, TypeVar, get_args, get_origin
 
 import tyro
@@ -43,7 +44,7 @@ def parse_as(kind: type[Parsed], arguments: Sequence[str], prog: str, default: P
 def value_of(name: str, arguments: Sequence[str]) -> str | None:
     """Return the last value that arguments give to a flag, before they are parsed; None if they give none."""
     found = None
-    for word, after in zip(arguments, [*arguments[1:], None], strict=True):
+    for word, after in zip_longest(arguments, arguments[1:]):
         if word == name:
             found = after
         elif word.startswith(f"{name}="):

@@ -15,7 +15,6 @@ from dreamfields.runs.record import read_record
 class Resume(RunCommand):
     """Go on with a run that was stopped, exactly where it stopped."""
 
-
     def check(self) -> None:
         """Make sure that there is a run, and that device, weights and disk space are there."""
         directory = RunDirectory(self.folder)
