@@ -76,15 +76,15 @@ def one_line(text: str) -> str:
     return "".join(_spelt(character) if _is_unsafe(character) else character for character in text)
 
 
-def console_on(stream: TextIO) -> Console:
+def console_on(stream: TextIO | None) -> Console:
     """Return a console that never ends the program, whatever becomes of the terminal.
 
-    It spells out letters that the encoding lacks; what cannot be written any more, as the reader has left or the disk
-    is full, goes unsaid.
+    It spells out letters that the encoding lacks; what cannot be written, as there is no stream, its reader has left or
+    the disk is full, goes unsaid.
     """
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="backslashreplace")
-    return Console(file=cast(TextIO, _Forgiving(stream)), highlight=False)
+    return Console(file=cast(TextIO, _Forgiving(stream or io.StringIO())), highlight=False)
 
 
 @final
