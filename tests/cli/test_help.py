@@ -102,7 +102,7 @@ def test_every_command_has_a_sentence_a_check_something_to_run_and_help(
     assert kind.__dict__["__doc__"].endswith(".")
     assert callable(kind.check)
     assert "run" in kind.__dict__
-    assert not [option for option in list_options(kind) if not option.help]
+    assert not [option for option in list_options(kind) if not option.text]
     shown = {}
     for flag in ("-h", "--help", "--help-all"):
         assert main([*name.split(), flag]) == 0

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -16,41 +17,25 @@ from dreamfields.settings import Settings
 
 @dataclass(frozen=True)
 class Command(Settings, ABC):
-    """One command: its fields are its arguments, the strings below them its help, their `Range`s are checked.
+    """One command: its fields are its arguments, the strings below them its help, and their ranges are checked.
 
-    Modules of commands import nothing heavy when they load; only `run` does. In the order in which they are called:
+    Modules of commands load nothing heavy; only `run` does. Each method raises a `DreamfieldsError` if it cannot go on.
     """
 
     @classmethod
     def defaults(cls, arguments: Sequence[str]) -> Self | None:
-        """Return the values of arguments that are not given; None for those of the class.
-
-        Raises:
-            DreamfieldsError: what the arguments name as their source, such as a preset, cannot be used.
-        """
+        """Return the values of arguments that are not given; None for those of the class."""
         return None
 
     def check_values(self) -> None:
-        """Refuse values that cannot be used, in one sentence with all that is wrong on the command line.
-
-        Raises:
-            UsageError: there is such a value.
-        """
+        """Refuse values that cannot be used, in one sentence with all else that is wrong on the command line."""
 
     def check(self) -> None:
-        """Refuse what this machine cannot do, without importing torch.
-
-        Raises:
-            DreamfieldsError: one sentence about what is missing.
-        """
+        """Refuse what this machine cannot do, without importing torch."""
 
     @abstractmethod
     def run(self, console: Console) -> int:
-        """Carry the command out and return the exit code.
-
-        Raises:
-            DreamfieldsError: it cannot be carried out.
-        """
+        """Carry the command out and return the exit code."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +45,11 @@ class RunCommand(Command):
     folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """The run's folder."""
 
+    @cached_property
+    def directory(self) -> RunDirectory:
+        """The run's directory."""
+        return RunDirectory(self.folder)
+
     def check(self) -> None:
-        """Make sure that there is a run, and that its record can be understood."""
-        read_record(RunDirectory(self.folder))
+        """Make sure that there is a run whose record can be understood."""
+        read_record(self.directory)

@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -36,7 +37,7 @@ class Doctor(Command):
 
     def run(self, console: Console) -> int:
         """Print what was found and return the exit code: 0, or 3 if something a default run needs is missing."""
-        findings = [*machine(), *weights(), *adapters(), clip_models(), video(), disk(Path.cwd())]
+        findings = [*machine(), *weights(), clip_models(), video(), disk(Path.cwd())]
         rows = [(one.subject, one.verdict, "yes" if one.well else "NO") for one in findings]
         say_table(console, "dreamfields doctor", ("what", "found", "well"), rows)
         return 0 if all(one.well for one in findings) else MissingPackageError.exit_code
@@ -63,25 +64,16 @@ def machine() -> list[Finding]:
 
 
 def weights() -> list[Finding]:
-    """Return which weights of the models that guide and judge are installed."""
+    """Return which weights are installed: towers and text model, and the adapters that closed-form guidance can lack."""
+    packages = [*(tower.weights for tower in (*GUIDING_TOWERS, JUDGE_TOWER)), MINILM]
+    places = {one.package: partial(package_file, one) for one in packages}
+    places |= {one.file: one.path for one in (*GUIDING_ADAPTERS, JUDGE_ADAPTERS)}
     found = []
-    for wanted in (*(tower.weights for tower in (*GUIDING_TOWERS, JUDGE_TOWER)), MINILM):
+    for name, place in places.items():
         try:
-            size = package_file(wanted).stat().st_size
-            found.append(Finding(wanted.package, f"{size / 1e6:.0f} MB", True))
+            found.append(Finding(name, f"{place().stat().st_size / 1e6:.1f} MB", True))
         except MissingPackageError as error:
-            found.append(Finding(wanted.package, str(error), False))
-    return found
-
-
-def adapters() -> list[Finding]:
-    """Return which trained adapters are installed; closed-form guidance does without them."""
-    found = []
-    for source in (*GUIDING_ADAPTERS, JUDGE_ADAPTERS):
-        try:
-            found.append(Finding(source.file, f"{source.path().stat().st_size / 1e6:.1f} MB", True))
-        except MissingPackageError as error:
-            found.append(Finding(source.file, str(error), False))
+            found.append(Finding(name, str(error), False))
     return found
 
 
@@ -95,12 +87,9 @@ def video() -> Finding:
     """Return which program encodes MP4."""
     from dreamfields.export.pictures.video import encoders
 
+    missing = "no ffmpeg, videos become GIFs; run: pip install imageio-ffmpeg"
     programs = encoders()
-    return Finding(
-        "video",
-        programs[0] if programs else "no ffmpeg, videos become GIFs; run: pip install imageio-ffmpeg",
-        bool(programs),
-    )
+    return Finding("video", programs[0] if programs else missing, bool(programs))
 
 
 def disk(folder: Path) -> Finding:

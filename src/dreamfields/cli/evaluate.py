@@ -22,7 +22,7 @@ class Evaluate(RunCommand):
         """Print the judgement of each view and write it to evaluation.json."""
         from dreamfields.evaluate.report import judgement_json
 
-        judgement = open_trained(self.folder, console).evaluate(list(self.classes) or None)
+        judgement = open_trained(self.directory, console).evaluate(list(self.classes) or None)
         path = self.folder / "evaluation.json"
         atomic_write(path, json.dumps(judgement_json(judgement), indent=2).encode())
         marks = {True: "yes", False: "no"}

@@ -13,7 +13,6 @@ from dreamfields.cli.parsing import parse_as
 from dreamfields.cli.run_folder import open_trained, say_notes
 from dreamfields.cli.terminal import say
 from dreamfields.export.settings import MeshSettings
-from dreamfields.runs.directory import RunDirectory
 from dreamfields.runs.record import read_record
 from dreamfields.settings import Range
 
@@ -34,12 +33,12 @@ class Export(RunCommand):
     def defaults(cls, arguments: Sequence[str]) -> Self:
         """Return the mesh settings of the run that the arguments name."""
         given = parse_as(cls, arguments, "dreamfields export")
-        own = read_record(RunDirectory(given.folder)).config.export
+        own = read_record(given.directory).config.export
         return replace(given, mesh=MeshSettings(**{one.name: getattr(own, one.name) for one in fields(MeshSettings)}))
 
     def run(self, console: Console) -> int:
         """Write the file, and say what it lacks."""
-        run = open_trained(self.folder, console)
+        run = open_trained(self.directory, console)
         asset = run.asset(replace(run.config.export, **asdict(self.mesh)), self.size_mm)
         say(console, f"wrote {run.export(self.out or self.folder / 'object.glb', asset)}")
         say_notes(run.export_notes, console)

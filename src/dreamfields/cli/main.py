@@ -113,14 +113,9 @@ def refuse_lost_folder() -> None:
 def overview() -> str:
     """Return the text of `dreamfields --help`."""
     rows = [f"  {name:18} {(inspect.getdoc(kind) or '').splitlines()[0]}" for name, kind in COMMANDS.items()]
-    head = [
-        "dreamfields: a sentence in, a 3D object out",
-        "",
-        "usage: dreamfields COMMAND ... (COMMAND --help says more)",
-        "",
-    ]
-    tail = ["", 'example: dreamfields generate "a teapot" --seed 0']
-    return "\n".join([*head, *rows, *tail])
+    head = ["dreamfields: a sentence in, a 3D object out", ""]
+    usage = ["usage: dreamfields COMMAND ... (COMMAND --help says more)", ""]
+    return "\n".join([*head, *usage, *rows, "", 'example: dreamfields generate "a teapot" --seed 0'])
 
 
 def _show(text: str, console: Console) -> None:

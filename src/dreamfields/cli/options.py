@@ -8,7 +8,7 @@ import textwrap
 import types
 import typing
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass
 from functools import cache
 from itertools import groupby, pairwise
 from pathlib import Path
@@ -16,26 +16,21 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import tyro
 
-_METAVARS: dict[Any, str] = {int: "INT", float: "NUMBER", str: "TEXT", Path: "PATH"}
-_COLUMN = 30
+_VALUES: dict[Any, str] = {int: "INT", float: "NUMBER", str: "TEXT", Path: "PATH"}
+_INDENT = " " * 30
 
 
 @dataclass(frozen=True)
 class Option:
-    """One argument of a command.
+    """One argument: its flag or placeholder, the type of its values, its default (or MISSING), and what it means.
 
-    Attributes:
-        name: `--render.size`; the placeholder of a positional argument, such as `PROMPT`.
-        hint: the type of its values, without `Annotated` and without None.
-        default: its value if it is not given; `dataclasses.MISSING` if it must be.
-        help: what it means.
-        part: what the settings around it are for; empty for those of the command itself.
+    `part` says what the settings around it are for; it is empty for those of the command itself.
     """
 
     name: str
     hint: Any
     default: Any
-    help: str
+    text: str
     part: str
 
     @property
@@ -48,32 +43,34 @@ def list_options(kind: type[Any], default: Any = None, prefix: str = "", part: s
     """Yield the arguments of a dataclass, those of nested ones with dotted names; values are those of `default`."""
     hints, texts = get_type_hints(kind, include_extras=True), _field_texts(kind)
     for entry in dataclasses.fields(kind):
-        extras = get_args(hints[entry.name])[1:] if get_origin(hints[entry.name]) is typing.Annotated else ()
+        extras = getattr(hints[entry.name], "__metadata__", ())
+        metavars = [extra.metavar for extra in extras if getattr(extra, "metavar", None)]
         hint, text = _bare(hints[entry.name]), texts.get(entry.name, "")
-        value = _default(entry) if default is None else getattr(default, entry.name)
-        if dataclasses.is_dataclass(hint):
+        value = entry.default if entry.default_factory is MISSING else entry.default_factory()
+        if default is not None:
+            value = getattr(default, entry.name)
+        if isinstance(hint, type) and dataclasses.is_dataclass(hint):
             is_flat = any(getattr(extra, "name", None) == "" for extra in extras)
-            yield from list_options(hint, value, prefix if is_flat else f"{prefix}{entry.name}.", text)  # type: ignore[arg-type]
+            yield from list_options(hint, value, prefix if is_flat else f"{prefix}{entry.name}.", text)
         elif tyro.conf.Positional in extras:
-            metavars = [extra.metavar for extra in extras if getattr(extra, "metavar", None)]
-            yield Option((metavars or [entry.name.upper()])[0], hint, value, text, part)
+            yield Option(metavars[0] if metavars else entry.name.upper(), hint, value, text, part)
         else:
             yield Option(f"--{prefix}{entry.name}".replace("_", "-"), hint, value, text, part)
 
 
 def help_text(kind: type[Any], prog: str, default: Any, width: int, *, everything: bool) -> str:
-    """Return the help of a command: its own flags, or those of all parts of the pipeline, too.
+    """Return the help of a command: flags without a dot in their names, or all of them.
 
     Args:
         kind: the command.
         prog: how it is called, such as `dreamfields generate`.
         default: values of what is not given; None for those of the class.
         width: characters a line.
-        everything: whether to show flags with a dot in their names.
+        everything: whether to show all flags.
     """
     options = list(list_options(kind, default))
     shown = [option for option in options if everything or "." not in option.name]
-    places = [f"{'[' * _is_optional(one)}{one.name}{']' * _is_optional(one)}" for one in shown if not one.is_flag]
+    places = [one.name if one.default is MISSING else f"[{one.name}]" for one in shown if not one.is_flag]
     lines = [" ".join(["usage:", prog, *places, "[OPTIONS]"]), "", *textwrap.wrap(inspect.getdoc(kind) or "", width)]
     for part, members in groupby(shown, lambda option: option.part):
         lines += ["", f"{part.rstrip('.') or 'arguments'}:"]
@@ -86,47 +83,34 @@ def help_text(kind: type[Any], prog: str, default: Any, width: int, *, everythin
 
 def _row(option: Option, width: int) -> list[str]:
     """Return the lines of one argument: its name and values to the left, its meaning and default to the right."""
-    head = f"  {option.name} {_metavar(option)}" if option.is_flag else f"  {option.name}"
-    default = _shown(option.default)
-    text = f"{option.help} ({default})" if default and option.is_flag else option.help
-    below = [] if len(head) < _COLUMN - 1 else [head]
-    indent = " " * _COLUMN
-    first = indent if below else f"{head:{_COLUMN}}"
-    return below + textwrap.wrap(text, width, initial_indent=first, subsequent_indent=indent, break_on_hyphens=False)
+    head, text = f"  {option.name}", option.text
+    if option.is_flag:
+        head += f" {_off(option.name) if option.hint is bool else _values(option.hint)}"
+        if option.default not in (MISSING, None, "", ()):
+            text += f" (default: {_shown(option.default)})"
+    above, first = ([], head.ljust(len(_INDENT))) if len(head) < len(_INDENT) - 1 else ([head], _INDENT)
+    return above + textwrap.wrap(text, width, initial_indent=first, subsequent_indent=_INDENT, break_on_hyphens=False)
 
 
-def _metavar(option: Option) -> str:
-    """Return the placeholder of a flag's values; for a switch, the flag that turns it off."""
-    if option.hint is bool:
-        part, _, name = option.name.removeprefix("--").rpartition(".")
-        return f"| --{part}{'.' * bool(part)}no-{name}"
-    return _values(option.hint)
+def _off(flag: str) -> str:
+    """Return the words for the flag that turns a switch off."""
+    part, dot, name = flag.removeprefix("--").rpartition(".")
+    return f"| --{part}{dot}no-{name}"
 
 
 def _values(hint: Any) -> str:
+    """Return the placeholder of a flag's values."""
     if get_origin(hint) is typing.Literal:
         return "|".join(map(str, get_args(hint)))
     if get_origin(hint) is tuple:
-        first, *rest = get_args(hint)
-        return f"{_values(first)} ..." if Ellipsis in rest else " ".join(map(_values, (first, *rest)))
-    return _METAVARS[hint]
+        return " ".join("..." if item is Ellipsis else _values(item) for item in get_args(hint))
+    return _VALUES[hint]
 
 
 def _shown(value: Any) -> str:
-    """Return the words about a default value; none where there is nothing to say."""
-    if value is dataclasses.MISSING or value is None or value in ("", ()):
-        return ""
     if isinstance(value, bool):
-        return f"default: {'on' if value else 'off'}"
-    return f"default: {' '.join(map(str, value)) if isinstance(value, tuple) else value}"
-
-
-def _is_optional(option: Option) -> bool:
-    return option.default is not dataclasses.MISSING
-
-
-def _default(entry: "dataclasses.Field[Any]") -> Any:
-    return entry.default_factory() if entry.default_factory is not dataclasses.MISSING else entry.default
+        return "on" if value else "off"
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _bare(hint: Any) -> Any:
@@ -140,18 +124,16 @@ def _bare(hint: Any) -> Any:
 def _field_texts(kind: type[Any]) -> dict[str, str]:
     """Return the string below each field of a dataclass, its parents' among them, on one line."""
     texts: dict[str, str] = {}
-    for owner in reversed(kind.__mro__):
-        for field, text in pairwise(_class_bodies(owner.__module__).get(owner.__name__, [])):
-            is_text = isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
-            if is_text and isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
-                texts[field.target.id] = " ".join(str(text.value.value).split())  # type: ignore[attr-defined]
+    for owner in reversed(kind.__mro__[:-1]):
+        for field, below in pairwise(_class_bodies(owner.__module__).get(owner.__name__, [])):
+            match field, below:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                    texts[name] = " ".join(text.split())
     return texts
 
 
 @cache
 def _class_bodies(module: str) -> dict[str, list[ast.stmt]]:
-    """Return the statements of each class of a module; none of one without source."""
-    if module == "builtins":
-        return {}
+    """Return the statements of each class of a module."""
     tree = ast.parse(inspect.getsource(sys.modules[module]))
     return {node.name: node.body for node in tree.body if isinstance(node, ast.ClassDef)}

@@ -31,7 +31,7 @@ def parse_as(kind: type[Parsed], arguments: Sequence[str], prog: str, default: P
         faults += wrong
         said = io.StringIO()
         try:
-            with contextlib.redirect_stderr(said):
+            with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
                 command, unknown = tyro.cli(
                     kind, args=rest, prog=prog, default=default, return_unknown_args=True, add_help=False
                 )

@@ -39,7 +39,7 @@ class Render(RunCommand):
         from dreamfields.export.pictures.passes import Shot
         from dreamfields.render.framing import frame
 
-        run = open_trained(self.folder, console)
+        run = open_trained(self.directory, console)
         place = Keyframe(self.azimuth_deg, self.elevation_deg, zoom=self.zoom)
         camera = camera_at(place, frame(run.trained_state.field))
         shot = Shot(self.size, show=self.show, transparent=self.transparent)

@@ -7,7 +7,6 @@ from rich.console import Console
 from dreamfields.cli.command import RunCommand
 from dreamfields.cli.run_folder import complete, open_run
 from dreamfields.runs.checks import check_runnable
-from dreamfields.runs.directory import RunDirectory
 from dreamfields.runs.record import read_record
 
 
@@ -17,11 +16,9 @@ class Resume(RunCommand):
 
     def check(self) -> None:
         """Make sure that there is a run, and that device, weights and disk space are there."""
-        directory = RunDirectory(self.folder)
-        check_runnable(read_record(directory).config, directory)
+        check_runnable(read_record(self.directory).config, self.directory)
 
     def run(self, console: Console) -> int:
         """Run the steps that are left and write the files."""
-        directory = RunDirectory(self.folder)
-        with directory.locked():  # Before torch is loaded, as in `generate`.
-            return complete(open_run(directory), console)
+        with self.directory.locked():  # Before torch is loaded, as in `generate`.
+            return complete(open_run(self.directory), console)

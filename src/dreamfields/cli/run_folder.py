@@ -36,19 +36,12 @@ def open_run(directory: RunDirectory) -> "Run":
     return api.reopen(directory)
 
 
-def open_trained(folder: Path, console: Console) -> "Run":
-    """Open a run, load its newest checkpoint, and print what was wrong with that, such as a damaged file.
-
-    Raises:
-        CheckpointError: there are checkpoints, but none is whole.
-        UsageError: nothing has been trained yet.
-    """
-    run = open_run(RunDirectory(folder))
+def open_trained(directory: RunDirectory, console: Console) -> "Run":
+    """Open a run, load its newest checkpoint, and print what was wrong with that, such as a damaged file."""
+    run = open_run(directory)
     known = len(run.notes)
-    try:
-        _ = run.trained_state
-    finally:
-        say_notes(run.notes[known:], console)
+    _ = run.state
+    say_notes(run.notes[known:], console)
     return run
 
 

@@ -18,28 +18,12 @@ from dreamfields.runs.record import read_record
 
 _STEPS: Final = 20
 _TAIL_BYTES: Final = 16_384
-"""Longer than so many steps are in metrics.jsonl."""
-
-
-@dataclass(frozen=True)
-class Summary:
-    """One run in short; what a damaged run does not tell is None."""
-
-    run: str
-    prompt: str | None = None
-    seed: int | None = None
-    status: str | None = None
-    score: float | None = None
-    """Mean score of the last steps, at most 20."""
-    seconds: float | None = None
-    """Time spent on steps."""
-    error: str | None = None
-    """What is wrong with a damaged run."""
+"""Of metrics.jsonl: more than so many steps take."""
 
 
 @dataclass(frozen=True)
 class Runs(Command):
-    """List the runs in a folder: prompt, seed, status, score and time."""
+    """List the runs in a folder: prompt, seed, status, score (the mean of the last 20 steps) and time."""
 
     folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")] = Path("runs")
     """The folder; runs if not given."""
@@ -58,10 +42,31 @@ class Runs(Command):
             for one in found:
                 say(console, json.dumps(asdict(one), ensure_ascii=False))
         elif found:
-            say_table(console, "", ("run", "prompt", "seed", "status", "score", "time"), map(_cells, found))
+            headings = ("run", "prompt", "seed", "status", "score", "time")
+            say_table(console, "", headings, [one.cells() for one in found])
         else:
             say(console, f"there are no runs in {self.folder}")
         return 0
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One run in short; what is not known of it is None, and `error` says what is wrong with a damaged run."""
+
+    run: str
+    status: str
+    prompt: str | None = None
+    seed: int | None = None
+    score: float | None = None
+    seconds: float | None = None
+    error: str | None = None
+
+    def cells(self) -> list[str]:
+        """Return the row of a table."""
+        score = "" if self.score is None else f"{self.score:.3f}"
+        seconds = "" if self.seconds is None else f"{self.seconds:,.0f} s"
+        seed = "" if self.seed is None else str(self.seed)
+        return [self.run, self.prompt or self.error or "", seed, self.status, score, seconds]
 
 
 def summarize(path: Path) -> Summary:
@@ -69,16 +74,10 @@ def summarize(path: Path) -> Summary:
     directory = RunDirectory(path)
     try:
         record = read_record(directory)
-        return Summary(
-            path.name,
-            record.config.prompt,
-            record.config.seed,
-            str(record.values["status"]),
-            last_score(directory.metrics),
-            _number(record.values.get("seconds")),
-        )
     except DreamfieldsError as error:
-        return Summary(path.name, status="damaged", error=str(error))
+        return Summary(path.name, "damaged", error=str(error))
+    score, seconds = last_score(directory.metrics), _number(record.values.get("seconds"))
+    return Summary(path.name, record.values["status"], record.config.prompt, record.config.seed, score, seconds)
 
 
 def last_score(metrics: Path) -> float | None:
@@ -88,10 +87,9 @@ def last_score(metrics: Path) -> float | None:
             return None
         with metrics.open("rb") as file:
             file.seek(-min(_TAIL_BYTES, metrics.stat().st_size), 2)
-            lines = file.read().splitlines()
+            scores = [score for line in file if (score := _score(line)) is not None]
     except OSError:
         return None
-    scores = [score for line in lines if (score := _score(line)) is not None]
     return fmean(scores[-_STEPS:]) if scores else None
 
 
@@ -105,10 +103,3 @@ def _score(line: bytes) -> float | None:
 
 def _number(value: object) -> float | None:
     return float(value) if isinstance(value, (int, float)) and abs(value) < 1e12 else None
-
-
-def _cells(one: Summary) -> tuple[str, ...]:
-    seconds = "" if one.seconds is None else f"{one.seconds:,.0f} s"
-    score = "" if one.score is None else f"{one.score:.3f}"
-    seed = "" if one.seed is None else str(one.seed)
-    return one.run, one.prompt or one.error or "", seed, one.status or "", score, seconds

@@ -44,7 +44,7 @@ class Video(RunCommand):
         """Write the video, and say where it is not what was asked for."""
         from dreamfields.export.pictures.passes import Shot
 
-        run = open_trained(self.folder, console)
+        run = open_trained(self.directory, console)
         shot = Shot(self.size, run.config.export.still_samples, self.show)
         say(console, f"wrote {run.film(self.out or self.folder / 'video.mp4', self.camera_path, shot, self.fps)}")
         say_notes(run.export_notes, console)
