@@ -29,6 +29,7 @@ from dreamfields.guidance.clip.folders import file_sha256
 from dreamfields.guidance.ensemble import label
 from dreamfields.render.framing import frame
 from dreamfields.runs.directory import RunDirectory
+from dreamfields.runs.run import Run
 from dreamfields.storage import atomic_write, user_cache
 from dreamfields.train import commands as tuning_commands
 from dreamfields.train.commands import Places
@@ -38,9 +39,9 @@ def run(command: "verbs.HeavyCommand", directory: RunDirectory, console: Console
     """Carry out one command in the folder that `cli.preflight` found for it, and return the exit code."""
     match command:
         case verbs.Generate():
-            return work(api.begin(cli.configuration(command), directory), console)
+            return work(Run.begin(directory, cli.configuration(command)), console)
         case verbs.Resume():
-            return work(api.reopen(directory), console)
+            return work(Run.open(directory), console)
         case verbs.Render():
             render(command, console)
         case verbs.Video():
@@ -90,7 +91,7 @@ def show_steps(run_: "api.Run", stop: StopRequest, console: Console) -> None:
     console.print(
         one_line(f'"{run_.config.prompt}", seed {run_.config.seed}, into {run_.path}'), soft_wrap=True, markup=False
     )
-    heading = f"{label(recipe.guidance.name)} guidance on {run_.state.device}, {torch.get_num_threads()} threads"
+    heading = f"{label(recipe.guidance.name)} guidance on {run_.load_state().device}, {torch.get_num_threads()} threads"
     said = 0
     with StepProgress(console, recipe.optimize.steps, heading) as progress, closing(run_.steps()) as steps:
         for step in steps:
@@ -107,7 +108,7 @@ def opened(path: Path, console: Console) -> "api.Run":
     """Return the run of a folder with its state read, and say what was wrong with that, such as a damaged file."""
     run_ = api.load(path)
     known = len(run_.notes)
-    _ = run_.state  # To read it is to find what is wrong with it.
+    run_.load_state()  # Finds what is wrong with it.
     for note in run_.notes[known:]:
         console.print(one_line(f"note: {note}"), soft_wrap=True, markup=False)
     return run_
@@ -117,7 +118,7 @@ def render(command: "verbs.Render", console: Console) -> None:
     """Write one picture."""
     run_ = opened(command.run, console)
     place = Keyframe(command.azimuth_deg, command.elevation_deg, zoom=command.zoom)
-    camera = camera_at(place, frame(run_.trained_state.field))
+    camera = camera_at(place, frame(run_.trained_state().field))
     shot = Shot(command.size, show=command.show, transparent=command.transparent)
     path = run_.picture(command.out or run_.path / "render.png", camera, shot)
     console.print(f"wrote {path}", soft_wrap=True)
@@ -174,7 +175,7 @@ def retrieve(command: "verbs.Retrieval", console: Console) -> None:
     candidates = []
     for folder in cli.run_folders(command.runs):
         run_ = api.load(folder)
-        guides, weights = run_.record.get("guidance", []), run_.record.get("weights", [])
+        guides, weights = run_.record.guidance, run_.record.weights
         check_judge(judge, guides, weights, str(folder))
         candidates.append(run_.candidate())
     found = judge_objects(judge, candidates, command.samples)

@@ -34,15 +34,15 @@ from dreamfields.cli.verbs import (
     View,
 )
 from dreamfields.config import Config
-from dreamfields.devices import Device, check_device
+from dreamfields.devices import Device
 from dreamfields.errors import StorageError, UsageError
 from dreamfields.evaluate.judges import judge_member
 from dreamfields.export.pictures.paths import CameraPath, Keyframe, Orbit, read_path
 from dreamfields.export.settings import ExportSettings
 from dreamfields.guidance.clip.hub import KNOWN
-from dreamfields.guidance.lit.weights import JUDGE_TOWER, check_member, check_weights
+from dreamfields.guidance.lit.weights import JUDGE_TOWER, check_member
+from dreamfields.runs.checks import check_runnable
 from dreamfields.runs.directory import RunDirectory, run_path
-from dreamfields.runs.disk import check_space, run_bytes
 from dreamfields.runs.record import read_record
 from dreamfields.settings import Range, collected_faults, unknown_name
 
@@ -119,13 +119,13 @@ def preflight(command: Command, held: ExitStack) -> RunDirectory:
         case Generate():
             config = configuration(command)
             directory = RunDirectory(run_path(command.out, config.prompt, config.seed))
-            refuse_unworkable(config, directory)
+            check_runnable(config, directory)
             held.enter_context(directory.locked())
             directory.refuse_taken()
             return directory
         case Resume():
             directory = RunDirectory(command.run)
-            refuse_unworkable(read_record(directory).config, directory)
+            check_runnable(read_record(directory).config, directory)
             held.enter_context(directory.locked())
             return directory
         case Render() | Video() | Export() | Evaluate() | View():
@@ -165,17 +165,6 @@ def check_ranges(command: Command) -> None:
             replace(ExportSettings(), **changed(command))
         case _:
             pass
-
-
-def refuse_unworkable(config: Config, directory: RunDirectory) -> None:
-    """Make sure that device, weights and room on the disk are there.
-
-    Raises:
-        DreamfieldsError: one of them is not.
-    """
-    check_device(config.device)
-    check_weights(config.recipe.guidance)
-    check_space(directory.path, run_bytes(config.recipe, config.export.most_bytes()))
 
 
 def check_lit(command: Lit) -> None:
