@@ -179,8 +179,8 @@ def opened(path: Path, *judges: AbstractGuidance) -> dreamfields.Run:
     """
     run = dreamfields.load(path)
     for judge in judges:
-        check_judge(judge, run.record.get("guidance", []), run.record.get("weights", []), str(path))
-    _ = run.trained_state  # To read the state is to take the run's number of threads.
+        check_judge(judge, run.record.guidance, run.record.weights, str(path))
+    run.trained_state()  # Sets the run's number of threads.
     torch.set_num_threads(thread_count(0))
     return run
 
@@ -193,9 +193,9 @@ def outcome(run: dreamfields.Run, views: Sequence[Rendering]) -> Outcome:
         cost["seconds"],
         cost["peak_gb"],
         cost.get("resumed", False),
-        int(run.record["attempts"]),
+        run.record.attempts,
         cost.get("empty", False),
-        cleanness(run.trained_state.field, views),
+        cleanness(run.trained_state().field, views),
     )
 
 

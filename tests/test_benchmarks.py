@@ -240,7 +240,7 @@ def test_an_object_that_comes_to_nothing_is_a_result_and_a_refused_command_is_no
     plan = runs.Plan(runs=tmp_path, extra=f"{TINY_RUN} --export.level 1000")
     path = runs.make("a banana", plan)
     run = runs.opened(path)
-    found = runs.outcome(run, held_out_renderings(run.trained_state.field, 12, 8))
+    found = runs.outcome(run, held_out_renderings(run.trained_state().field, 12, 8))
     assert found.empty
     light = " ".join(runs.command("a banana", replace(plan, light=True)))
     assert runs.LIGHT in light

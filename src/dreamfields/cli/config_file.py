@@ -46,16 +46,19 @@ def read_config(path: Path) -> dict[str, Any]:
         values = values["config"]
     if not isinstance(values, Mapping):
         raise UsageError(f"--config {path} holds no settings; write, for example: recipe: {{optimize: {{steps: 100}}}}")
-    return upgrade_config(values)
+    config, lost = upgrade_config(values)
+    if lost:
+        raise UsageError(f"--config {path} sets {', '.join(lost)}, which this version no longer has; take it out")
+    return config
 
 
 def merge(base: Mapping[str, Any], values: Mapping[Any, Any]) -> dict[str, Any]:
     """Return nested values with others over them; names that the base does not know are kept."""
     merged = dict(base)
     for name, value in values.items():
-        below = base.get(name)
-        both = isinstance(below, Mapping) and isinstance(value, Mapping)
-        merged[str(name)] = merge(below, value) if both else value
+        if isinstance(below := base.get(name), Mapping) and isinstance(value, Mapping):
+            value = merge(below, value)
+        merged[str(name)] = value
     return merged
 
 

@@ -5,6 +5,7 @@ import importlib.util
 import os
 import platform
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -64,9 +65,9 @@ def machine() -> list[Finding]:
 
 
 def weights() -> list[Finding]:
-    """Return which weights are installed: towers and text model, and the adapters that closed-form guidance can lack."""
+    """Return which weights are installed, the adapters among them, which closed-form guidance does without."""
     packages = [*(tower.weights for tower in (*GUIDING_TOWERS, JUDGE_TOWER)), MINILM]
-    places = {one.package: partial(package_file, one) for one in packages}
+    places: dict[str, Callable[[], Path]] = {one.package: partial(package_file, one) for one in packages}
     places |= {one.file: one.path for one in (*GUIDING_ADAPTERS, JUDGE_ADAPTERS)}
     found = []
     for name, place in places.items():

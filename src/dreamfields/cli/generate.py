@@ -1,10 +1,10 @@
 """`dreamfields generate`: a new run, from a preset, a file of settings and flags."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Self, cast
+from typing import Annotated, Self
 
 import tyro
 from rich.console import Console
@@ -13,9 +13,8 @@ from dreamfields import presets
 from dreamfields.cli.command import Command
 from dreamfields.cli.config_file import merge, read_config
 from dreamfields.cli.parsing import value_of
-from dreamfields.cli.run_folder import begin_run, complete
+from dreamfields.cli.run_folder import complete
 from dreamfields.config import Config
-from dreamfields.devices import Device
 from dreamfields.errors import UsageError
 from dreamfields.export.settings import ExportSettings
 from dreamfields.guidance.settings import PromptSettings
@@ -69,16 +68,8 @@ class Generate(Command):
             config = Config.from_json(merge(base.to_json(), values))
         except UsageError as error:
             raise UsageError(f"{file}: {error}") from error
-        return cls(
-            prompt=config.prompt if "prompt" in values else "",
-            preset=name,
-            seed=config.seed,
-            device=config.device,
-            threads=config.threads,
-            prompts=config.prompts,
-            recipe=config.recipe,
-            export=config.export,
-        )
+        own = {entry.name: getattr(config, entry.name) for entry in fields(Config)}
+        return cls(**{**own, "prompt": values.get("prompt", ""), "preset": name})
 
     @cached_property
     def configuration(self) -> Config:
@@ -93,15 +84,8 @@ class Generate(Command):
                 recipe = replace(recipe, optimize=replace(recipe.optimize, steps=self.steps))
             if self.guidance is not None:
                 recipe = replace(recipe, guidance=replace(recipe.guidance, name=self.guidance))
-            config = Config(
-                prompt=self.prompt,
-                seed=self.seed,
-                device=cast(Device, self.device),
-                threads=self.threads,
-                prompts=self.prompts,
-                recipe=recipe,
-                export=self.export,
-            )
+            own = {entry.name: getattr(self, entry.name) for entry in fields(Config)}
+            config = Config(**{**own, "recipe": recipe})
         return config
 
     @cached_property
@@ -122,4 +106,6 @@ class Generate(Command):
         # Locked before torch is loaded: of two commands on one folder the second is refused at once.
         with self.directory.locked():
             self.directory.refuse_taken()
-            return complete(begin_run(self.directory, self.configuration), console)
+            from dreamfields.runs.run import Run
+
+            return complete(Run.begin(self.directory, self.configuration), console)

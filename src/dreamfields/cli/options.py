@@ -120,11 +120,10 @@ def _bare(hint: Any) -> Any:
     return hint
 
 
-@cache
 def _field_texts(kind: type[Any]) -> dict[str, str]:
     """Return the string below each field of a dataclass, its parents' among them, on one line."""
     texts: dict[str, str] = {}
-    for owner in reversed(kind.__mro__[:-1]):
+    for owner in filter(dataclasses.is_dataclass, reversed(kind.__mro__)):
         for field, below in pairwise(_class_bodies(owner.__module__).get(owner.__name__, [])):
             match field, below:
                 case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):

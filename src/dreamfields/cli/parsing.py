@@ -32,11 +32,10 @@ def parse_as(kind: type[Parsed], arguments: Sequence[str], prog: str, default: P
         said = io.StringIO()
         try:
             with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
-                command, unknown = tyro.cli(
-                    kind, args=rest, prog=prog, default=default, return_unknown_args=True, add_help=False
-                )
+                parsed = tyro.cli(kind, args=rest, prog=prog, default=default, return_unknown_args=True, add_help=False)
         except SystemExit:
             raise UsageError(f"{_plain(said.getvalue())}; {prog} --help says more") from None
+        command, unknown = typing.cast(tuple[Parsed, list[str]], parsed)
         faults += [_unknown(given, list(options)) for given in unknown[:1]]
     return command
 

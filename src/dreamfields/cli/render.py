@@ -41,7 +41,7 @@ class Render(RunCommand):
 
         run = open_trained(self.directory, console)
         place = Keyframe(self.azimuth_deg, self.elevation_deg, zoom=self.zoom)
-        camera = camera_at(place, frame(run.trained_state.field))
+        camera = camera_at(place, frame(run.trained_state().field))
         shot = Shot(self.size, show=self.show, transparent=self.transparent)
         say(console, f"wrote {run.picture(self.out or self.folder / 'render.png', camera, shot)}")
         return 0

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from dreamfields.cli.command import RunCommand
-from dreamfields.cli.run_folder import complete, open_run
+from dreamfields.cli.run_folder import complete
 from dreamfields.runs.checks import check_runnable
 from dreamfields.runs.record import read_record
 
@@ -21,4 +21,6 @@ class Resume(RunCommand):
     def run(self, console: Console) -> int:
         """Run the steps that are left and write the files."""
         with self.directory.locked():  # Before torch is loaded, as in `generate`.
-            return complete(open_run(self.directory), console)
+            from dreamfields.runs.run import Run
+
+            return complete(Run.open(self.directory), console)

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from dreamfields import paper
 from dreamfields.cli.command import Command
-from dreamfields.cli.run_folder import find_runs, open_run
+from dreamfields.cli.run_folder import find_runs
 from dreamfields.cli.terminal import say, say_table
 from dreamfields.devices import resolve_device
 from dreamfields.errors import UsageError
@@ -52,12 +52,13 @@ class Retrieval(Command):
         """Judge the runs, print the fractions, and write them with the pictures."""
         from dreamfields.evaluate.retrieval import check_judge, judge_objects
         from dreamfields.evaluate.retrieval_report import WITHIN, retrieval_json, retrieval_page, words
+        from dreamfields.runs.run import Run
 
         judge = load_judge(self.judge, resolve_device("auto"))
         candidates = []
         for directory in self.directories:
-            run = open_run(directory)
-            check_judge(judge, run.record.get("guidance", []), run.record.get("weights", []), str(run.path))
+            run = Run.open(directory)
+            check_judge(judge, run.record.guidance, run.record.weights, str(run.path))
             candidates.append(run.candidate())
         found = judge_objects(judge, candidates, self.samples)
         page, figures = self.out / "retrieval.html", self.out / "retrieval.json"

@@ -1,4 +1,4 @@
-"""What commands share that work on a run: begin, open or complete it, and print what it has to say."""
+"""What commands share that work on a run: find, open or complete it, and print what it has to say."""
 
 from contextlib import closing
 from pathlib import Path
@@ -9,12 +9,11 @@ from rich.console import Console
 from dreamfields.cli.progress import StepProgress
 from dreamfields.cli.signals import StopRequest
 from dreamfields.cli.terminal import say
-from dreamfields.config import Config
 from dreamfields.guidance.ensemble import label
 from dreamfields.runs.directory import RECORD, RunDirectory
 
 if TYPE_CHECKING:
-    from dreamfields.api import Run
+    from dreamfields.runs.run import Run
 
 
 def find_runs(folder: Path) -> list[Path]:
@@ -22,25 +21,13 @@ def find_runs(folder: Path) -> list[Path]:
     return [folder] if (folder / RECORD).exists() else sorted(path.parent for path in folder.glob(f"*/{RECORD}"))
 
 
-def begin_run(directory: RunDirectory, config: Config) -> "Run":
-    """Write the first record of a new run, which has been checked; the directory may be locked."""
-    from dreamfields import api
-
-    return api.begin(config, directory)
-
-
-def open_run(directory: RunDirectory) -> "Run":
-    """Open the run of a directory that may be locked."""
-    from dreamfields import api
-
-    return api.reopen(directory)
-
-
 def open_trained(directory: RunDirectory, console: Console) -> "Run":
     """Open a run, load its newest checkpoint, and print what was wrong with that, such as a damaged file."""
-    run = open_run(directory)
+    from dreamfields.runs.run import Run
+
+    run = Run.open(directory)
     known = len(run.notes)
-    _ = run.state
+    run.load_state()
     say_notes(run.notes[known:], console)
     return run
 
@@ -81,7 +68,7 @@ def _show_steps(run: "Run", stop: StopRequest, console: Console) -> None:
 
     recipe = run.config.recipe
     say(console, f'"{run.config.prompt}", seed {run.config.seed}, into {run.path}')
-    heading = f"{label(recipe.guidance.name)} guidance on {run.state.device}, {torch.get_num_threads()} threads"
+    heading = f"{label(recipe.guidance.name)} guidance on {run.load_state().device}, {torch.get_num_threads()} threads"
     said = 0
     with StepProgress(console, recipe.optimize.steps, heading) as progress, closing(run.steps()) as steps:
         for step in steps:

@@ -58,15 +58,14 @@ class Summary:
     prompt: str | None = None
     seed: int | None = None
     score: float | None = None
-    seconds: float | None = None
+    seconds: float = 0.0
     error: str | None = None
 
     def cells(self) -> list[str]:
         """Return the row of a table."""
         score = "" if self.score is None else f"{self.score:.3f}"
-        seconds = "" if self.seconds is None else f"{self.seconds:,.0f} s"
         seed = "" if self.seed is None else str(self.seed)
-        return [self.run, self.prompt or self.error or "", seed, self.status, score, seconds]
+        return [self.run, self.prompt or self.error or "", seed, self.status, score, f"{self.seconds:,.0f} s"]
 
 
 def summarize(path: Path) -> Summary:
@@ -76,8 +75,8 @@ def summarize(path: Path) -> Summary:
         record = read_record(directory)
     except DreamfieldsError as error:
         return Summary(path.name, "damaged", error=str(error))
-    score, seconds = last_score(directory.metrics), _number(record.values.get("seconds"))
-    return Summary(path.name, record.values["status"], record.config.prompt, record.config.seed, score, seconds)
+    config, score = record.config, last_score(directory.metrics)
+    return Summary(path.name, record.status, config.prompt, config.seed, score, record.seconds)
 
 
 def last_score(metrics: Path) -> float | None:
@@ -96,10 +95,7 @@ def last_score(metrics: Path) -> float | None:
 def _score(line: bytes) -> float | None:
     """Return the score in a line; None if it is torn or holds none."""
     try:
-        return _number(json.loads(line)["score"])
+        score = json.loads(line)["score"]
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
-
-
-def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and abs(value) < 1e12 else None
+    return float(score) if isinstance(score, (int, float)) and abs(score) < 1e12 else None

@@ -1,4 +1,4 @@
-"""Whether this machine can work on a run: device, weights and disk space, told without importing torch."""
+"""Whether a run can work on this machine, found out without torch."""
 
 from dreamfields.config import Config
 from dreamfields.devices import check_device
@@ -8,11 +8,11 @@ from dreamfields.runs.disk import check_space, run_bytes
 
 
 def check_runnable(config: Config, directory: RunDirectory) -> None:
-    """Make sure that device, weights and disk space are there.
+    """Make sure that the device, the weights and the room on the disk are there; once a command, before torch loads.
 
     Raises:
-        UsageError: the device is not there.
-        MissingPackageError: weights are not installed.
+        UsageError: the device is not there, or a folder holds no model that can guide.
+        MissingPackageError: weights are not installed; the sentence names the command.
         StorageError: the disk has too little room.
     """
     check_device(config.device)
