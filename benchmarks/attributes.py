@@ -110,7 +110,7 @@ def main() -> None:
 def judged(pair: Pair, path: Path, judge: AbstractGuidance) -> Row:
     """Compare a run with both prompts of its pair."""
     run = runs.opened(path, judge)
-    views = held_out_renderings(run.trained_state.field, judge.image_size)
+    views = held_out_renderings(run.trained_state().field, judge.image_size)
     seen = similarities(judge, views, (pair.made, pair.swapped))
     made, swapped = seen.mean(dim=0).tolist()
     return Row(pair, made, swapped, int((seen[:, 0] > seen[:, 1]).sum()), runs.outcome(run, views))

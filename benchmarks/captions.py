@@ -60,7 +60,7 @@ def main() -> None:
     for path in paths:
         run = runs.opened(path, *asked.values())
         pictures.append(take_pictures(run.candidate(), size, arguments.samples))
-        outcomes.append(runs.outcome(run, held_out_renderings(run.trained_state.field, size)))
+        outcomes.append(runs.outcome(run, held_out_renderings(run.trained_state().field, size)))
     found = {name: judge_pictures(judge, pictures) for name, judge in asked.items()}
     lines = table(found, outcomes, arguments.plan)
     entries = [(path, label(one)) for path, one in zip(paths, found[ADAPTERS].objects, strict=True)]

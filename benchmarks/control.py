@@ -85,7 +85,7 @@ class Seen:
     def __init__(self, path: Path, judge: AbstractGuidance) -> None:
         """Open a run and render it in colour."""
         run = runs.opened(path, judge)
-        self.field, self.size = run.trained_state.field, judge.image_size
+        self.field, self.size = run.trained_state().field, judge.image_size
         self.colour = held_out_renderings(self.field, self.size)
         self.outcome = runs.outcome(run, self.colour)
 

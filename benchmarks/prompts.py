@@ -96,7 +96,7 @@ def main() -> None:
 def judged(prompt: str, path: Path, judge: AbstractGuidance) -> Row:
     """Look for a run's own prompt among all."""
     run = runs.opened(path, judge)
-    views = held_out_renderings(run.trained_state.field, judge.image_size)
+    views = held_out_renderings(run.trained_state().field, judge.image_size)
     found = rank(similarities(judge, views, ALL).mean(dim=0), ALL, prompt)
     return Row(prompt, found, runs.outcome(run, views))
 

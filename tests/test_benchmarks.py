@@ -20,7 +20,7 @@ from torch import Tensor
 from dreamfields import api, paper
 from dreamfields.api import Run
 from dreamfields.cli import main as cli
-from dreamfields.cli.verbs import Generate
+from dreamfields.cli.generate import Generate
 from dreamfields.errors import UsageError
 from dreamfields.evaluate.captions import captions, normalised
 from dreamfields.evaluate.classifier import Judgement, ViewJudgement, held_out_renderings
@@ -181,7 +181,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         if not path.exists():
             asked = cli.parse(runs.command(prompt, plan), Console())
             assert isinstance(asked, Generate)
-            run = api.start(cli.configuration(asked), plan.runs)
+            run = api.start(asked.configuration, plan.runs)
             for _ in run.steps():
                 pass
             run.finish()
@@ -240,7 +240,7 @@ def test_an_object_that_comes_to_nothing_is_a_result_and_a_refused_command_is_no
     plan = runs.Plan(runs=tmp_path, extra=f"{TINY_RUN} --export.level 1000")
     path = runs.make("a banana", plan)
     run = runs.opened(path)
-    found = runs.outcome(run, held_out_renderings(run.trained_state.field, 12, 8))
+    found = runs.outcome(run, held_out_renderings(run.trained_state().field, 12, 8))
     assert found.empty
     light = " ".join(runs.command("a banana", replace(plan, light=True)))
     assert runs.LIGHT in light

@@ -99,7 +99,7 @@ class Settings:
     def faults(self) -> list[str]:
         """Return one sentence for each field that cannot be used."""
         hints = get_type_hints(type(self), include_extras=True)
-        found = (_fault(f.name, getattr(self, f.name), hints[f.name]) for f in dataclasses.fields(self))
+        found = (fault_in(f.name, getattr(self, f.name), hints[f.name]) for f in dataclasses.fields(self))
         return [fault for fault in found if fault]
 
     def to_json(self) -> dict[str, Any]:
@@ -123,7 +123,7 @@ class Settings:
                 faults.append(unknown_name(name, list(hints), f"setting of {cls.__name__}"))
                 continue
             try:
-                known[name] = _from_json(value, hints[name])
+                known[name] = value_from_json(value, hints[name])
             except UsageError as error:
                 faults.append(str(error))
         if not required <= known.keys():
@@ -144,25 +144,30 @@ def unknown_name(given: str, known: list[str], what: str) -> str:
     return f"there is no {what} called {_shown(given)}; {hint}"
 
 
-def _from_json(value: Any, hint: Any) -> Any:
+def value_from_json(value: Any, hint: Any) -> Any:
+    """Return a JSON value as a field of this type holds it: tables as settings, lists as tuples.
+
+    Raises:
+        UsageError: settings in it cannot be used.
+    """
     if isinstance(hint, type) and issubclass(hint, Settings) and isinstance(value, Mapping):
         return hint.from_json(value)
     if get_origin(hint) is typing.Annotated:
-        return _from_json(value, get_args(hint)[0])
+        return value_from_json(value, get_args(hint)[0])
     if get_origin(hint) is tuple and isinstance(value, list | tuple):
         item = get_args(hint)[0]
-        return tuple(_from_json(part, item) for part in value)
+        return tuple(value_from_json(part, item) for part in value)
     return value
 
 
-def _fault(name: str, value: Any, hint: Any, limits: tuple[Any, ...] = ()) -> str | None:
+def fault_in(name: str, value: Any, hint: Any, limits: tuple[Any, ...] = ()) -> str | None:
     """Return the sentence for one field's value, or None where it can be used."""
     if get_origin(hint) is typing.Annotated:
         inner, *more = get_args(hint)
-        return _fault(name, value, inner, (*limits, *more))
+        return fault_in(name, value, inner, (*limits, *more))
     if get_origin(hint) in (types.UnionType, typing.Union):
         (inner,) = (option for option in get_args(hint) if option is not types.NoneType)
-        return None if value is None else _fault(name, value, inner, limits)
+        return None if value is None else fault_in(name, value, inner, limits)
     if get_origin(hint) is typing.Literal:
         choices = get_args(hint)
         return (
@@ -181,8 +186,12 @@ def _fault(name: str, value: Any, hint: Any, limits: tuple[Any, ...] = ()) -> st
 
 
 def _is_a(value: Any, expected: Any) -> bool:
+    if expected is Any:
+        return True
     if get_origin(expected) is tuple:
         return isinstance(value, tuple) and _items_are(value, get_args(expected))
+    if get_origin(expected) is Mapping:
+        return isinstance(value, Mapping) and all(_is_a(one, get_args(expected)[1]) for one in value.values())
     if expected is float:
         return isinstance(value, (int, float)) and not isinstance(value, bool)
     if expected is int:
@@ -206,5 +215,7 @@ def _in_words(expected: Any) -> str:
         first, *rest = get_args(expected)
         count = "" if Ellipsis in rest else f" of {1 + len(rest)} values"
         return f"a list{count}, each {_in_words(first)}"
+    if get_origin(expected) is Mapping:
+        return "a table by name" if get_args(expected)[1] is Any else f"{_in_words(get_args(expected)[1])} by name"
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
     return names.get(expected) or str(getattr(expected, "__name__", expected))

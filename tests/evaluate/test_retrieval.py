@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from dreamfields import api
-from dreamfields.cli.main import main, run_folders
+from dreamfields.cli.main import main
+from dreamfields.cli.run_folder import find_runs
 from dreamfields.errors import UsageError
 from dreamfields.evaluate.captions import captions, normalised
 from dreamfields.evaluate.judges import judge_member, load_judge
@@ -182,12 +183,12 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_command_writes_figures_and_page_and_refuses_who_guided(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert [path.name for path in run_folders([runs])] == ["a-red-ball-0", "a-red-ball-1"]
+    assert [path.name for path in find_runs(runs)] == ["a-red-ball-0", "a-red-ball-1"]
     command = ["evaluate", "retrieval", str(runs), "--out", str(tmp_path / "out"), "--samples", "8"]
     assert main([*command, "--judge", "toy"]) == 2
     assert "toy guided" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
-    monkeypatch.setattr("dreamfields.cli.commands.load_judge", lambda name, device: Scripted(7))
+    monkeypatch.setattr("dreamfields.cli.retrieval.load_judge", lambda name, device: Scripted(7))
     assert main(command) == 0
     assert json.loads((tmp_path / "out" / "retrieval.json").read_text())["colour_r_at_5"]["objects"] == 2
     assert (tmp_path / "out" / "retrieval.html").read_text().startswith("<!doctype html>")

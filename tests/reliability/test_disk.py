@@ -45,7 +45,7 @@ def test_a_disk_with_too_little_room_is_refused_before_anything_is_loaded_or_mad
     room(monkeypatch, 400_000)
     out = tmp_path / "runs"
     with monkeypatch.context() as patched:
-        patched.setattr(api, "begin", None)
+        patched.setattr(api.Run, "begin", None)
         assert main(["generate", PROMPT, "--out", str(out), *TINY_OPTIONS]) == 4
     (sentence,) = capsys.readouterr().err.splitlines()
     for part in (str(out), "0.4 MB free", "may take", "choose another --out"):
@@ -60,7 +60,7 @@ def test_a_disk_with_too_little_room_is_refused_before_anything_is_loaded_or_mad
 def test_a_place_that_cannot_be_written_to_is_refused_before_anything_is_loaded(
     out: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(api, "begin", None)
+    monkeypatch.setattr(api.Run, "begin", None)
     assert main(["generate", PROMPT, "--out", out, *TINY_OPTIONS]) == 4
     (sentence,) = capsys.readouterr().err.splitlines()
     assert out in sentence

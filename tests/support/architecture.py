@@ -62,7 +62,10 @@ LIGHT_MODULES = {
     "config",
     "paper",
     "presets",
+    "runs.checks",
     "runs.record",
+    "runs.record_file",
+    "runs.upgrade",
     "runs.disk",
     "runs.lock",
     "runs.directory",
@@ -230,8 +233,6 @@ def files_are_written_by_storage(module: str, tree: ast.Module) -> Iterator[str]
 def is_light(module: str) -> bool:
     """Tell whether a module must load without anything heavy: settings, the command line, and what checks a command."""
     names = module.split(".")
-    if module in ("cli.commands", "cli.doctor"):
-        return False
     return names[-1] == "settings" or bool({module, names[0]} & LIGHT_MODULES)
 
 

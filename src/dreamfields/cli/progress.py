@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Self, final
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from dreamfields.cli.terminal import say
+
 if TYPE_CHECKING:
     from dreamfields.optimize.loop import Step
 
@@ -24,7 +26,7 @@ class StepProgress:
         self.began = time.perf_counter()
         self.first: int | None = None
         self.bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn(
                 "{task.completed:.0f}/{task.total:.0f}  score {task.fields[score]:.3f}  "
@@ -36,7 +38,7 @@ class StepProgress:
         )
         self.task = self.bar.add_task(heading, total=total, score=0.0, opacity=0.0)
         if not console.is_terminal:
-            console.print(heading, soft_wrap=True)
+            say(console, heading)
 
     def __enter__(self) -> Self:
         """Start showing."""
@@ -55,13 +57,12 @@ class StepProgress:
             self.first, self.began = step.index, time.perf_counter()
         if step.collapsed is not None:
             why = f"{step.collapsed.value} by step {step.index}"
-            self.console.print(f"attempt {step.attempt + 1}: {why}; starting again from another seed")
+            say(self.console, f"attempt {step.attempt + 1}: {why}; starting again from another seed")
         self.bar.update(self.task, completed=step.index, score=step.score, opacity=step.opacity)
         if not self.console.is_terminal and (
             step.index % max(1, self.total // _LINES) == 0 or step.index == self.total
         ):
             pace = (time.perf_counter() - self.began) / max(1, step.index - self.first)
             left = pace * (self.total - step.index)
-            self.console.print(
-                f"step {step.index}/{self.total}  score {step.score:.3f}  opacity {step.opacity:.2f}  {left:.0f} s left"
-            )
+            shown = f"score {step.score:.3f}  opacity {step.opacity:.2f}  {left:.0f} s left"
+            say(self.console, f"step {step.index}/{self.total}  {shown}")

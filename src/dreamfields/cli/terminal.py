@@ -3,12 +3,14 @@
 import io
 import os
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final, TextIO, cast, final
 
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from dreamfields.errors import DegenerateError, DreamfieldsError, StorageError
 
@@ -35,20 +37,38 @@ def guarded(errors: Console) -> Iterator[Outcome]:
         yield outcome
     except DreamfieldsError as error:
         outcome.code = error.exit_code
-        _say(errors, str(error))
+        say(errors, f"dreamfields: {error}")
     except KeyboardInterrupt:
         outcome.code = 130
-        _say(errors, "stopped")
+        say(errors, "dreamfields: stopped")
     except OSError as error:
         if os.environ.get(DEBUG):
             raise
         outcome.code = StorageError.exit_code
-        _say(errors, f"the system refused something: {error}; check the disk and the permissions, then try again")
+        sentence = f"the system refused something: {error}; check the disk and the permissions, then try again"
+        say(errors, f"dreamfields: {sentence}")
     except Exception as error:
         if os.environ.get(DEBUG):
             raise
-        outcome.code, sentence = _of_ours(error)
-        _say(errors, sentence)
+        outcome.code, sentence = _unforeseen(error)
+        say(errors, f"dreamfields: {sentence}")
+
+
+def say(console: Console, text: str) -> None:
+    """Print a text as it is, on one line: nothing in it is read as markup, and nothing is wrapped."""
+    console.out(one_line(text), highlight=False)
+
+
+def say_table(
+    console: Console, title: str, headings: Sequence[str], rows: Iterable[Sequence[str]], caption: str = ""
+) -> None:
+    """Print a table; nothing in its texts is read as markup, and its first column is not wrapped."""
+    table = Table(title=Text(one_line(title)), caption=Text(one_line(caption)))
+    for heading in headings:
+        table.add_column(heading, no_wrap=heading == headings[0])
+    for row in rows:
+        table.add_row(*(Text(one_line(cell)) for cell in row))
+    console.print(table)
 
 
 def one_line(text: str) -> str:
@@ -56,15 +76,15 @@ def one_line(text: str) -> str:
     return "".join(_spelt(character) if _is_unsafe(character) else character for character in text)
 
 
-def console_on(stream: TextIO) -> Console:
+def console_on(stream: TextIO | None) -> Console:
     """Return a console that never ends the program, whatever becomes of the terminal.
 
-    It spells out letters that the encoding lacks; what cannot be written any more, as the reader has left or the disk
-    is full, goes unsaid.
+    It spells out letters that the encoding lacks; what cannot be written, as there is no stream, its reader has left or
+    the disk is full, goes unsaid.
     """
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="backslashreplace")
-    return Console(file=cast(TextIO, _Forgiving(stream)), highlight=False)
+    return Console(file=cast(TextIO, _Forgiving(stream or io.StringIO())), highlight=False)
 
 
 @final
@@ -100,7 +120,7 @@ class _Forgiving:
                 self._stream.close()
 
 
-def _of_ours(error: Exception) -> tuple[int, str]:
+def _unforeseen(error: Exception) -> tuple[int, str]:
     """Return exit code and sentence for what nobody foresaw."""
     if isinstance(error, MemoryError) or any(words in str(error).lower() for words in _OUT_OF_MEMORY):
         sentence = "there is not enough memory; lower --render.size, --render.samples or --optimize.views"
@@ -108,10 +128,6 @@ def _of_ours(error: Exception) -> tuple[int, str]:
     said = f"{type(error).__name__}: {error}"
     sentence = f"a mistake of the program itself ({said[:300]}); set {DEBUG}=1 to see where, and please report it"
     return DreamfieldsError.exit_code, sentence
-
-
-def _say(errors: Console, sentence: str) -> None:
-    errors.print(one_line(f"dreamfields: {sentence}"), soft_wrap=True, markup=False)
 
 
 def _is_unsafe(character: str) -> bool:

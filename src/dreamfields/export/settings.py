@@ -15,8 +15,8 @@ Pass = Literal["colour", "opacity", "depth", "normal", "textureless"]
 
 
 @dataclass(frozen=True)
-class ExportSettings(Settings):
-    """How a field is turned into files; at the defaults all of them together take some 20 s on two CPU cores."""
+class MeshSettings(Settings):
+    """How a field is turned into a mesh."""
 
     mesh_cells: Annotated[int, Range(4, 384)] = 96
     """Cells a side of the lattice the surface is found on; time and memory grow with the cube."""
@@ -31,6 +31,12 @@ class ExportSettings(Settings):
     """Texels a side of the texture; 0 for vertex colours alone."""
     unwrap_seconds: Annotated[float, Range(0.1, 3600.0)] = 60.0
     """Seconds of work after which laying out the texture is given up for a simpler layout."""
+
+
+@dataclass(frozen=True)
+class ExportSettings(MeshSettings):
+    """How a field is turned into files; at the defaults all of them together take some 20 s on two CPU cores."""
+
     sheet_size: Annotated[int, Range(16, 2048)] = 192
     """Pixels a side of one view in the contact sheet."""
     video_size: Annotated[int, Range(1, 2048)] = 256

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, final
 
+from dreamfields.config import Config
 from dreamfields.errors import StorageError, UsageError
 from dreamfields.runs.directory import RunDirectory
 from dreamfields.runs.record import read_record
@@ -76,16 +77,20 @@ class Journal:
             StorageError: its record cannot be understood.
         """
         self.directory = directory
-        record = read_record(directory)
-        self.record, self.config = record.values, record.config
+        self.record = read_record(directory)
         self.progress = Progress()
         self._inode, self._offset = 0, 0
         self.refresh()
 
     @property
+    def config(self) -> Config:
+        """Return the run's configuration."""
+        return self.record.config
+
+    @property
     def status(self) -> str:
         """Return `started`, `running`, `interrupted`, `optimized` or `finished`."""
-        return str(self.record.get("status", "started"))
+        return self.record.status
 
     @property
     def idle_seconds(self) -> float:
@@ -98,7 +103,7 @@ class Journal:
     def refresh(self) -> None:
         """Read what has been added; what cannot be read at the moment stays as it was."""
         try:
-            self.record = self.directory.read_record()
+            self.record = read_record(self.directory)
             while self._read_block():
                 pass
         except (UsageError, StorageError, OSError):

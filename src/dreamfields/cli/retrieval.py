@@ -1,0 +1,80 @@
+"""`dreamfields evaluate retrieval`: how often a judge finds a run's own prompt among many captions."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+
+from dreamfields import paper
+from dreamfields.cli.command import Command
+from dreamfields.cli.run_folder import find_runs
+from dreamfields.cli.terminal import say, say_table
+from dreamfields.devices import resolve_device
+from dreamfields.errors import UsageError
+from dreamfields.evaluate.judges import judge_member, load_judge
+from dreamfields.guidance.lit.weights import JUDGE_TOWER, check_member
+from dreamfields.runs.directory import RunDirectory
+from dreamfields.runs.record import read_record
+from dreamfields.storage import atomic_write
+
+
+@dataclass(frozen=True)
+class Retrieval(Command):
+    """Ask a judge for the own caption of each of several runs among 153, as Dream Fields was judged (R-Precision)."""
+
+    folders: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUNS")] = ()
+    """Folders of runs, or folders that hold such."""
+    judge: str = "lit"
+    """Who judges: `lit` (a tower that never guides), or `clip:FOLDER-OR-ID`; never a model that guided a run."""
+    out: Path = Path("retrieval")
+    """Folder for retrieval.json and retrieval.html."""
+    samples: int = paper.TEST_SAMPLES
+    """Samples a ray; the paper's 512."""
+
+    @cached_property
+    def directories(self) -> list[RunDirectory]:
+        """The runs; a folder without any stands for itself, to be refused as one."""
+        return [RunDirectory(run) for folder in self.folders for run in find_runs(folder) or [folder]]
+
+    def check(self) -> None:
+        """Make sure that there are runs, and the judge's weights."""
+        if not self.folders:
+            raise UsageError("name the runs to judge: dreamfields evaluate retrieval RUNS...")
+        for directory in self.directories:
+            read_record(directory)
+        check_member(judge_member(self.judge), (JUDGE_TOWER,))
+
+    def run(self, console: Console) -> int:
+        """Judge the runs, print the fractions, and write them with the pictures."""
+        from dreamfields.evaluate.retrieval import check_judge, judge_objects
+        from dreamfields.evaluate.retrieval_report import WITHIN, retrieval_json, retrieval_page, words
+        from dreamfields.runs.run import Run
+
+        judge = load_judge(self.judge, resolve_device("auto"))
+        candidates = []
+        for directory in self.directories:
+            run = Run.open(directory)
+            check_judge(judge, run.record.guidance, run.record.weights, str(run.path))
+            candidates.append(run.candidate())
+        found = judge_objects(judge, candidates, self.samples)
+        page, figures = self.out / "retrieval.html", self.out / "retrieval.json"
+        atomic_write(figures, json.dumps(retrieval_json(found), indent=2).encode())
+        atomic_write(page, retrieval_page(found).encode())
+        rows = [
+            (kind, *(words(found.fraction(within, kind == "geometry")) for within in WITHIN))
+            for kind in ("colour", "geometry")
+        ]
+        say_table(
+            console,
+            f"retrieval by {found.judge}",
+            ("", *(f"R@{within}" for within in WITHIN)),
+            [*rows, ("chance", *(f"{found.chance(within):.1%}" for within in WITHIN))],
+            f"{len(found.objects)} objects, {found.captions} captions; fractions with their standard errors",
+        )
+        for path in (figures, page):
+            say(console, f"wrote {path}")
+        return 0
