@@ -8,7 +8,8 @@ import tyro
 from rich.console import Console
 
 from dreamfields.cli.command import Command
-from dreamfields.cli.terminal import say
+from dreamfields.cli.progress import show_stages
+from dreamfields.cli.terminal import say, say_table
 from dreamfields.errors import UsageError
 from dreamfields.storage import user_cache
 from dreamfields.train.settings import TuningSettings
@@ -48,15 +49,23 @@ class Lit(Command):
             raise UsageError("evaluate takes one folder, and a --count of at least 1")
 
     def run(self, console: Console) -> int:
-        """Train adapters, or measure some."""
+        """Train adapters and write them, or print the recall of some."""
         from dreamfields.guidance.clip.folders import file_sha256
-        from dreamfields.train import commands
+        from dreamfields.storage import atomic_write
+        from dreamfields.train.recall import RANKS, measure
+        from dreamfields.train.training import train_adapters
 
-        places = commands.Places(self.data, self.cache or user_cache() / "lit", self.descriptions)
+        cache = self.cache or user_cache() / "lit"
         if self.action == "evaluate":
-            commands.measure(places, self.adapters, self.count, console)
+            found = show_stages(console, measure(self.data[0], self.adapters, self.count, cache))
+            headings = [f"{way} R@{rank}" for way in ("text to image", "image to text") for rank in RANKS]
+            rows = [
+                [name, *(f"{value:.3f}" for value in (*recall.pictures, *recall.sentences))]
+                for name, recall in found.recalls.items()
+            ]
+            say_table(console, found.title, ["adapters", *headings], rows)
             return 0
-        assert self.out is not None  # `check` has made sure.
-        commands.fit_and_write(places, self.settings, self.out, console)
+        assert self.out is not None  # `check_values` has made sure.
+        atomic_write(self.out, show_stages(console, train_adapters(self.data, self.descriptions, self.settings, cache)))
         say(console, f"wrote {self.out}, sha256 {file_sha256(self.out)}")
         return 0

@@ -1,15 +1,14 @@
-"""From places on disk to what training reads: pictures through the tower, sentences through the encoder, once."""
+"""Training data: images through the frozen tower and sentences through the encoder, once."""
 
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import torch
-from rich.console import Console
-from torch import Tensor
 
 from dreamfields.errors import UsageError
 from dreamfields.guidance.lit.classes import class_names
@@ -17,15 +16,14 @@ from dreamfields.guidance.lit.text import SentenceEncoder
 from dreamfields.guidance.lit.towers import Tower
 from dreamfields.guidance.lit.weights import LITE0, LITE1, LITE2
 from dreamfields.optimize.randomness import generator
-from dreamfields.train.countdown import ProgressBar
-from dreamfields.train.features import picture_features, sentence_embeddings
+from dreamfields.train.features import Advance, collect, picture_features, sentence_embeddings
 from dreamfields.train.fit import TrainingData
 from dreamfields.train.pairs import Pair, PairSet, read_pairs
 from dreamfields.train.settings import TuningSettings
 from dreamfields.train.views import VIEWS
 
 DESCRIPTIONS = 10
-"""Sentences a class takes from a file of descriptions, at most."""
+"""Most sentences of a class that are taken from a file of descriptions."""
 TOWERS = {source.name: source for source in (LITE0, LITE1, LITE2)}
 _COUNTED = re.compile(r"(.+)@([1-9][0-9]*)")
 _TEMPLATES = ("a {}", "a photo of a {}", "a 3D render of a {}")
@@ -33,17 +31,17 @@ _TEMPLATES = ("a {}", "a photo of a {}", "a 3D render of a {}")
 
 @dataclass(frozen=True)
 class Selection:
-    """The pictures of a set that are trained on."""
+    """Images of a set that are trained on."""
 
     origin: PairSet
     pairs: tuple[Pair, ...]
 
 
 def choose(places: Sequence[str]) -> list[Selection]:
-    """Return the training pictures of all places, each a folder or COCO captions, with `@N` for its first N only.
+    """Return the training images of all sets, each a folder or COCO captions; `@N` takes the first N images only.
 
     Raises:
-        UsageError: a place cannot be read, or has no picture to train on.
+        UsageError: a set cannot be read or has no image to train on.
     """
     chosen = []
     for place in places:
@@ -58,9 +56,9 @@ def choose(places: Sequence[str]) -> list[Selection]:
 
 
 def read_descriptions(path: Path | None) -> list[list[str]]:
-    """Return sentences (c, m) about each class: its name in templates, then descriptions of it if there is a file.
+    """Return m sentences about each of c classes: its name in templates, then descriptions if a file is given.
 
-    The file is JSON, sentences by class name, as CuPL (Pratt et al., ICCV 2023) publishes them.
+    The file is JSON with sentences by class name, as published with CuPL (Pratt et al., ICCV 2023).
 
     Raises:
         UsageError: the file cannot be read, or lacks a class.
@@ -69,8 +67,8 @@ def read_descriptions(path: Path | None) -> list[list[str]]:
     if path is None:
         return named
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        described = [[sentence.strip() for sentence in told[name][:DESCRIPTIONS]] for name in class_names()]
+        content = json.loads(path.read_text(encoding="utf-8"))
+        described = [[sentence.strip() for sentence in content[name][:DESCRIPTIONS]] for name in class_names()]
     except (OSError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise UsageError(f"{path} cannot be read as sentences by class name: {error!r}") from error
     rows = [names + more for names, more in zip(named, described, strict=True)]
@@ -79,61 +77,44 @@ def read_descriptions(path: Path | None) -> list[list[str]]:
 
 
 def gather(
-    chosen: Sequence[Selection], descriptions: list[list[str]], settings: TuningSettings, cache: Path, console: Console
-) -> TrainingData:
-    """Let the tower see all pictures and the encoder read all sentences; what was done before is read from the cache.
+    chosen: Sequence[Selection], descriptions: list[list[str]], settings: TuningSettings, cache: Path
+) -> Generator[Advance, None, TrainingData]:
+    """Compute the features of all images and the embeddings of all sentences, yielding progress; reuse the cache.
 
     Raises:
         MissingPackageError: the weights of the tower or the encoder are not installed.
-        UsageError: a picture is missing or cannot be read.
+        UsageError: an image is missing or cannot be read.
         StorageError: the cache cannot be written.
     """
     tower = Tower(TOWERS[settings.tower])
-    views = [_view(chosen, view, tower, settings, cache, console) for view in range(VIEWS)]
+    total = sum(len(part.pairs) for part in chosen)
+    views = []
+    for view in range(VIEWS):
+        parts = (picture_features(part.origin, part.pairs, view, tower, settings.precision, cache) for part in chosen)
+        stage = f"{settings.tower} sees images, view {view + 1} of {VIEWS}:"
+        views.append(torch.cat((yield from collect(chain.from_iterable(parts), stage, total))))
     index: dict[str, int] = {}
     caption_ids = [
         [index.setdefault(text, len(index)) for text in pair.texts] for part in chosen for pair in part.pairs
     ]
-    flat = [sentence for row in descriptions for sentence in row]
-    embeddings = _embed([*index, *flat], cache, console)
+    texts = [*index, *(sentence for row in descriptions for sentence in row)]
+    chunks = sentence_embeddings(texts, SentenceEncoder(), cache)
+    embeddings = torch.cat((yield from collect(chunks, "sentences read:", len(texts))))
     most = max(map(len, caption_ids))
-    draws = generator(settings.seed, "validation")
+    draws = torch.rand(len(caption_ids), generator=generator(settings.seed, "validation"))
     return TrainingData(
         torch.stack(views),
         embeddings[: len(index)],
         torch.tensor([(row * most)[:most] for row in caption_ids]),
-        torch.rand(len(caption_ids), generator=draws) < settings.validation,
+        draws < settings.validation,
         embeddings[len(index) :].unflatten(0, (len(descriptions), -1)),
         tower.class_weight,
         tower.class_bias,
     )
 
 
-def _view(
-    chosen: Sequence[Selection], view: int, tower: Tower, settings: TuningSettings, cache: Path, console: Console
-) -> Tensor:
-    total = sum(len(part.pairs) for part in chosen)
-    found = []
-    with ProgressBar(console, f"{settings.tower} sees pictures, view {view + 1} of {VIEWS}:", total) as countdown:
-        for part in chosen:
-            chunks = picture_features(part.origin, part.pairs, view, tower, settings.precision, cache)
-            for chunk in chunks:
-                found.append(chunk.values)
-                countdown.advance(len(chunk.values), chunk.kept)
-    return torch.cat(found)
-
-
-def _embed(sentences: Sequence[str], cache: Path, console: Console) -> Tensor:
-    found = []
-    with ProgressBar(console, "sentences read:", len(sentences)) as countdown:
-        for chunk in sentence_embeddings(sentences, SentenceEncoder(), cache):
-            found.append(chunk.values)
-            countdown.advance(len(chunk.values), chunk.kept)
-    return torch.cat(found)
-
-
 def digest(chosen: Sequence[Selection], descriptions: list[list[str]], settings: TuningSettings) -> str:
-    """Return what tells one training from all others: the pictures by name, what is said of them, the settings."""
-    told = [[part.origin.name, [[pair.image, pair.texts] for pair in part.pairs]] for part in chosen]
-    content = json.dumps([told, descriptions, settings.to_json()])
+    """Return a digest that identifies one training: images by name, captions, descriptions and settings."""
+    sets = [[part.origin.name, [[pair.image, pair.texts] for pair in part.pairs]] for part in chosen]
+    content = json.dumps([sets, descriptions, settings.to_json()])
     return hashlib.sha256(content.encode()).hexdigest()[:24]

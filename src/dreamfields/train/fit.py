@@ -1,13 +1,12 @@
-"""Fitting adapters to features of pictures and embeddings of sentences.
+"""Fitting adapters to features of images and embeddings of sentences.
 
-Two things are asked for at once. Pictures and their own sentences must find each other in a batch, which teaches what
-captions say: colours, materials, relations (CLIP, Radford et al., 2021; as a loss of single pairs, SigLIP, Zhai et al.,
-2023). And a picture among the 1,000 class names, or sentences that describe the classes, must be rated as the tower's
-own classifier rates it, so that what the tower knows by name is not lost to the few thousand captions (distillation,
-Hinton et al., 2015).
+Two losses add up. Images and their captions must find each other in a batch (CLIP, Radford et al., 2021; as a loss of
+single pairs SigLIP, Zhai et al., 2023), which teaches what captions say: colours, materials, relations. And an image
+among the 1,000 class names must be rated as the tower's own classifier rates it (distillation, Hinton et al., 2015), so
+that class knowledge is not lost to the few thousand captions.
 
-Notation: n pictures with v views each, b pairs a step, f numbers that a tower gives for a picture (its features, then
-its levels), e numbers of a sentence embedding, c classes with m sentences each.
+Notation: n images with v views each, b pairs a batch, f features of an image (final features, then levels), e numbers
+of a sentence embedding, c classes with m sentences each.
 """
 
 import math
@@ -23,47 +22,47 @@ from dreamfields.optimize.randomness import derive_seed, generator
 from dreamfields.train.settings import TuningSettings
 
 _WARM_UP = 0.1
-_SOFTNESS = 2.0
-"""Temperature at which the classifier's opinion is passed on, as a distribution."""
+_TEMPERATURE = 2.0
+"""Temperature of the classifier's distribution in the distillation."""
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """All that training reads."""
+    """Inputs of training."""
 
     views: Tensor
-    """(v, n, f): what the tower makes of every picture in every view."""
+    """(v, n, f): features of every image in every view."""
     sentences: Tensor
-    """(s, e): embeddings of all different sentences."""
+    """(s, e): embeddings of the s distinct captions."""
     caption_ids: Tensor
-    """(n, t): the sentences of each picture, as indices; a picture with fewer repeats its own."""
+    """(n, t): indices of each image's captions; an image with fewer than t repeats its own."""
     validation: Tensor
-    """(n,): whether a picture only decides when to stop."""
+    """(n,): whether an image belongs to the validation set."""
     classes: Tensor
-    """(c, m, e): sentences about each class of the tower."""
+    """(c, m, e): embeddings of sentences about each class of the tower."""
     class_weight: Tensor
-    """(c, g), g < f: the tower's classifier, of features alone."""
+    """(c, g), g < f: weights of the tower's classifier on the final features."""
     class_bias: Tensor
     """(c,): its bias."""
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one pass over the pictures brought."""
+    """Result of one pass over the images."""
 
     index: int
     """From 1."""
     loss: float
     """Mean over the steps."""
     mean_reciprocal_rank: float
-    """Mean reciprocal rank of a validation sentence's picture among all validation pictures, in [0, 1]."""
+    """Of a validation caption's image among all validation images, in [0, 1]."""
     best: bool
     """Whether that is the best so far."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where training stands: all that is needed to go on exactly."""
+    """State of training: all that is needed to resume exactly."""
 
     adapters: Adapters
     optimizer: torch.optim.Optimizer
@@ -74,7 +73,7 @@ class Progress:
 
 
 def new_adapters(data: TrainingData, settings: TuningSettings) -> Adapters:
-    """Return untrained adapters for material, standardised by it."""
+    """Return untrained adapters whose inputs are standardised by the training data."""
     features, sentences, network = data.views.shape[-1], data.sentences.shape[-1], settings.network
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(settings.seed, "adapters"))
@@ -99,7 +98,7 @@ def new_optimizer(adapters: Adapters, settings: TuningSettings) -> torch.optim.O
 def fit_epoch(
     adapters: Adapters, optimizer: torch.optim.Optimizer, data: TrainingData, settings: TuningSettings, epoch: int
 ) -> float:
-    """Pass once over the training pictures and return the mean loss; every draw comes from the seed and the epoch."""
+    """Train for one pass over the images and return the mean loss; draws depend on seed and epoch alone."""
     draws = generator(settings.seed, "pairs", epoch)
     training = torch.nonzero(~data.validation)[:, 0]
     order = training[torch.randperm(len(training), generator=draws)]
@@ -122,7 +121,7 @@ def fit_epoch(
 
 
 def schedule(fraction: float) -> float:
-    """Return the share of the peak step after a share of all steps: a linear rise, then a cosine down to 0."""
+    """Return the learning rate over its peak at a fraction of all steps: linear warm-up, then a cosine to 0."""
     if fraction < _WARM_UP:
         return fraction / _WARM_UP
     return 0.5 + 0.5 * math.cos(math.pi * (fraction - _WARM_UP) / (1.0 - _WARM_UP))
@@ -131,10 +130,10 @@ def schedule(fraction: float) -> float:
 def batch_loss(
     adapters: Adapters, data: TrainingData, chosen: Tensor, settings: TuningSettings, draws: torch.Generator
 ) -> Tensor:
-    """Return the loss of b pictures, each in a random view with a random sentence of its own: ()."""
+    """Return the loss () of b images, each in a random view with one of its captions at random."""
     view = torch.randint(len(data.views), (len(chosen),), generator=draws)
-    spoken = torch.randint(data.caption_ids.shape[1], (len(chosen),), generator=draws)
-    features, sentence = data.views[view, chosen], data.caption_ids[chosen, spoken]
+    chosen_caption = torch.randint(data.caption_ids.shape[1], (len(chosen),), generator=draws)
+    features, sentence = data.views[view, chosen], data.caption_ids[chosen, chosen_caption]
     images = adapters.image(features)
     logits = adapters.scale * images @ adapters.text(data.sentences[sentence]).T
     matches = sentence[:, None] == sentence[None, :]
@@ -152,9 +151,9 @@ def batch_loss(
 
 
 def contrastive_loss(logits: Tensor, matches: Tensor) -> Tensor:
-    """Return InfoNCE both ways of logits (b, b), pictures by sentences; `matches` (b, b) tells which pairs are right.
+    """Return the symmetric InfoNCE loss () of logits (b, b), images by captions; `matches` (b, b) marks positive pairs.
 
-    Where a sentence stands several times in a batch, all its pictures are right in equal parts.
+    Where a caption occurs several times in a batch, its images share the target probability equally.
     """
     wanted = matches / matches.sum(dim=1, keepdim=True)
     ways = [functional.cross_entropy(way, wanted) for way in (logits, logits.T)]
@@ -162,26 +161,27 @@ def contrastive_loss(logits: Tensor, matches: Tensor) -> Tensor:
 
 
 def sigmoid_loss(logits: Tensor, matches: Tensor) -> Tensor:
-    """Return the mean over pictures of the binary losses of all pairs: logits (b, b), `matches` (b, b)."""
+    """Return the mean over images of the binary losses of all pairs, (): logits (b, b), `matches` (b, b)."""
     return -functional.logsigmoid(torch.where(matches, logits, -logits)).sum() / len(logits)
 
 
-def class_loss(logits: Tensor, known: Tensor) -> Tensor:
-    """Return how far logits (b, c) of pictures among class sentences are from the classifier's `known` (b, c)."""
-    softened = functional.log_softmax(logits, dim=-1)
-    return functional.cross_entropy(softened, functional.softmax(known / _SOFTNESS, dim=-1))
+def class_loss(logits: Tensor, classifier_logits: Tensor) -> Tensor:
+    """Return the distillation loss () of logits (b, c) of images by classes, given the classifier's logits (b, c)."""
+    return functional.cross_entropy(
+        functional.log_softmax(logits, dim=-1), functional.softmax(classifier_logits / _TEMPERATURE, dim=-1)
+    )
 
 
 @torch.no_grad()
 def mean_reciprocal_rank(adapters: Adapters, data: TrainingData) -> float:
-    """Return the mean reciprocal rank of validation sentences' own pictures, each picture in its first view."""
+    """Return the mean reciprocal rank of the images of validation captions, each image in its first view."""
     pictures = torch.nonzero(data.validation)[:, 0]
     caption_ids = data.caption_ids[pictures]
     images = adapters.image(data.views[0, pictures])
     ranks = []
     for column in caption_ids.T:
         scores = adapters.text(data.sentences[column]) @ images.T
-        # The best of all pictures of which the same is said counts.
+        # The best of all images with this caption counts.
         right = (caption_ids[None, :, :] == column[:, None, None]).any(dim=-1)
         best = scores.masked_fill(~right, -2.0).amax(dim=-1, keepdim=True)
         ranks.append(1.0 / (1.0 + (scores > best).sum(dim=-1)))
@@ -189,7 +189,7 @@ def mean_reciprocal_rank(adapters: Adapters, data: TrainingData) -> float:
 
 
 def fit(progress: Progress, data: TrainingData, settings: TuningSettings) -> Iterator[tuple[Epoch, Progress]]:
-    """Train from where `progress` stands until validation gets no better, yielding after each epoch."""
+    """Train from a state until validation stops improving, yielding after each epoch."""
     adapters, optimizer = progress.adapters, progress.optimizer
     best_found, best_epoch, best_state = progress.best_found, progress.best_epoch, progress.best_state
     for epoch in range(progress.epoch, settings.epochs):

@@ -1,8 +1,8 @@
-"""Pictures and the sentences that describe them, as they lie on disk.
+"""Sets of images with captions on disk.
 
 Two layouts are read. A *set* is a folder with `pairs.jsonl`, one JSON object a line with at least `image` and `texts`,
-and with the pictures in `images.zip` or in a folder `images`. *COCO captions* are the JSON file that COCO publishes and
-a folder of pictures, written as one argument: `captions_val2017.json:val2017`.
+and with the images in `images.zip` or in a folder `images`. *COCO captions* are the JSON file that COCO publishes and
+a folder of images, written as one argument: `captions_val2017.json:val2017`.
 """
 
 import io
@@ -24,19 +24,19 @@ _COCO_MARK = ".json:"
 
 @dataclass(frozen=True)
 class Pair:
-    """One picture and what is said of it."""
+    """One image and its captions."""
 
     image: str
-    """Its name within the set."""
+    """Name of the image within the set."""
     texts: tuple[str, ...]
-    """At least one sentence; each describes the whole picture."""
+    """At least one sentence; each describes the whole image."""
     split: Split = "train"
-    """`heldout` pictures are never trained on, nor do they decide when to stop."""
+    """`heldout` images are used neither for training nor for validation."""
 
 
 @dataclass(frozen=True)
 class PairSet:
-    """Pictures of one origin."""
+    """A named set of images with captions."""
 
     name: str
     """Its folder's or file's name: what a model card lists."""
@@ -45,10 +45,10 @@ class PairSet:
     pairs: tuple[Pair, ...]
 
     def pictures(self, chosen: Sequence[Pair]) -> Iterator[Image.Image]:
-        """Yield the pictures of pairs, as RGB, in the order given.
+        """Yield the images of pairs, as RGB, in the order given.
 
         Raises:
-            UsageError: a picture is missing or cannot be read.
+            UsageError: an image is missing or cannot be read.
         """
         if self.images.is_dir():
             for pair in chosen:

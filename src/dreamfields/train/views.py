@@ -1,9 +1,8 @@
-"""How pictures are shown to the towers while adapters are trained.
+"""Views of images for training adapters.
 
-A *photograph* is shown as it is, its middle square, and a second time as a random part of it, mirrored or not. A
-*cut-out*, a picture whose backdrop is one even colour, is never shown on it: each time its object stands in front of
-one of the backgrounds that generation uses, a little larger or smaller and shifted. An adapter that has seen objects on
-white only takes the white for a part of them.
+A *photograph* is shown as its middle square, and a second time as a random crop, mirrored or not. A *cut-out*, an image
+whose backdrop is one even colour, is shown in front of one of the random backgrounds of generation instead, scaled and
+shifted: an adapter that has seen objects on white only takes the white for a part of them.
 """
 
 import numpy as np
@@ -17,11 +16,11 @@ from dreamfields.render.backgrounds import draw_backgrounds
 from dreamfields.render.settings import BackgroundSettings
 
 VIEWS = 2
-"""Times each picture is shown."""
+"""Views of each image."""
 PLAIN = -1
-"""A view that shows a picture as it is, cut-out or not: for measuring."""
+"""View index for measuring: the image as it is, cut-out or not."""
 PLAIN_SIZE, VARIED_SIZE = 224, 160
-"""Pixels a side: what the towers were trained at, and less, for the pictures of a run are small."""
+"""Pixels a side: what the towers were trained at, and less, since the images of a run are small."""
 _CROP = (0.6, 1.0)
 _STRETCH = (0.8, 1.25)
 _OBJECT = (0.7, 1.1)
@@ -32,12 +31,12 @@ _BACKGROUNDS = BackgroundSettings()
 
 
 def show(picture: Image.Image, view: int, generator: torch.Generator) -> Tensor:
-    """Return a picture as a tower sees it: (3, s, s) in [0, 1], with s one of the two sizes.
+    """Return a view of an image for a tower: (3, s, s) in [0, 1], with s one of the two sizes.
 
     Args:
         picture: RGB, of any size.
-        view: the how-many-th time it is shown, from 0; or PLAIN.
-        generator: what a varied view draws from.
+        view: view index from 0, or PLAIN.
+        generator: source of randomness.
     """
     pixels = torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1) / 255.0
     behind = None if view == PLAIN else backdrop(pixels)
@@ -51,24 +50,24 @@ def show(picture: Image.Image, view: int, generator: torch.Generator) -> Tensor:
 
 
 def middle_square(pixels: Tensor) -> Tensor:
-    """Return the middle square of a picture (c, h, w), as large as fits."""
+    """Return the largest middle square of an image (c, h, w)."""
     side = min(pixels.shape[1:])
     top, left = ((extent - side) // 2 for extent in pixels.shape[1:])
     return pixels[:, top : top + side, left : left + side]
 
 
 def resized(pixels: Tensor, size: int) -> Tensor:
-    """Return a picture (c, h, w) at (c, size, size), antialiased."""
+    """Return an image (c, h, w) resized to (c, size, size), antialiased."""
     if pixels.shape[1:] == (size, size):
         return pixels
     return functional.interpolate(pixels[None], (size, size), mode="bilinear", antialias=True)[0].clamp(0.0, 1.0)
 
 
 def backdrop(pixels: Tensor) -> Tensor | None:
-    """Return where the even backdrop of a picture (3, h, w) is, as (h, w) of 0 and 1; None if it has none.
+    """Return the mask (h, w) of 0 and 1 of the even backdrop of an image (3, h, w); None if it has none.
 
-    The backdrop is what is of the border's colour and connected to the border; it counts when nearly the whole border
-    is of one colour and that does not fill the picture.
+    The backdrop is the region of the border's colour that is connected to the border; it counts if nearly the whole
+    border has that colour and the region does not fill the image.
     """
     border = torch.cat([pixels[:, 0], pixels[:, -1], pixels[:, :, 0], pixels[:, :, -1]], dim=1)
     colour = border.median(dim=1).values
@@ -82,7 +81,7 @@ def backdrop(pixels: Tensor) -> Tensor | None:
 
 
 def _random_part(pixels: Tensor, generator: torch.Generator) -> Tensor:
-    """Return a random rectangle (3, h', w') of a picture, most of its middle square."""
+    """Return a random crop (3, h', w') of an image."""
     side = min(pixels.shape[1:]) * _draw(generator, *_CROP)
     stretch = _draw(generator, *_STRETCH) ** 0.5
     height, width = (
