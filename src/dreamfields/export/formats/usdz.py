@@ -85,7 +85,7 @@ def _paint(stage: Any, shape: Any, mesh: Mesh) -> None:
         return
     uv = values.CreatePrimvar("st", Sdf.ValueTypeNames.TexCoord2fArray, UsdGeom.Tokens.faceVarying)
     uv.Set(Vt.Vec2fArray.FromNumpy(np.ascontiguousarray(mesh.texture.uv[mesh.texture.faces.reshape(-1)])))
-    material = UsdShade.TrainingData.Define(stage, "/object/matt")
+    material = UsdShade.Material.Define(stage, "/object/matt")
     shader = UsdShade.Shader.Define(stage, "/object/matt/surface")
     shader.CreateIdAttr("UsdPreviewSurface")
     shader.CreateInput("roughness", Sdf.ValueTypeNames.Float).Set(1.0)
