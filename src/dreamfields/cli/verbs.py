@@ -112,8 +112,6 @@ class Export:
     """Triangles the mesh is simplified to."""
     level: float | None = None
     """Density at which the surface lies, in inverse scene units."""
-    smoothing: int | None = None
-    """Rounds of smoothing."""
     texture_size: int | None = None
     """Texels a side of the texture; 0 for vertex colours alone."""
 

@@ -12,7 +12,7 @@ from dreamfields.export.asset import PRINT_MM, Asset
 from dreamfields.export.formats.glb import glb_bytes
 from dreamfields.export.formats.html import SUFFIX as VIEWER_SUFFIX
 from dreamfields.export.formats.html import viewer_html
-from dreamfields.export.formats.table import write_model
+from dreamfields.export.formats.table import write_asset
 from dreamfields.export.mesh.mesh import Mesh
 from dreamfields.export.pictures.film import TimeLapse, film, turntable
 from dreamfields.export.pictures.passes import Shot, refuse_blank, take
@@ -103,7 +103,7 @@ class Outputs(ABC):
         target, made = Path(path), asset or self.asset()
         if target.suffix == VIEWER_SUFFIX:
             return self.viewer(target, glb_bytes(made.mesh, made.facts))
-        write_model(made, target)
+        write_asset(made, target)
         if target.suffix == MESH_SUFFIX:
             self._set_status(self.status, mesh=made.summary())
             self._note(target.name, made.note)

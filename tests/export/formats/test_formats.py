@@ -28,7 +28,7 @@ from dreamfields.export.formats.npz import npz_bytes
 from dreamfields.export.formats.obj import obj_files
 from dreamfields.export.formats.ply import ply_bytes
 from dreamfields.export.formats.stl import stl_bytes
-from dreamfields.export.formats.table import WRITERS, write_model
+from dreamfields.export.formats.table import WRITERS, write_asset
 from dreamfields.export.formats.threemf import CORE, threemf_bytes
 from dreamfields.export.mesh.mesh import Mesh
 from dreamfields.export.settings import ExportSettings, Metadata
@@ -56,7 +56,7 @@ def asset() -> Asset:
 @cache
 def three_balls() -> Mesh:
     """Return the mesh without its texture."""
-    return asset().shape
+    return asset().untextured
 
 
 @cache
@@ -216,7 +216,7 @@ def test_the_same_model_is_the_same_bytes(suffix: str) -> None:
 @pytest.mark.parametrize("suffix", [".stl", ".3mf"])
 def test_a_print_has_the_size_that_is_asked_for(suffix: str) -> None:
     small = Asset(asset().field, asset().settings, FACTS, size_mm=40.0)
-    small.__dict__["shape"] = three_balls()  # Made once is enough.
+    small.__dict__["untextured"] = three_balls()  # Made once is enough.
     shape = read(WRITERS[suffix](small, "object")[f"object{suffix}"], suffix)
     assert shape.extents.max() == pytest.approx(40.0, rel=1e-5)
     assert shape.bounds[0, 2] == pytest.approx(0.0, abs=1e-4)
@@ -293,7 +293,7 @@ def test_a_raw_field_is_what_the_field_says(tmp_path: Path) -> None:
 
 def test_an_unknown_ending_is_refused_and_nothing_written(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"mesh format called '\.obi'; did you mean '\.obj'"):
-        write_model(asset(), tmp_path / "object.obi")
+        write_asset(asset(), tmp_path / "object.obi")
     assert not list(tmp_path.iterdir())
 
 
@@ -311,7 +311,7 @@ def test_a_field_without_a_surface_is_a_sentence_and_no_file(
     suffix: str, field: VolumeField, sentence: str, tmp_path: Path
 ) -> None:
     with pytest.raises(DegenerateError, match=sentence):
-        write_model(Asset(field, ExportSettings(mesh_cells=8), FACTS), tmp_path / f"object{suffix}")
+        write_asset(Asset(field, ExportSettings(mesh_cells=8), FACTS), tmp_path / f"object{suffix}")
     assert not list(tmp_path.iterdir())
 
 
@@ -320,7 +320,7 @@ def test_a_field_that_the_cube_cuts_is_closed(suffix: str, tmp_path: Path) -> No
     cut = Asset(
         BallsField([Ball(0.5, (1.0, 0.2, 0.0))]), ExportSettings(mesh_cells=16, texture_size=128, still_samples=16), {}
     )
-    write_model(cut, tmp_path / f"object{suffix}")
+    write_asset(cut, tmp_path / f"object{suffix}")
     shape = trimesh.load_scene(tmp_path / f"object{suffix}").to_mesh()
     shape.merge_vertices(merge_tex=True, merge_norm=True)
     assert shape.is_watertight

@@ -76,7 +76,7 @@ def test_a_textureless_picture_is_grey_and_lit_from_above_on_the_left() -> None:
 
 
 @pytest.mark.parametrize("show", ["colour", "opacity", "depth", "normal", "textureless"])
-def test_a_transparent_picture_over_white_is_the_same_picture(show: Pass) -> None:
+def test_a_transparent_image_over_white_is_the_same_image(show: Pass) -> None:
     rgba = taken(show, transparent=True)
     assert rgba.shape == (SIZE, SIZE, 4)
     assert rgba[0, 0, 3] == 0

@@ -12,7 +12,7 @@ FACE = np.dtype([("count", "u1"), ("corners", "<i4", 3)])
 
 def write(asset: Asset, name: str) -> dict[str, bytes]:
     """Return the closed mesh with its vertex colours as one PLY file."""
-    return {f"{name}.ply": ply_bytes(asset.shape, asset.facts)}
+    return {f"{name}.ply": ply_bytes(asset.untextured, asset.facts)}
 
 
 def ply_bytes(mesh: Mesh, metadata: Metadata) -> bytes:

@@ -17,7 +17,7 @@ FACET: Final = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("att
 
 def write(asset: Asset, name: str) -> dict[str, bytes]:
     """Return the closed mesh as one STL file."""
-    return {f"{name}.stl": stl_bytes(asset.shape, asset.facts, asset.size_mm)}
+    return {f"{name}.stl": stl_bytes(asset.untextured, asset.facts, asset.size_mm)}
 
 
 def stl_bytes(mesh: Mesh, metadata: Metadata, size_mm: float) -> bytes:

@@ -29,7 +29,7 @@ WRITERS: Final[Mapping[str, Writer]] = MappingProxyType(
 """Writers by the suffix of the file."""
 
 
-def write_model(asset: Asset, path: Path) -> None:
+def write_asset(asset: Asset, path: Path) -> None:
     """Write a model in the format of a path's ending; formats of several files put the others beside it.
 
     Raises:

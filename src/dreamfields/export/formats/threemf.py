@@ -34,7 +34,7 @@ RELATIONS: Final = (
 
 def write(asset: Asset, name: str) -> dict[str, bytes]:
     """Return the closed mesh as one 3MF file."""
-    return {f"{name}.3mf": threemf_bytes(asset.shape, asset.facts, asset.size_mm)}
+    return {f"{name}.3mf": threemf_bytes(asset.untextured, asset.facts, asset.size_mm)}
 
 
 def threemf_bytes(mesh: Mesh, metadata: Metadata, size_mm: float) -> bytes:
