@@ -17,7 +17,6 @@ from dreamfields.devices import check_device, resolve_device, thread_count
 from dreamfields.errors import DreamfieldsError, MissingPackageError, StorageError, UsageError
 from dreamfields.evaluate.classifier import Judge, Judgement, nearest_class
 from dreamfields.evaluate.retrieval import Candidate
-from dreamfields.export.formats.html import SUFFIX as VIEWER_SUFFIX
 from dreamfields.guidance.base import Guide
 from dreamfields.guidance.lit.weights import check_weights
 from dreamfields.guidance.load import load_guides
@@ -235,8 +234,8 @@ class Run(Outputs):
             taken = self._lapse().pictures()
             if len(taken) > 1:
                 paths.append(self._encode(taken, self.path / "timelapse.mp4", self.config.export.video_fps))
-            mesh = self.export(self.path / f"object{MESH_SUFFIX}")
-            page = self.viewer(self.path / f"object{VIEWER_SUFFIX}", mesh.read_bytes())
+            asset = self.asset()
+            mesh, page = (self.export(self.path / f"object{suffix}", asset) for suffix in (MESH_SUFFIX, ".html"))
             self._set_status("finished")
         return [*paths, mesh, page]
 

@@ -9,9 +9,6 @@ from PIL import Image
 from dreamfields import __version__
 from dreamfields.config import Config
 from dreamfields.export.asset import PRINT_MM, Asset
-from dreamfields.export.formats.glb import glb_bytes
-from dreamfields.export.formats.html import SUFFIX as VIEWER_SUFFIX
-from dreamfields.export.formats.html import viewer_html
 from dreamfields.export.formats.table import write_asset
 from dreamfields.export.mesh.mesh import Mesh
 from dreamfields.export.pictures.film import TimeLapse, film, turntable
@@ -80,7 +77,8 @@ class Outputs(ABC):
         Formats that have a size make its largest extent `size_mm` millimetres.
         """
         chosen, state = settings or self.config.export, self.trained_state
-        return Asset(state.field, chosen, self.metadata(), occupancy=state.occupancy, size_mm=size_mm)
+        facts, config = self.metadata(), self.config.to_json()
+        return Asset(state.field, chosen, facts, occupancy=state.occupancy, size_mm=size_mm, config=config)
 
     def mesh(self) -> Mesh:
         """Return the object's surface with its colours and texture, +Y up and outward faces.
@@ -91,7 +89,7 @@ class Outputs(ABC):
         return self.asset().mesh
 
     def export(self, path: str | Path, asset: Asset | None = None) -> Path:
-        """Write the object in the format of the path's ending, or as a page (.html), and return the path.
+        """Write the object in the format of the path's ending and return the path.
 
         A GLB's facts are kept in run.json: its faces, its texture, and how well it fits the field.
 
@@ -101,23 +99,15 @@ class Outputs(ABC):
             DegenerateError: the field has no surface; nothing is written.
         """
         target, made = Path(path), asset or self.asset()
-        if target.suffix == VIEWER_SUFFIX:
-            return self.viewer(target, glb_bytes(made.mesh, made.facts))
         write_asset(made, target)
         if target.suffix == MESH_SUFFIX:
             self._set_status(self.status, mesh=made.summary())
             self._note(target.name, made.note)
         return target
 
-    def viewer(self, path: str | Path, glb: bytes) -> Path:
-        """Write one page that shows the mesh in any browser, from disk and without a network, and return its path.
-
-        Args:
-            path: the page; its ending should be .html.
-            glb: the mesh as GLB.
-        """
-        atomic_write(Path(path), viewer_html(glb, self.metadata(), self.config.to_json()))
-        return Path(path)
+    def viewer(self, path: str | Path) -> Path:
+        """Write one page (.html) that shows the mesh in any browser, without a network, and return its path."""
+        return self.export(path)
 
     def sheet(self, path: str | Path) -> Path:
         """Write the contact sheet of eight views as PNG and return the path."""

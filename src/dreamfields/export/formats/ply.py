@@ -1,4 +1,4 @@
-"""PLY: vertices with sRGB colours, for MeshLab, CloudCompare and research code; the world's frame and units."""
+"""PLY: vertices with sRGB colours, for MeshLab, CloudCompare and research code, in the world's frame and units."""
 
 import numpy as np
 

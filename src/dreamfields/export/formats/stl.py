@@ -1,7 +1,4 @@
-"""STL: the shape alone, for 3D printing.
-
-The format has neither units nor an up axis; it is written as printers' software reads it, see `printing`.
-"""
+"""STL: the shape alone, for 3D printing; it has neither units nor an up axis, so it is in the frame of `printing`."""
 
 from typing import Final
 
