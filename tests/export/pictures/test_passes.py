@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dreamfields.errors import DegenerateError
-from dreamfields.export.pictures.passes import Shot, normals, reach, refuse_blank, take
+from dreamfields.export.pictures.passes import Shot, framed_radius, normals, refuse_blank, take
 from dreamfields.export.pictures.stills import view
 from dreamfields.export.settings import Pass
 from dreamfields.render.framing import Framing, frame
@@ -88,8 +88,8 @@ def test_a_transparent_image_over_white_is_the_same_image(show: Pass) -> None:
 
 
 def test_reach_is_what_a_framing_was_made_for() -> None:
-    assert reach(FRAMING) == pytest.approx(0.55, abs=0.06)
-    assert reach(Framing()) > 1.0
+    assert framed_radius(FRAMING) == pytest.approx(0.55, abs=0.06)
+    assert framed_radius(Framing()) > 1.0
 
 
 def test_all_blank_is_refused_and_one_that_shows_something_is_enough() -> None:
