@@ -1,8 +1,9 @@
 """The object to be exported: its field and what several files are made from, each made once."""
 
+import dataclasses
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
-from types import MappingProxyType
 from typing import Any, Final, final
 
 from torch import Tensor
@@ -29,35 +30,22 @@ FIDELITY_SIZE: Final = 128
 
 
 @final
+@dataclass(eq=False)
 class Asset:
-    """A field and its mesh.
+    """A field and its mesh, which is made when it is first used."""
 
-    Attributes:
-        field: what is there.
-        settings: how it is turned into files.
-        facts: what travels inside the files.
-        occupancy: cells that may hold density, bool (k, k, k); None for everywhere.
-        size_mm: largest extent in millimetres, in formats that have a size.
-        config: all settings of the run as JSON values, for formats that show them.
-    """
-
-    def __init__(
-        self,
-        field: AbstractField,
-        settings: ExportSettings,
-        facts: Metadata,
-        *,
-        occupancy: Tensor | None = None,
-        size_mm: float = PRINT_MM,
-        config: Mapping[str, Any] = MappingProxyType({}),
-    ) -> None:
-        """Keep a field; everything else is made when it is first used."""
-        self.field = field
-        self.settings = settings
-        self.facts = facts
-        self.occupancy = occupancy
-        self.size_mm = size_mm
-        self.config = config
+    field: AbstractField
+    """What is there."""
+    settings: ExportSettings
+    """How it is turned into files."""
+    facts: Metadata
+    """What travels inside the files."""
+    occupancy: Tensor | None = None
+    """Cells that may hold density, bool (k, k, k); None for everywhere."""
+    size_mm: float = PRINT_MM
+    """Largest extent in millimetres, in formats that have a size."""
+    config: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """All settings of the run as JSON values, for formats that show them."""
 
     @cached_property
     def untextured(self) -> Mesh:

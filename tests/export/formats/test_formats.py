@@ -26,12 +26,8 @@ from trimesh.visual.material import PBRMaterial
 from dreamfields.errors import DegenerateError, MissingPackageError, UsageError
 from dreamfields.export.asset import PRINT_MM, Asset
 from dreamfields.export.formats.glb import glb_bytes, linear_from_srgb
-from dreamfields.export.formats.npz import npz_bytes
-from dreamfields.export.formats.obj import obj_files
-from dreamfields.export.formats.ply import ply_bytes
-from dreamfields.export.formats.stl import stl_bytes
 from dreamfields.export.formats.table import WRITERS, write_asset
-from dreamfields.export.formats.threemf import CORE, threemf_bytes
+from dreamfields.export.formats.threemf import CORE
 from dreamfields.export.mesh.mesh import Mesh
 from dreamfields.export.settings import ExportSettings, Metadata
 from tests.support.fields import Ball, BallsField, VolumeField
@@ -94,6 +90,13 @@ def asset() -> Asset:
 def three_balls() -> Mesh:
     """Return the mesh without its texture."""
     return asset().untextured
+
+
+def asset_of(mesh: Mesh, facts: Metadata = FACTS, size_mm: float = PRINT_MM) -> Asset:
+    """Return an asset that has a given mesh, with no texture but the mesh's own."""
+    made = Asset(asset().field, asset().settings, facts, size_mm=size_mm)
+    made.__dict__.update(untextured=mesh, mesh=mesh)
+    return made
 
 
 @cache
@@ -197,7 +200,7 @@ def test_a_textured_glb_has_the_image_and_the_same_shape_and_no_colours_that_wou
     assert isinstance(shape.visual, TextureVisuals)
     assert isinstance(shape.visual.material, PBRMaterial)
     assert np.array_equal(np.asarray(shape.visual.material.baseColorTexture.convert("RGB")), mesh.texture.image)
-    assert np.allclose(shape.visual.uv, mesh.texture.uv, atol=1e-6)
+    assert np.allclose(shape.visual.uv, mesh.texture.atlas.uv, atol=1e-6)
 
 
 @pytest.mark.parametrize("suffix", [".glb", ".obj"])
@@ -222,15 +225,9 @@ TETRAHEDRON = Mesh(
 @given(st.dictionaries(WORDS, st.text(max_size=12) | st.integers(-(2**53), 2**53), max_size=3))
 def test_any_facts_make_valid_files(facts: dict[str, str | int]) -> None:
     assert tree_of(glb_bytes(TETRAHEDRON, facts))["scenes"][0].get("extras", {}) == facts
-    written = {
-        ".glb": glb_bytes(TETRAHEDRON, facts),
-        ".ply": ply_bytes(TETRAHEDRON, facts),
-        ".stl": stl_bytes(TETRAHEDRON, facts, 100.0),
-        ".obj": obj_files(TETRAHEDRON, facts, "object")["object.obj"],
-        ".3mf": threemf_bytes(TETRAHEDRON, facts, 100.0),
-    }
-    for suffix, content in written.items():
-        assert read(content, suffix).volume > 0.0
+    for suffix in MESHES:
+        written = WRITERS[suffix](asset_of(TETRAHEDRON, facts), "object")
+        assert read(written[f"object{suffix}"], suffix).volume > 0.0
 
 
 @pytest.mark.parametrize("suffix", WRITERS)
@@ -264,9 +261,7 @@ def test_the_same_asset_is_the_same_bytes(suffix: str) -> None:
 
 @pytest.mark.parametrize("suffix", PRINTED)
 def test_a_print_has_the_size_that_is_asked_for(suffix: str) -> None:
-    small = Asset(asset().field, asset().settings, FACTS, size_mm=40.0)
-    small.__dict__["untextured"] = three_balls()  # Made once is enough.
-    shape = read(WRITERS[suffix](small, "object")[f"object{suffix}"], suffix)
+    shape = read(WRITERS[suffix](asset_of(three_balls(), size_mm=40.0), "object")[f"object{suffix}"], suffix)
     assert shape.extents.max() == pytest.approx(40.0, rel=1e-5)
     assert shape.bounds[0, 2] == pytest.approx(0.0, abs=1e-4)
 
@@ -287,7 +282,7 @@ def test_an_obj_names_its_material_and_that_its_texture(tmp_path: Path) -> None:
     assert b"\nmtllib object.mtl\n" in made["object.obj"]
     assert b"\nmap_Kd object.png\n" in made["object.mtl"]
     assert b"# seed: 7\n" in made["object.obj"]
-    plain = obj_files(three_balls(), FACTS, "object")
+    plain = WRITERS[".obj"](asset_of(three_balls()), "object")
     assert list(plain) == ["object.obj"]
     shape = read(plain["object.obj"], ".obj")
     assert isinstance(shape.visual, ColorVisuals)
@@ -308,7 +303,7 @@ def test_an_obj_of_any_name_is_read_back_with_its_texture(name: str, tmp_path: P
 
 
 def test_an_obj_keeps_the_bytes_of_a_name_that_is_not_utf_8() -> None:
-    assert b"\nmtllib \xff.mtl\n" in obj_files(asset().mesh, FACTS, "\udcff")["\udcff.obj"]
+    assert b"\nmtllib \xff.mtl\n" in WRITERS[".obj"](asset(), "\udcff")["\udcff.obj"]
 
 
 def test_a_usdz_opens_with_its_shape_its_texture_and_its_facts(tmp_path: Path) -> None:
@@ -345,7 +340,7 @@ def test_without_its_package_usdz_says_what_to_install(monkeypatch: pytest.Monke
 
 def test_a_raw_field_is_what_the_field_says(tmp_path: Path) -> None:
     field, cells = BallsField([UP], edge=0.2), 12
-    (tmp_path / "field.npz").write_bytes(npz_bytes(field, cells, FACTS))
+    write_asset(Asset(field, ExportSettings(mesh_cells=cells), FACTS), tmp_path / "field.npz")
     with np.load(tmp_path / "field.npz", allow_pickle=False) as again:
         assert set(again.files) == {"density", "colour", "facts"}
         assert np.array_equal(again["density"], field.density_volume(cells).numpy())
@@ -353,7 +348,7 @@ def test_a_raw_field_is_what_the_field_says(tmp_path: Path) -> None:
         assert np.allclose(again["colour"], UP.colour)
         assert json.loads(str(again["facts"])) == FACTS
     with pytest.raises(DegenerateError, match="not finite"):
-        npz_bytes(VolumeField(torch.full((3, 3, 3), torch.nan)), 4, {})
+        WRITERS[".npz"](Asset(VolumeField(torch.full((3, 3, 3), torch.nan)), ExportSettings(mesh_cells=4), {}), "field")
 
 
 def test_an_unknown_ending_is_refused_and_nothing_written(tmp_path: Path) -> None:
@@ -394,7 +389,7 @@ def test_a_field_that_the_cube_cuts_is_closed(suffix: str, tmp_path: Path) -> No
 
 def test_a_ply_holds_the_mesh_its_colours_and_the_facts() -> None:
     mesh = three_balls()
-    content = ply_bytes(mesh, FACTS)
+    content = files(".ply")["object.ply"]
     shape = read(content, ".ply")
     assert np.array_equal(shape.vertices.astype(np.float32), mesh.vertices)
     assert np.array_equal(shape.faces, mesh.faces)
@@ -406,8 +401,7 @@ def test_a_ply_holds_the_mesh_its_colours_and_the_facts() -> None:
 
 
 def test_an_stl_stands_on_the_bed_in_millimetres_with_z_up() -> None:
-    mesh = three_balls()
-    content = stl_bytes(mesh, FACTS, PRINT_MM)
+    content = files(".stl")["object.stl"]
     shape = read(content, ".stl")
     low, high = shape.bounds
     assert (high - low).max() == pytest.approx(PRINT_MM)

@@ -32,7 +32,7 @@ def three_balls() -> Mesh:
 def test_each_corner_s_texel_has_the_colour_of_its_ball() -> None:
     mesh = three_balls()
     assert mesh.texture is not None
-    uv = mesh.texture.uv[mesh.texture.faces].mean(axis=1)
+    uv = mesh.texture.atlas.uv[mesh.texture.atlas.faces].mean(axis=1)
     texels = np.clip((uv * [256, -256] + [0, 256]).astype(int), 0, 255)
     colours = mesh.texture.image[texels[:, 1], texels[:, 0]] / 255.0
     middles = mesh.vertices[mesh.faces].mean(axis=1)
@@ -70,7 +70,7 @@ def test_size_0_is_a_mesh_without_a_texture() -> None:
 
 def test_a_layout_other_than_the_usual_one_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     mesh = extract_mesh(sphere(0.5), SETTINGS)
-    monkeypatch.setattr(textures, "unwrap", lambda *_: "there was no room")
+    monkeypatch.setattr(textures, "unwrap", lambda *_: (None, "there was no room"))
     assert textured(mesh, sphere(0.5), SETTINGS, []) == (mesh, "there was no room")
 
 

@@ -64,6 +64,7 @@ def _trimesh(mesh: Mesh) -> trimesh.Trimesh:
     matt = PBRMaterial(  # type: ignore[no-untyped-call]
         name="matt", baseColorTexture=Image.fromarray(mesh.texture.image), metallicFactor=0.0, roughnessFactor=1.0
     )
-    visual = TextureVisuals(uv=mesh.texture.uv, material=matt)  # type: ignore[no-untyped-call]
-    vertices, normals = mesh.vertices[mesh.texture.vertices], normals[mesh.texture.vertices]
-    return trimesh.Trimesh(vertices, mesh.texture.faces, vertex_normals=normals, visual=visual, process=False)
+    atlas = mesh.texture.atlas
+    visual = TextureVisuals(uv=atlas.uv, material=matt)  # type: ignore[no-untyped-call]
+    vertices, normals = mesh.vertices[atlas.vertices], normals[atlas.vertices]
+    return trimesh.Trimesh(vertices, atlas.faces, vertex_normals=normals, visual=visual, process=False)

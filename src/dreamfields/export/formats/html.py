@@ -33,17 +33,15 @@ def html_bytes(glb: bytes, metadata: Metadata, config: Mapping[str, Any]) -> byt
         config: all settings of the run as JSON values; shown on demand.
     """
     starter, library = _text("object.js"), library_text()
-    rows = [
-        f"<dt>{_escaped(name)}</dt><dd>{_escaped(value)}</dd>" for name, value in metadata.items() if name != "prompt"
-    ]
+    shown = {html.escape(key): html.escape(str(value)) for key, value in metadata.items()}
     page = Template(_text("object.html")).substitute(
         policy=_policy(starter, library),
-        generator=_escaped(metadata.get("generator", "dreamfields")),
-        prompt=_escaped(metadata.get("prompt", "")),
+        generator=shown.get("generator", "dreamfields"),
+        prompt=shown.get("prompt", ""),
         style=style_text(),
         glb=base64.b64encode(glb).decode(),
-        facts="".join(rows),
-        settings=_escaped(json.dumps(dict(config), indent=2, ensure_ascii=False)),
+        facts="".join(f"<dt>{key}</dt><dd>{value}</dd>" for key, value in shown.items() if key != "prompt"),
+        settings=html.escape(json.dumps(dict(config), indent=2, ensure_ascii=False)),
         starter=starter,
         library=library,
     )
@@ -73,10 +71,6 @@ def _policy(*scripts: str) -> str:
         f"default-src 'none'; script-src {allowed} 'wasm-unsafe-eval'; style-src 'unsafe-inline'; "
         "img-src data: blob:; connect-src data: blob:; worker-src blob:; base-uri 'none'; form-action 'none'"
     )
-
-
-def _escaped(value: str | int | float) -> str:
-    return html.escape(str(value), quote=True)
 
 
 def _text(name: str) -> str:

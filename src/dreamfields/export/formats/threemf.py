@@ -11,8 +11,6 @@ from xml.sax.saxutils import escape, quoteattr
 
 from dreamfields.export.asset import Asset
 from dreamfields.export.formats.printing import to_print_frame
-from dreamfields.export.mesh.mesh import Mesh
-from dreamfields.export.settings import Metadata
 
 XML: Final = '<?xml version="1.0" encoding="UTF-8"?>\n'
 PACKAGE: Final = "http://schemas.openxmlformats.org/package/2006"
@@ -34,16 +32,12 @@ RELATIONS: Final = (
 
 
 def write(asset: Asset, name: str) -> dict[str, bytes]:
-    """Return the closed mesh as one 3MF file."""
-    return {f"{name}.3mf": threemf_bytes(asset.untextured, asset.facts, asset.size_mm)}
-
-
-def threemf_bytes(mesh: Mesh, metadata: Metadata, size_mm: float) -> bytes:
-    """Return a mesh as 3MF; the prompt is its title, and every fact is metadata."""
-    named = {"Title": metadata.get("prompt", "object"), "Application": "dreamfields"}
-    named |= {f"d:{key}": value for key, value in metadata.items()}
+    """Return the closed mesh as one 3MF file; the prompt is its title, and every fact is metadata."""
+    mesh = asset.untextured
+    named = {"Title": asset.facts.get("prompt", "object"), "Application": "dreamfields"}
+    named |= {f"d:{key}": value for key, value in asset.facts.items()}
     facts = (f"<metadata name={quoteattr(plain(key))}>{escape(plain(str(v)))}</metadata>" for key, v in named.items())
-    points = to_print_frame(mesh, size_mm).tolist()
+    points = to_print_frame(mesh, asset.size_mm).tolist()
     vertices = (f'<vertex x="{x:.7g}" y="{y:.7g}" z="{z:.7g}"/>' for x, y, z in points)
     triangles = (f'<triangle v1="{a}" v2="{b}" v3="{c}"/>' for a, b, c in mesh.faces.tolist())
     parts = (
@@ -58,10 +52,10 @@ def threemf_bytes(mesh: Mesh, metadata: Metadata, size_mm: float) -> bytes:
     files = {"[Content_Types].xml": CONTENT_TYPES, "_rels/.rels": RELATIONS, "3D/3dmodel.model": "".join(parts)}
     package = io.BytesIO()
     with zipfile.ZipFile(package, "w") as archive:
-        for name, text in files.items():
-            # An entry of its own has a fixed date: the same mesh is the same bytes.
-            archive.writestr(zipfile.ZipInfo(name), text, zipfile.ZIP_DEFLATED)
-    return package.getvalue()
+        for part, text in files.items():
+            # A ZipInfo has a fixed date by default: the same mesh is the same bytes.
+            archive.writestr(zipfile.ZipInfo(part), text, zipfile.ZIP_DEFLATED)
+    return {f"{name}.3mf": package.getvalue()}
 
 
 def plain(text: str) -> str:

@@ -14,21 +14,16 @@ from dreamfields.errors import MissingPackageError
 from dreamfields.export.asset import Asset
 from dreamfields.export.mesh.mesh import Mesh, vertex_normals
 from dreamfields.export.pictures.stills import png_bytes
-from dreamfields.export.settings import Metadata
 from dreamfields.storage import atomic_write
 
 
 def write(asset: Asset, name: str) -> dict[str, bytes]:
-    """Return the textured mesh as one USDZ file."""
-    return {f"{name}.usdz": usdz_bytes(asset.mesh, asset.facts, asset.size_mm)}
-
-
-def usdz_bytes(mesh: Mesh, metadata: Metadata, size_mm: float) -> bytes:
-    """Return a mesh as a USDZ package; metadata become custom data of its layer.
+    """Return the textured mesh as one USDZ file; facts become custom data of its layer.
 
     Raises:
         MissingPackageError: `usd-core` is not installed.
     """
+    mesh = asset.mesh
     try:
         from pxr import Sdf, Usd, UsdUtils
     except ImportError as error:
@@ -38,16 +33,16 @@ def usdz_bytes(mesh: Mesh, metadata: Metadata, size_mm: float) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         layer, package = Path(folder) / "object.usdc", Path(folder) / "object.usdz"
         stage = Usd.Stage.CreateNew(str(layer))
-        _add_mesh(stage, mesh, size_mm)
+        _add_mesh(stage, mesh, asset.size_mm)
         if mesh.texture is not None:
             atomic_write(Path(folder) / "texture.png", png_bytes(Image.fromarray(mesh.texture.image), {}))
             _add_material(stage)
         # USD keeps whole numbers of 64 bits at most, and text without a zero byte.
-        stage.GetRootLayer().customLayerData = {key: str(value) for key, value in metadata.items()}
+        stage.GetRootLayer().customLayerData = {key: str(value) for key, value in asset.facts.items()}
         stage.GetRootLayer().Save()
         if not UsdUtils.CreateNewUsdzPackage(Sdf.AssetPath(str(layer)), str(package)):
             raise RuntimeError("usd-core wrote no package")
-        return package.read_bytes()
+        return {f"{name}.usdz": package.read_bytes()}
 
 
 def _add_mesh(stage: Any, mesh: Mesh, size_mm: float) -> None:
@@ -77,7 +72,8 @@ def _add_mesh(stage: Any, mesh: Mesh, size_mm: float) -> None:
         colours.Set(_vectors(mesh.colours / 255.0))
     else:
         uv = primvars.CreatePrimvar("st", Sdf.ValueTypeNames.TexCoord2fArray, UsdGeom.Tokens.faceVarying)
-        uv.Set(Vt.Vec2fArray.FromNumpy(np.ascontiguousarray(mesh.texture.uv[mesh.texture.faces.reshape(-1)])))
+        atlas = mesh.texture.atlas
+        uv.Set(Vt.Vec2fArray.FromNumpy(np.ascontiguousarray(atlas.uv[atlas.faces.reshape(-1)])))
 
 
 def _add_material(stage: Any) -> None:

@@ -23,13 +23,11 @@ def surface_colours(field: AbstractField, points: Floats, normals: Floats, spaci
         DegenerateError: a colour is not finite.
     """
     device = next(field.parameters()).device
-    batches = (
-        torch.as_tensor(values, dtype=torch.float32, device=device).split(16_384)  # bounds the memory of a network
-        for values in (points, normals)
-    )
+    rays = torch.as_tensor(np.concatenate([points, normals], axis=1), dtype=torch.float32, device=device)
     with torch.no_grad():
         evaluator = field.evaluator()
-        colours = torch.cat([_colours_below(evaluator, *batch, spacing) for batch in zip(*batches, strict=True)])
+        batches = rays.split(16_384)  # bounds the memory of a field that is a network
+        colours = torch.cat([_colours_below(evaluator, batch[:, :3], batch[:, 3:], spacing) for batch in batches])
     if not torch.isfinite(colours).all():
         raise DegenerateError("the field holds colours that are not finite; resume from an earlier checkpoint")
     return (colours.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8).cpu().numpy()

@@ -60,9 +60,9 @@ def unlit_over_white(mesh: Mesh, coverage: Coverage) -> NDArray[np.float32]:
         colours = coverage.interpolate(mesh.colours.astype(np.float32), mesh.faces)
     else:
         size = len(mesh.texture.image)
-        uv = coverage.interpolate(mesh.texture.uv, mesh.texture.faces)
+        uv = coverage.interpolate(mesh.texture.atlas.uv, mesh.texture.atlas.faces)
         texels = np.clip((uv * [size, -size] + [0.0, size]).astype(np.int64), 0, size - 1)
-        colours = mesh.texture.image[texels[:, 1], texels[:, 0]]
+        colours = mesh.texture.image[texels[:, 1], texels[:, 0]].astype(np.float32)
     image = np.ones((*coverage.mask.shape, 3), np.float32)
     image[coverage.mask] = colours / 255.0
     return image

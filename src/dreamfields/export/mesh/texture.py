@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from dreamfields.export.mesh.colours import surface_colours
-from dreamfields.export.mesh.mesh import Mesh, Texture, vertex_normals
+from dreamfields.export.mesh.mesh import Atlas, Mesh, Texture, vertex_normals
 from dreamfields.export.mesh.projection import SurfaceView, projected_colours
 from dreamfields.export.mesh.raster import cover
-from dreamfields.export.mesh.unwrap import Atlas, unwrap
+from dreamfields.export.mesh.unwrap import unwrap
 from dreamfields.export.settings import ExportSettings
 from dreamfields.scene.fields.base import AbstractField
 
@@ -23,11 +23,10 @@ def textured(mesh: Mesh, field: AbstractField, settings: ExportSettings, views: 
     """
     if settings.texture_size == 0:
         return mesh, ""
-    atlas = unwrap(mesh, settings.texture_size, settings.unwrap_seconds)
-    if isinstance(atlas, str):
-        return mesh, atlas
-    image = bake(mesh, atlas, field, settings, views)
-    return replace(mesh, texture=Texture(image, atlas.uv, atlas.vertices, atlas.faces)), atlas.note
+    atlas, note = unwrap(mesh, settings.texture_size, settings.unwrap_seconds)
+    if atlas is None:
+        return mesh, note
+    return replace(mesh, texture=Texture(bake(mesh, atlas, field, settings, views), atlas)), note
 
 
 def bake(

@@ -27,24 +27,13 @@ from dreamfields.storage import atomic_write
 VideoSuffix = Literal[".mp4", ".webm", ".gif", ".webp"]
 VIDEO_SUFFIXES: Final[tuple[VideoSuffix, ...]] = get_args(VideoSuffix)
 
-
-@dataclass(frozen=True)
-class Codec:
-    """How ffmpeg encodes a kind of video, and what stands in where it cannot."""
-
-    arguments: str
-    fallback: Literal[".gif", ".webp"]
-    note: str
-
-
-CODECS: Final[Mapping[str, Codec]] = MappingProxyType(
+CODECS: Final[Mapping[str, str]] = MappingProxyType(
     {
-        ".mp4": Codec("-c:v libx264 -preset medium -crf 18 -movflags +faststart", ".gif", "a GIF, not an MP4"),
-        ".webm": Codec(
-            "-c:v libvpx-vp9 -crf 28 -b:v 0 -deadline good -cpu-used 4 -row-mt 0", ".webp", "a WebP, not a WebM"
-        ),
+        ".mp4": "-c:v libx264 -preset medium -crf 18 -movflags +faststart",
+        ".webm": "-c:v libvpx-vp9 -crf 28 -b:v 0 -deadline good -cpu-used 4 -row-mt 0",
     }
 )
+"""How each kind is encoded, as arguments of ffmpeg."""
 
 TIMEOUT_S: Final = 60.0
 """Seconds an encoder may take, plus one for each million pixels; it needs a tenth of that."""
@@ -74,8 +63,9 @@ def encode_video(frames: Sequence[Image.Image], fps: int, suffix: VideoSuffix = 
     sizes = {frame.size for frame in frames}
     if len(sizes) != 1:
         raise UsageError(f"a video needs frames of one size; got {len(frames)} frames of {len(sizes)} sizes")
-    if suffix in (".gif", ".webp"):
-        return Video(suffix, animated_bytes(frames, fps, suffix))
+    match suffix:
+        case ".gif" | ".webp":
+            return Video(suffix, animated_bytes(frames, fps, suffix))
     faults = []
     for program in encoders():
         try:
@@ -83,8 +73,9 @@ def encode_video(frames: Sequence[Image.Image], fps: int, suffix: VideoSuffix = 
         except RuntimeError as error:
             faults.append(str(error))
     reason = "; ".join(faults) or "no ffmpeg was found; install it and export again"
-    codec = CODECS[suffix]
-    return Video(codec.fallback, animated_bytes(frames, fps, codec.fallback), f"the video is {codec.note}: {reason}")
+    if suffix == ".mp4":
+        return Video(".gif", animated_bytes(frames, fps, ".gif"), f"the video is a GIF, not an MP4: {reason}")
+    return Video(".webp", animated_bytes(frames, fps, ".webp"), f"the video is a WebP, not a WebM: {reason}")
 
 
 def video_suffix(path: Path) -> VideoSuffix:
@@ -157,7 +148,7 @@ def ffmpeg_command(program: str, size: tuple[int, int], fps: int, file: Path) ->
     tags = "-color_primaries bt709 -color_trc bt709 -colorspace bt709 -color_range tv"
     # One thread and no version stamps: the same frames are the same bytes.
     exact = "-threads 1 -fflags +bitexact -flags:v +bitexact -map_metadata -1"
-    codec = CODECS[file.suffix].arguments
+    codec = CODECS[file.suffix]
     return [program, *f"-nostdin -v error {source} {convert} {tags} {codec} {exact}".split(), str(file)]
 
 
