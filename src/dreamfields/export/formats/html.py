@@ -25,12 +25,9 @@ def write(asset: Asset, name: str) -> dict[str, bytes]:
 
 
 def html_bytes(glb: bytes, metadata: Metadata, config: Mapping[str, Any]) -> bytes:
-    """Return a page that shows a mesh.
+    """Return a page that shows a mesh, given as GLB that needs no decoder, beside its metadata; `prompt` is the heading.
 
-    Args:
-        glb: the mesh as GLB, without compression that needs a decoder.
-        metadata: facts to be shown beside it; `prompt` is the heading.
-        config: all settings of the run as JSON values; shown on demand.
+    `config` holds all settings of the run as JSON values, shown on demand.
     """
     starter, library = _text("object.js"), library_text()
     shown = {html.escape(key): html.escape(str(value)) for key, value in metadata.items()}

@@ -51,14 +51,10 @@ def render_surface_view(
 def projected_colours(
     along_normal: NDArray[np.uint8], points: Floats, normals: Floats, views: Sequence[SurfaceView], tolerance: float
 ) -> NDArray[np.uint8]:
-    """Return sRGB colours (n, 3) of surface points, the weighted mean of views and of their colours along the normal.
+    """Return sRGB colours (n, 3) of surface points (n, 3) with unit normals (n, 3), the weighted mean of all views.
 
-    Args:
-        along_normal: (n, 3) sRGB, which stays where no camera sees the point.
-        points: (n, 3) in scene units.
-        normals: (n, 3) outward, unit length.
-        views: renderings of them.
-        tolerance: how far behind the mesh's nearest surface a point still counts as visible, in scene units.
+    `along_normal` (n, 3) stays where no camera sees the point. A point is visible if it is at most `tolerance` scene
+    units behind the mesh's nearest surface.
     """
     colours = torch.from_numpy(along_normal).float() * (PRIOR_WEIGHT / 255.0)
     weights = torch.full((len(points), 1), PRIOR_WEIGHT)

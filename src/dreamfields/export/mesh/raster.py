@@ -41,12 +41,9 @@ class Coverage:
 
 
 def cover(corners: Floats, size: int, inverse_depths: Floats | None = None) -> Coverage:
-    """Find the nearest of the faces that hold each pixel's centre.
+    """Find the nearest of the faces (f, 3, 2), of either winding, that hold each of size x size pixels' centres.
 
-    Args:
-        corners: (f, 3, 2) in pixels; either winding.
-        size: pixels a side.
-        inverse_depths: (f, 3) positive; None for a flat image, such as an atlas.
+    Inverse depths (f, 3) are positive; None is for a flat image, such as an atlas.
     """
     nearness = np.zeros(size * size, np.float32)
     owners = np.full(size * size, -1, np.int32)

@@ -33,13 +33,7 @@ def turntable(field: AbstractField, settings: ExportSettings, occupancy: Tensor 
 
 
 def film(field: AbstractField, path: CameraPath, shot: Shot, occupancy: Tensor | None = None) -> list[Image.Image]:
-    """Render the frames of a camera path.
-
-    Args:
-        field: what is there.
-        path: where the camera goes.
-        shot: size, samples a ray, and what is shown.
-        occupancy: cells that may hold density, bool (k, k, k); None samples everywhere.
+    """Render the frames of a camera path; the occupancy, bool (k, k, k), is of cells that may hold density.
 
     Raises:
         DegenerateError: the field holds values that are not finite.

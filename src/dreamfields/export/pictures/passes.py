@@ -40,12 +40,8 @@ class Shot:
 def take(field: AbstractField, camera: Camera, shot: Shot, framing: Framing, occupancy: Tensor | None) -> Image.Image:
     """Render an image of a field: RGB, or RGBA with straight alpha where it is transparent.
 
-    Args:
-        field: what is there.
-        camera: from where.
-        shot: how.
-        framing: its radius is the range of depths that an image of depth spans.
-        occupancy: cells that may hold density, bool (k, k, k); None samples everywhere.
+    The framing's radius is the range of depths that an image of depth spans; the occupancy, bool (k, k, k), is of cells
+    that may hold density.
 
     Raises:
         DegenerateError: the field holds values that are not finite.

@@ -146,7 +146,7 @@ def read_path(file: Path) -> CameraPath:
     """Read a camera path from a JSON file.
 
     Raises:
-        UsageError: the file cannot be read or describes no path; one sentence says what is wrong.
+        UsageError: the file cannot be read or describes no path.
     """
     try:
         if file.stat().st_size > LARGEST_FILE:
