@@ -25,7 +25,7 @@ def write(asset: Asset, name: str) -> dict[str, bytes]:
 
 
 def html_bytes(glb: bytes, metadata: Metadata, config: Mapping[str, Any]) -> bytes:
-    """Return a page that shows a mesh, given as GLB that needs no decoder, beside its metadata; `prompt` is the heading.
+    """Return a page that shows a mesh (GLB that needs no decoder) and its metadata, with `prompt` as the heading.
 
     `config` holds all settings of the run as JSON values, shown on demand.
     """
