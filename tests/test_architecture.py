@@ -136,6 +136,7 @@ ALLOWED: list[tuple[Rule, str, str]] = [
     (rules.files_are_written_by_storage, "export.glb", "from PIL import Image\nImage.open(path)"),
     (rules.files_are_written_by_storage, "export.glb", "open(path)\nopen(path, 'rb')\npath.open()\npath.open('rb')"),
     (rules.files_are_written_by_storage, "storage", "import os\nos.replace(a, b)"),
+    (rules.files_are_written_by_storage, "export.npz", "import numpy as np\nfile = io.BytesIO()\nnp.savez(file, a=a)"),
     (rules.files_are_written_by_storage, "runs.lock", "import os\nos.open(path, os.O_RDWR)"),
     (rules.light_modules_load_nothing_heavy, "cli", "def main():\n    import torch"),
     (rules.light_modules_load_nothing_heavy, "cli", "if TYPE_CHECKING:\n    import torch"),

@@ -22,7 +22,7 @@ from PIL import Image
 
 from dreamfields.api import Run, start
 from dreamfields.config import Config
-from dreamfields.export.formats.html import viewer_html
+from dreamfields.export.formats.html import html_bytes
 from dreamfields.export.settings import ExportSettings
 from dreamfields.optimize.settings import Recipe
 from dreamfields.runs.directory import RunDirectory
@@ -212,7 +212,7 @@ def test_the_button_for_augmented_reality_is_there_only_where_it_works(finished:
 def test_a_prompt_is_text_in_the_page_in_one_file(finished: Run, browser: Any, tmp_path: Path, payload: str) -> None:
     page = tmp_path / "object.html"
     facts = {"prompt": payload, "guidance": payload, "generator": payload}
-    page.write_bytes(viewer_html((finished.path / "object.glb").read_bytes(), facts, {payload: payload}))
+    page.write_bytes(html_bytes((finished.path / "object.glb").read_bytes(), facts, {payload: payload}))
     tab = Tab(browser)
     tab.page.goto(page.as_uri())
     tab.until("document.getElementById('object')?.alt")

@@ -221,7 +221,16 @@ def files_are_written_by_storage(module: str, tree: ast.Module) -> Iterator[str]
     """All writing goes through `storage`, whole or not at all."""
     if module in MAY_WRITE:
         return
+    memory = {
+        target.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and ast.unparse(node.value) == "io.BytesIO()"
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
     for call, name in _calls(tree):
+        if call.args and isinstance(call.args[0], ast.Name) and call.args[0].id in memory:
+            continue
         method = name.rsplit(".", 1)[-1]
         opens = method == "open" and name not in READING_OPENS and _opens_for_writing(call, is_method="." in name)
         if module in MAY_LOCK and name in LOCKING_CALLS:

@@ -17,10 +17,7 @@ from dreamfields.errors import DreamfieldsError, MissingPackageError, StorageErr
 from dreamfields.evaluate.classifier import Judge, Judgement, nearest_class
 from dreamfields.evaluate.retrieval import Candidate
 from dreamfields.export.asset import PRINT_MM, Asset
-from dreamfields.export.formats.glb import glb_bytes
-from dreamfields.export.formats.html import SUFFIX as PAGE_SUFFIX
-from dreamfields.export.formats.html import viewer_html
-from dreamfields.export.formats.table import write_model
+from dreamfields.export.formats.table import write_asset
 from dreamfields.export.mesh.mesh import Mesh
 from dreamfields.export.pictures.film import TimeLapse, film, turntable
 from dreamfields.export.pictures.passes import Shot, refuse_blank, take
@@ -197,10 +194,10 @@ class Run:
             frames = self._time_lapse().pictures()
             if len(frames) > 1:
                 paths.append(self._write_video(frames, self.path / "timelapse.mp4", self.config.export.video_fps))
-            mesh = self.export(self.path / f"object{MESH_SUFFIX}")
-            page = self.viewer(self.path / f"object{PAGE_SUFFIX}", mesh.read_bytes())
+            asset = self.asset()
+            paths += [self.export(self.path / f"object{suffix}", asset) for suffix in (MESH_SUFFIX, ".html")]
             self._file.write("finished")
-        return [*paths, mesh, page]
+        return paths
 
     def evaluate(self, classes: list[str] | None = None, judge: Judge | None = None) -> Judgement:
         """Judge held-out views with a model that never guides; see `dreamfields.evaluate.classifier`.
@@ -228,7 +225,8 @@ class Run:
         Formats that have a size make its largest extent `size_mm` millimetres.
         """
         chosen, state = settings or self.config.export, self.trained_state()
-        return Asset(state.field, chosen, self.metadata(), occupancy=state.occupancy, size_mm=size_mm)
+        facts, config = self.metadata(), self.config.to_json()
+        return Asset(state.field, chosen, facts, occupancy=state.occupancy, size_mm=size_mm, config=config)
 
     def mesh(self) -> Mesh:
         """Return the object's surface with its colours and texture, +Y up and outward faces.
@@ -239,7 +237,7 @@ class Run:
         return self.asset().mesh
 
     def export(self, path: str | Path, asset: Asset | None = None) -> Path:
-        """Write the object in the format of the path's ending, or as a page (.html), and return the path.
+        """Write the object in the format of the path's ending and return the path.
 
         Of a GLB in the run's folder run.json keeps a summary: its faces, its texture, and how well it fits the field.
 
@@ -249,17 +247,14 @@ class Run:
             DegenerateError: the field has no surface; nothing is written.
         """
         target, made = Path(path), asset or self.asset()
-        if target.suffix == PAGE_SUFFIX:
-            return self.viewer(target, glb_bytes(made.mesh, made.facts))
-        write_model(made, target)
+        write_asset(made, target)
         if target.suffix == MESH_SUFFIX:
             self._file.describe(target, made.note, made.summary)
         return target
 
-    def viewer(self, path: str | Path, glb: bytes) -> Path:
-        """Write one page (.html) that shows a mesh, given as GLB, in any browser without a network; return its path."""
-        atomic_write(Path(path), viewer_html(glb, self.metadata(), self.config.to_json()))
-        return Path(path)
+    def viewer(self, path: str | Path) -> Path:
+        """Write one page (.html) that shows the mesh in any browser, without a network, and return its path."""
+        return self.export(path)
 
     def sheet(self, path: str | Path) -> Path:
         """Write the contact sheet of eight views as PNG and return the path."""

@@ -1,8 +1,7 @@
-"""A page in one file: `object.html` opens from disk, draws the object for turning, and asks no host for anything.
+"""HTML: a page in one file that opens from disk, draws the object to be turned, and asks no host for anything.
 
-The viewer is model-viewer, which lies in `data/` with its licence. The page holds it, the mesh and a content security
-policy that lets these run and nothing else: no connection leaves the page, and no script runs in it but the two whose
-digests the policy names, whatever the prompt says.
+The viewer is model-viewer, in `data/` with its licence. The content security policy lets nothing leave the page and
+lets no script run but the two whose digests it names, whatever the prompt says.
 """
 
 import base64
@@ -13,33 +12,33 @@ from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from string import Template
-from typing import Any, Final
+from typing import Any
 
+from dreamfields.export.asset import Asset
+from dreamfields.export.formats.glb import glb_bytes
 from dreamfields.export.settings import Metadata
 
-SUFFIX: Final = ".html"
+
+def write(asset: Asset, name: str) -> dict[str, bytes]:
+    """Return the textured mesh as one page that shows it, its facts, and all settings of its run."""
+    return {f"{name}.html": html_bytes(glb_bytes(asset.mesh, asset.facts), asset.facts, asset.config)}
 
 
-def viewer_html(glb: bytes, metadata: Metadata, settings: Mapping[str, Any]) -> bytes:
-    """Return a page that shows a mesh.
+def html_bytes(glb: bytes, metadata: Metadata, config: Mapping[str, Any]) -> bytes:
+    """Return a page that shows a mesh (GLB that needs no decoder) and its metadata, with `prompt` as the heading.
 
-    Args:
-        glb: the mesh as GLB, without compression that needs a decoder.
-        metadata: facts to be shown beside it; `prompt` is the heading.
-        settings: all that the object was made from, as JSON values; shown when asked for.
+    `config` holds all settings of the run as JSON values, shown on demand.
     """
     starter, library = _text("object.js"), library_text()
-    rows = [
-        f"<dt>{_escaped(name)}</dt><dd>{_escaped(value)}</dd>" for name, value in metadata.items() if name != "prompt"
-    ]
+    shown = {html.escape(key): html.escape(str(value)) for key, value in metadata.items()}
     page = Template(_text("object.html")).substitute(
         policy=_policy(starter, library),
-        generator=_escaped(metadata.get("generator", "dreamfields")),
-        prompt=_escaped(metadata.get("prompt", "")),
-        style=_text("viewer.css"),
+        generator=shown.get("generator", "dreamfields"),
+        prompt=shown.get("prompt", ""),
+        style=style_text(),
         glb=base64.b64encode(glb).decode(),
-        facts="".join(rows),
-        settings=_escaped(json.dumps(settings, indent=2, ensure_ascii=False)),
+        facts="".join(f"<dt>{key}</dt><dd>{value}</dd>" for key, value in shown.items() if key != "prompt"),
+        settings=html.escape(json.dumps(dict(config), indent=2, ensure_ascii=False)),
         starter=starter,
         library=library,
     )
@@ -48,21 +47,20 @@ def viewer_html(glb: bytes, metadata: Metadata, settings: Mapping[str, Any]) -> 
 
 @cache
 def library_text() -> str:
-    """Return model-viewer's script; the map for debuggers that its last line points to is left out."""
+    """Return model-viewer's script without its last line, which names a source map that is not here."""
     return _text("model-viewer.min.js").rpartition("//# sourceMappingURL")[0]
 
 
-@cache
 def style_text() -> str:
-    """Return the style that pages with a viewer share."""
+    """Return the style that all pages with a viewer share."""
     return _text("viewer.css")
 
 
 def _policy(*scripts: str) -> str:
     """Return the content security policy under which only these inline scripts run and nothing is fetched.
 
-    model-viewer compiles a decoder of meshes to WebAssembly when it loads, and keeps its style in a shadow tree. Data
-    and blob are no connections: they are the mesh, its textures and the files made for augmented reality.
+    model-viewer compiles a mesh decoder to WebAssembly when it loads, and keeps its style in a shadow tree. Data and
+    blob URLs connect to nothing: they are the mesh, its textures and the files made for augmented reality.
     """
     digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
     allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
@@ -70,10 +68,6 @@ def _policy(*scripts: str) -> str:
         f"default-src 'none'; script-src {allowed} 'wasm-unsafe-eval'; style-src 'unsafe-inline'; "
         "img-src data: blob:; connect-src data: blob:; worker-src blob:; base-uri 'none'; form-action 'none'"
     )
-
-
-def _escaped(value: str | int | float) -> str:
-    return html.escape(str(value), quote=True)
 
 
 def _text(name: str) -> str:

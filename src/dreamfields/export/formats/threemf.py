@@ -1,23 +1,22 @@
-"""3MF: the shape for 3D printing, with its unit and its facts, as the core specification has it.
+"""3MF: the shape for 3D printing with its unit and its facts, by the core specification.
 
-Written here rather than by trimesh, whose files have neither facts nor the same bytes twice.
+Not written by trimesh, whose files have neither facts nor the same bytes twice.
 """
 
+import io
 import unicodedata
+import zipfile
 from typing import Final
 from xml.sax.saxutils import escape, quoteattr
 
 from dreamfields.export.asset import Asset
-from dreamfields.export.formats.archive import zip_bytes
 from dreamfields.export.formats.printing import to_print_frame
-from dreamfields.export.mesh.mesh import Mesh
-from dreamfields.export.settings import Metadata
 
 XML: Final = '<?xml version="1.0" encoding="UTF-8"?>\n'
 PACKAGE: Final = "http://schemas.openxmlformats.org/package/2006"
 CORE: Final = "http://schemas.microsoft.com/3dmanufacturing/core/2015/02"
 FACTS: Final = "urn:dreamfields"
-"""Namespace of facts that the specification has no name for."""
+"""Namespace of facts that the specification does not define."""
 MODEL_TYPE: Final = "application/vnd.ms-package.3dmanufacturing-3dmodel+xml"
 
 CONTENT_TYPES: Final = (
@@ -33,17 +32,13 @@ RELATIONS: Final = (
 
 
 def write(asset: Asset, name: str) -> dict[str, bytes]:
-    """Return the closed mesh as one 3MF file."""
-    return {f"{name}.3mf": threemf_bytes(asset.shape, asset.facts, asset.size_mm)}
-
-
-def threemf_bytes(mesh: Mesh, metadata: Metadata, size_mm: float) -> bytes:
-    """Return a mesh as 3MF; the prompt is its title, and every fact is metadata."""
-    named = {"Title": metadata.get("prompt", "object"), "Application": "dreamfields"}
-    named |= {f"d:{key}": value for key, value in metadata.items()}
+    """Return the closed mesh as one 3MF file; the prompt is its title, and every fact is metadata."""
+    mesh = asset.untextured
+    named = {"Title": asset.facts.get("prompt", "object"), "Application": "dreamfields"}
+    named |= {f"d:{key}": value for key, value in asset.facts.items()}
     facts = (f"<metadata name={quoteattr(plain(key))}>{escape(plain(str(v)))}</metadata>" for key, v in named.items())
-    places = to_print_frame(mesh, size_mm).tolist()
-    vertices = (f'<vertex x="{x:.7g}" y="{y:.7g}" z="{z:.7g}"/>' for x, y, z in places)
+    points = to_print_frame(mesh, asset.size_mm).tolist()
+    vertices = (f'<vertex x="{x:.7g}" y="{y:.7g}" z="{z:.7g}"/>' for x, y, z in points)
     triangles = (f'<triangle v1="{a}" v2="{b}" v3="{c}"/>' for a, b, c in mesh.faces.tolist())
     parts = (
         f'{XML}<model unit="millimeter" xml:lang="en-US" xmlns="{CORE}" xmlns:d="{FACTS}">',
@@ -55,9 +50,14 @@ def threemf_bytes(mesh: Mesh, metadata: Metadata, size_mm: float) -> bytes:
         '</triangles></mesh></object></resources><build><item objectid="1"/></build></model>',
     )
     files = {"[Content_Types].xml": CONTENT_TYPES, "_rels/.rels": RELATIONS, "3D/3dmodel.model": "".join(parts)}
-    return zip_bytes({name: text.encode() for name, text in files.items()})
+    package = io.BytesIO()
+    with zipfile.ZipFile(package, "w") as archive:
+        for part, text in files.items():
+            # A ZipInfo has a fixed date by default: the same mesh is the same bytes.
+            archive.writestr(zipfile.ZipInfo(part), text, zipfile.ZIP_DEFLATED)
+    return {f"{name}.3mf": package.getvalue()}
 
 
 def plain(text: str) -> str:
-    """Replace what XML 1.0 has no way to write: control characters and lone surrogates."""
+    """Replace what XML 1.0 cannot hold: control characters and lone surrogates."""
     return "".join("\ufffd" if unicodedata.category(c) in ("Cc", "Cs") or c in "\ufffe\uffff" else c for c in text)

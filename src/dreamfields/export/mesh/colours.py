@@ -1,4 +1,4 @@
-"""The colour of a surface: what a ray that looks straight down at it would see."""
+"""The colour of a surface: what a ray along the inward normal gathers."""
 
 from typing import Final
 
@@ -8,27 +8,26 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dreamfields.errors import DegenerateError
+from dreamfields.export.mesh.mesh import Floats
 from dreamfields.render import volume as equations
 from dreamfields.scene.fields.base import AbstractField, Evaluator, Query
 
 COLOUR_STEPS: Final = 6
-"""Samples below the surface, half a cell apart, that make up a vertex's colour: three cells hide what lies deeper."""
+"""Samples below the surface, half a cell apart: three cells hide what lies deeper."""
 
 
-def surface_colours(field: AbstractField, points: Tensor, normals: Tensor, spacing: float) -> NDArray[np.uint8]:
-    """Return sRGB colours (v, 3) of surface points (v, 3) with outward unit normals (v, 3).
+def surface_colours(field: AbstractField, points: Floats, normals: Floats, spacing: float) -> NDArray[np.uint8]:
+    """Return sRGB colours (v, 3) of surface points (v, 3) with outward unit normals (v, 3), given the cells' side.
 
     Raises:
         DegenerateError: a colour is not finite.
     """
-    batch_size = 16_384  # bounds the memory of a field that is a network
+    device = next(field.parameters()).device
+    rays = torch.as_tensor(np.concatenate([points, normals], axis=1), dtype=torch.float32, device=device)
     with torch.no_grad():
         evaluator = field.evaluator()
-        parts = [
-            _colours_below(evaluator, points[start : start + batch_size], normals[start : start + batch_size], spacing)
-            for start in range(0, len(points), batch_size)
-        ]
-    colours = torch.cat(parts)
+        batches = rays.split(16_384)  # bounds the memory of a field that is a network
+        colours = torch.cat([_colours_below(evaluator, batch[:, :3], batch[:, 3:], spacing) for batch in batches])
     if not torch.isfinite(colours).all():
         raise DegenerateError("the field holds colours that are not finite; resume from an earlier checkpoint")
     return (colours.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8).cpu().numpy()
@@ -41,11 +40,11 @@ def _colours_below(evaluator: Evaluator, points: Tensor, normals: Tensor, spacin
     below = (points[:, None] - depths[:, None] * normals[:, None]).clamp(-1.0, 1.0)
     directions = (-normals[:, None]).expand_as(below)
     lengths = torch.full(below.shape[:2], step, device=points.device)
-    # As wide as long: what a field with a sense of scale shows of half a cell, from whatever side.
+    # Samples as wide as long: what a field with anti-aliasing shows of half a cell from any side.
     flat = lengths.reshape(-1)
     values = evaluator(Query(below.reshape(-1, 3), directions.reshape(-1, 3), lengths=flat, radii=flat))
     # A trace of every sample, for spikes so thin that the ray finds nothing below them.
     weights = equations.weights_from_density(values.density.reshape(lengths.shape), lengths) + 1e-6
     colours = equations.colour_from_weights(weights, values.colour.reshape(*lengths.shape, 3))
-    # The share of light that passes all samples is given to them in proportion, or thin parts would turn dark.
+    # Weights are normalised by the opacity, or thin parts would turn dark.
     return colours / equations.opacity_from_weights(weights)[:, None]

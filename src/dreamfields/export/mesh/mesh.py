@@ -1,6 +1,6 @@
-"""The mesh: a closed surface with a colour at each vertex, and where one was made, a texture.
+"""The mesh: a closed surface with a colour at each vertex, and a texture where one was made.
 
-Notation: v vertices, f faces, s pixels a side of a texture, w corners of it: a vertex on a seam is several corners.
+Notation: v vertices, f faces, s texels a side of a texture, w texture corners: a vertex on a seam has several.
 """
 
 from dataclasses import dataclass
@@ -14,17 +14,24 @@ Integers = NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True)
+class Atlas:
+    """Where each face of a mesh lies in its texture."""
+
+    uv: NDArray[np.float32]
+    """(w, 2) in [0, 1], from the left and from the bottom of the image, as in OBJ; glTF counts from the top."""
+    vertices: NDArray[np.int32]
+    """(w,) the mesh's vertex of each corner."""
+    faces: NDArray[np.int32]
+    """(f, 3) corners of each face, in the order of the mesh's faces and their vertices."""
+
+
+@dataclass(frozen=True)
 class Texture:
-    """A picture of a mesh's surface and where each face lies in it."""
+    """An image of a mesh's surface."""
 
     image: NDArray[np.uint8]
     """(s, s, 3) sRGB, row 0 at the top."""
-    uv: NDArray[np.float32]
-    """(w, 2) in [0, 1]: from the left and from the bottom of the picture, as OBJ has it; glTF counts from the top."""
-    vertices: NDArray[np.int32]
-    """(w,) the mesh's vertex that each corner is."""
-    faces: NDArray[np.int32]
-    """(f, 3) corners of each face, in the order of the mesh's faces and their vertices."""
+    atlas: Atlas
 
 
 @dataclass(frozen=True)
@@ -42,25 +49,22 @@ class Mesh:
 
 
 def vertex_normals(vertices: Floats, faces: Integers) -> Floats:
-    """Return outward unit normals (v, 3), the mean of each vertex's faces weighted by area; +Y where that is zero."""
+    """Return outward unit normals (v, 3), the area-weighted mean of each vertex's faces; +Y where that is zero."""
     corners = vertices[faces]
-    areas = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    sums = np.stack(
-        [np.bincount(faces.ravel(), np.repeat(areas[:, axis], 3), minlength=len(vertices)) for axis in range(3)], axis=1
-    )
+    areas = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]).repeat(3, axis=0)
+    sums = np.stack([np.bincount(faces.ravel(), area, len(vertices)) for area in areas.T], axis=1)
     lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-    # glTF wants unit normals even of a vertex whose faces cancel.
+    # glTF wants unit normals even at a vertex whose faces cancel.
     return np.where(lengths > 0.0, sums / np.where(lengths > 0.0, lengths, 1.0), np.array([0.0, 1.0, 0.0]))
 
 
 def signed_volumes(vertices: Floats, faces: Integers) -> Floats:
-    """Return the volume (f,) of the tetrahedron each face spans with the origin; a closed mesh's sum is its volume."""
-    a, b, c = (vertices[faces[:, corner]].astype(np.float64) for corner in range(3))
-    volumes: Floats = (a * np.cross(b, c)).sum(axis=1) / 6.0
+    """Return the volume (f,) of the tetrahedron each face spans with the origin; summed, a closed mesh's volume."""
+    volumes: Floats = np.linalg.det(vertices[faces].astype(np.float64)) / 6.0
     return volumes
 
 
 def compacted(vertices: Floats, faces: Integers) -> tuple[Floats, Integers]:
     """Return only the vertices that faces use, and the faces renumbered."""
-    compacted, renumbered = np.unique(faces, return_inverse=True)
-    return vertices[compacted], renumbered.reshape(-1, 3)
+    used, renumbered = np.unique(faces, return_inverse=True)
+    return vertices[used], renumbered.reshape(-1, 3)

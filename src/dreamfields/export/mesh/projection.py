@@ -1,9 +1,7 @@
-"""Colours as cameras see them: what renderings of the field show of each spot of a mesh.
+"""Project renderings of the field onto the mesh: the colour of a surface point as cameras see it.
 
-A field's edge is soft, so a ray along the normal and one at a slant gather other colours. The mean over views, weighed
-by how squarely each looks at the spot, is the texture that brings renderings of the mesh nearest to the field's.
-
-Notation: n points x on the surface with unit normals; per camera a (visible) weight a of each, and what it sees there.
+A field's edge is soft, so rays along the normal and at a slant gather different colours. The mean over views, weighted
+by how squarely each faces the surface, is the texture that brings renderings of the mesh nearest to the field's.
 """
 
 from collections.abc import Sequence
@@ -22,63 +20,62 @@ from dreamfields.render.renderer import Rendering, render_still
 from dreamfields.scene.cameras import Camera
 from dreamfields.scene.fields.base import AbstractField
 
-PRIOR: Final = 0.2
-"""How much the colour along the normal counts, in views that look at the spot squarely."""
+PRIOR_WEIGHT: Final = 0.2
+"""Weight of the colour along the normal; a view that faces the surface squarely has 1."""
 
 
 @dataclass(frozen=True)
-class Look:
-    """What a camera sees of a field and of its mesh."""
+class SurfaceView:
+    """A field and its mesh rendered from one camera."""
 
     camera: Camera
-    field: Rendering
-    mesh: Coverage
-    ahead: NDArray[np.float32]
-    """(size, size) how far ahead of the camera the mesh's surface is; infinite where there is none."""
+    rendering: Rendering
+    """The field."""
+    coverage: Coverage
+    """The mesh."""
+    depths: NDArray[np.float32]
+    """(size, size) depth of the mesh's surface along the viewing direction; infinite where there is none."""
 
 
-def look(mesh: Mesh, field: AbstractField, camera: Camera, size: int, samples: int, occupancy: Tensor | None) -> Look:
-    """Look at a field and its mesh from one side."""
+def render_surface_view(
+    mesh: Mesh, field: AbstractField, camera: Camera, size: int, samples: int, occupancy: Tensor | None
+) -> SurfaceView:
+    """Render a field and its mesh in size x size pixels, with so many samples a ray of the field."""
     rendering = render_still(field, camera, size, samples, occupancy=occupancy)
     coverage = cover_view(mesh.vertices, mesh.faces, camera, size)
-    ahead = np.full((size, size), np.inf, np.float32)
-    _, distances = project(mesh.vertices, camera, size)
-    ahead[coverage.mask] = coverage.interpolate(distances[:, None], mesh.faces)[:, 0]
-    return Look(camera, rendering, coverage, ahead)
+    depths = np.full((size, size), np.inf, np.float32)
+    depths[coverage.mask] = coverage.interpolate(project(mesh.vertices, camera, size)[1][:, None], mesh.faces)[:, 0]
+    return SurfaceView(camera, rendering, coverage, depths)
 
 
-def seen_colours(
-    along_normal: NDArray[np.uint8], points: Floats, normals: Floats, looks: Sequence[Look], tolerance: float
+def projected_colours(
+    along_normal: NDArray[np.uint8], points: Floats, normals: Floats, views: Sequence[SurfaceView], tolerance: float
 ) -> NDArray[np.uint8]:
-    """Return sRGB colours (n, 3) of surface points (n, 3) from their colours along the normal and from looks.
+    """Return sRGB colours (n, 3) of surface points (n, 3) with unit normals (n, 3), the weighted mean of all views.
 
-    Args:
-        along_normal: (n, 3) sRGB, which fills in where no camera looks.
-        points: (n, 3) in scene units.
-        normals: (n, 3) outward, unit length.
-        looks: what is seen of them.
-        tolerance: how far behind the mesh's nearest surface a point still counts as seen, in scene units.
+    `along_normal` (n, 3) stays where no camera sees the point. A point is visible if it is at most `tolerance` scene
+    units behind the mesh's nearest surface.
     """
-    colours = torch.from_numpy(along_normal).float() * (PRIOR / 255.0)
-    weights = torch.full((len(points), 1), PRIOR)
-    for one in looks:
-        towards = one.camera.position().numpy() - points
-        squarely = (towards * normals).sum(axis=1) / np.linalg.norm(towards, axis=1)
-        (facing,) = np.nonzero(squarely > 0.1)
-        where, ahead = project(points[facing], one.camera, len(one.ahead))
-        column, row = np.clip(where.astype(np.int64), 0, len(one.ahead) - 1).T
-        visible = ahead <= one.ahead[row, column] + tolerance
-        facing, where = facing[visible], where[visible]
-        values = _bilinear(one.field, where) * torch.from_numpy(squarely[facing, None] ** 2).float()
+    colours = torch.from_numpy(along_normal).float() * (PRIOR_WEIGHT / 255.0)
+    weights = torch.full((len(points), 1), PRIOR_WEIGHT)
+    for view in views:
+        towards = view.camera.position().numpy() - points
+        cosine = (towards * normals).sum(axis=1) / np.linalg.norm(towards, axis=1)
+        (facing,) = np.nonzero(cosine > 0.1)
+        positions, depths = project(points[facing], view.camera, len(view.depths))
+        column, row = np.clip(positions.astype(np.int64), 0, len(view.depths) - 1).T
+        visible = depths <= view.depths[row, column] + tolerance
+        facing, positions = facing[visible], positions[visible]
+        values = _bilinear(view.rendering, positions) * torch.from_numpy(cosine[facing, None] ** 2).float()
         index = torch.from_numpy(facing)
         colours.index_add_(0, index, values[:, :3])
         weights.index_add_(0, index, values[:, 3:])
     return (colours / weights * 255.0).clamp(0.0, 255.0).round().to(torch.uint8).numpy()
 
 
-def _bilinear(rendering: Rendering, where: Floats) -> Tensor:
-    """Return premultiplied colour and opacity (n, 4) at places (n, 2) in pixels."""
-    picture = torch.cat([rendering.colour, rendering.opacity], dim=1).cpu()
-    places = torch.from_numpy(where).float() * (2.0 / picture.shape[-1]) - 1.0
-    sampled = functional.grid_sample(picture, places[None, None], padding_mode="border", align_corners=False)
+def _bilinear(rendering: Rendering, positions: Floats) -> Tensor:
+    """Return premultiplied colour and opacity (n, 4) at positions (n, 2) in pixels."""
+    image = torch.cat([rendering.colour, rendering.opacity], dim=1).cpu()
+    grid = torch.from_numpy(positions).float() * (2.0 / image.shape[-1]) - 1.0
+    sampled = functional.grid_sample(image, grid[None, None], padding_mode="border", align_corners=False)
     return sampled[0, :, 0].T

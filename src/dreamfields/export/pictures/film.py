@@ -1,4 +1,4 @@
-"""Films: pictures of a field along a camera's path, and of a run while it takes shape."""
+"""Films: images of a field along a camera path, and of a run while it trains."""
 
 from pathlib import Path
 from typing import Final, final
@@ -16,19 +16,14 @@ from dreamfields.scene.fields.base import AbstractField
 from dreamfields.storage import atomic_write
 
 LAPSE_SAMPLES: Final = 48
-"""Most samples a ray of a picture taken while training, which must cost next to nothing."""
+"""Most samples a ray of an image rendered while training, which must cost almost nothing."""
 
 LAPSE_SIZE: Final = 128
 """Most pixels a side of it."""
 
 
 def turntable(field: AbstractField, settings: ExportSettings, occupancy: Tensor | None = None) -> list[Image.Image]:
-    """Render the frames of one turn around a field, over white, `video_size` pixels a side, the front first.
-
-    Args:
-        field: what is there.
-        settings: size and number of frames, and the samples of a ray.
-        occupancy: cells that may hold density, bool (k, k, k); None samples everywhere.
+    """Render the `video_frames` of one turn around a field, over white, the front first.
 
     Raises:
         DegenerateError: the field holds values that are not finite.
@@ -38,31 +33,30 @@ def turntable(field: AbstractField, settings: ExportSettings, occupancy: Tensor 
 
 
 def film(field: AbstractField, path: CameraPath, shot: Shot, occupancy: Tensor | None = None) -> list[Image.Image]:
-    """Take the pictures of a camera's path.
+    """Render the frames of a camera path; the occupancy, bool (k, k, k), is of cells that may hold density.
 
     Raises:
         DegenerateError: the field holds values that are not finite.
     """
     framing = frame(field)
-    return [take(field, camera_at(place, framing), shot, framing, occupancy) for place in poses(path)]
+    return [take(field, camera_at(pose, framing), shot, framing, occupancy) for pose in poses(path)]
 
 
-def camera_at(place: Keyframe, framing: Framing) -> Camera:
-    """Return the camera of a place on a path, looking at what is framed."""
-    fov_deg = field_of_view(framing.fov_deg, place.zoom)
-    return Camera(place.azimuth_deg, place.elevation_deg, place.radius, fov_deg, framing.target)
+def camera_at(pose: Keyframe, framing: Framing) -> Camera:
+    """Return the camera of a pose on a path, looking at what is framed."""
+    fov_deg = field_of_view(framing.fov_deg, pose.zoom)
+    return Camera(pose.azimuth_deg, pose.elevation_deg, pose.radius, fov_deg, framing.target)
 
 
 @final
 class TimeLapse:
-    """Pictures of a run while it takes shape, one file each, so that a run that is stopped goes on with them.
+    """Images of a run while it trains, one file each, so that a resumed run continues with them.
 
-    The camera goes once around in the course of the run. Pictures of an attempt that was given up stay, as they are
-    part of the story.
+    The camera turns once around in the course of the run. Images of an attempt that was rolled back stay.
     """
 
     def __init__(self, folder: Path, steps: int, settings: ExportSettings) -> None:
-        """Take `lapse_frames` pictures, or none, in so many steps, into a folder, which is made when it is needed."""
+        """Spread `lapse_frames` images over so many steps; the folder is made when the first is written."""
         self.folder = folder
         self.steps = steps
         self.every = max(1, steps // settings.lapse_frames) if settings.lapse_frames else 0
@@ -70,17 +64,17 @@ class TimeLapse:
         self.samples = min(LAPSE_SAMPLES, settings.still_samples)
 
     def keep(self, field: AbstractField, occupancy: Tensor, attempt: int) -> None:
-        """Take a picture of a field, if its step is one that is to be kept."""
+        """Write an image of a field if it is due at the field's step."""
         if self.every == 0 or field.step % self.every != 0:
             return
         camera = Camera(360.0 * field.step / self.steps, 20.0)
-        picture = view(field, camera, self.size, self.samples, occupancy)
-        atomic_write(self.folder / f"attempt-{attempt:03d}-step-{field.step:08d}.png", png_bytes(picture, {}))
+        image = view(field, camera, self.size, self.samples, occupancy)
+        atomic_write(self.folder / f"attempt-{attempt:03d}-step-{field.step:08d}.png", png_bytes(image, {}))
 
     def pictures(self) -> list[Image.Image]:
-        """Return the pictures that were taken, in their order."""
-        taken = []
+        """Return the images that were written, in their order."""
+        images = []
         for path in sorted(self.folder.glob("attempt-*-step-*.png")):
-            with Image.open(path) as picture:
-                taken.append(picture.convert("RGB"))
-        return taken
+            with Image.open(path) as image:
+                images.append(image.convert("RGB"))
+        return images

@@ -1,7 +1,4 @@
-"""Passes: what a picture shows of a field — its colours, its opacity, its depth, or its shape alone.
-
-Notation: o (h, w) opacity of each pixel's ray, t (h, w) the mean distance of what it sees, n (h, w, 3) unit normals.
-"""
+"""Passes: images of a field's colours, opacity, depth, normals, or of its shape without its colours."""
 
 import math
 from dataclasses import dataclass
@@ -23,71 +20,67 @@ PROBE: Final = 2.0 / 64
 """Half the distance in scene units over which density is compared for a normal: one cell of the default field."""
 
 LIGHT: Final = (-0.4, 0.6, 0.7)
-"""Where the light of textureless pictures comes from: from the left, above and behind the camera."""
+"""Direction to the light of textureless images in the camera's frame: from the left, above and behind."""
 
 
 @dataclass(frozen=True)
 class Shot:
-    """How pictures of a field are taken."""
+    """How images of a field are rendered."""
 
     size: int = 512
     """Pixels a side."""
     samples: int = 128
     """Samples a ray."""
     show: Pass = "colour"
-    """What the picture shows."""
+    """What the image shows."""
     transparent: bool = False
-    """Whether the background is left out; else it is white, or black for opacity and depth."""
+    """Whether there is no background; else it is white, or black for opacity and depth."""
 
 
 def take(field: AbstractField, camera: Camera, shot: Shot, framing: Framing, occupancy: Tensor | None) -> Image.Image:
-    """Take a picture of a field: RGB, or RGBA with straight alpha where it is to be transparent.
+    """Render an image of a field: RGB, or RGBA with straight alpha where it is transparent.
 
-    Args:
-        field: what is there.
-        camera: from where.
-        shot: how.
-        framing: what is visible and its reach, which says what is near and far in a picture of depth.
-        occupancy: cells that may hold density, bool (k, k, k); None samples everywhere.
+    The framing's radius is the range of depths that an image of depth spans; the occupancy, bool (k, k, k), is of cells
+    that may hold density.
 
     Raises:
         DegenerateError: the field holds values that are not finite.
     """
-    seen = render_still(field, camera, shot.size, shot.samples, occupancy=occupancy)
-    opacity = seen.opacity[0].cpu()
-    colour = _straight(field, camera, seen, shot, framing).cpu()
+    rendering = render_still(field, camera, shot.size, shot.samples, occupancy=occupancy)
+    opacity = rendering.opacity[0].cpu()
+    colour = _straight(field, camera, rendering, shot, framing).cpu()
     if shot.transparent:
-        picture = to_image(colour)
-        picture.putalpha(to_image(opacity.expand(3, -1, -1)).convert("L"))
-        return picture
-    background = 0.0 if shot.show in ("opacity", "depth") else 1.0
+        image = to_image(colour)
+        image.putalpha(to_image(opacity.expand(3, -1, -1)).convert("L"))
+        return image
     if shot.show == "colour":
-        return to_image(seen.over(background)[0])
+        return to_image(rendering.over(1.0)[0])
+    background = 0.0 if shot.show in ("opacity", "depth") else 1.0
     return to_image(colour * opacity + background * (1.0 - opacity))
 
 
-def refuse_blank(pictures: list[Image.Image]) -> None:
-    """Make sure that pictures show something.
+def refuse_blank(images: list[Image.Image]) -> None:
+    """Make sure that images show something.
 
     Raises:
-        DegenerateError: all of them are of one colour.
+        DegenerateError: all of them are blank.
     """
-    if all(is_blank(picture) for picture in pictures):
+    if all(is_blank(image) for image in images):
         raise DegenerateError(
             "there is nothing to see: every pixel has the same colour; the scene is empty or full, the camera looks "
             "elsewhere or is inside the object; nothing was written"
         )
 
 
-def reach(framing: Framing, distance: float = 4.0, margin: float = 1.1) -> float:
-    """Return the radius in scene units of the sphere that a framing was made for."""
-    return distance * math.sin(math.atan(math.tan(math.radians(framing.fov_deg) / 2.0) / margin))
+def framed_radius(framing: Framing) -> float:
+    """Return the radius in scene units of the sphere that `render.framing.frame` made a framing for."""
+    return 4.0 * math.sin(math.atan(math.tan(math.radians(framing.fov_deg) / 2.0) / 1.1))
 
 
 def normals(field: AbstractField, camera: Camera, seen: Rendering) -> Tensor:
     """Return the outward unit normals (size, size, 3) of what a camera sees, in the world; towards it where none is.
 
-    They point down the slope of the density at the mean distance of what a ray sees.
+    A normal is the negative density gradient at the mean depth of a ray, by central differences.
     """
     size = seen.opacity.shape[-1]
     rays = camera.rays(size).to(seen.opacity.device)
@@ -111,7 +104,7 @@ def normals(field: AbstractField, camera: Camera, seen: Rendering) -> Tensor:
 
 
 def _straight(field: AbstractField, camera: Camera, seen: Rendering, shot: Shot, framing: Framing) -> Tensor:
-    """Return the colours (3, h, w) of what is seen, not weighed by its opacity."""
+    """Return the colours (3, h, w) of a pass, not multiplied by the opacity."""
     opacity = seen.opacity[0].clamp(min=1e-6)
     match shot.show:
         case "colour":
@@ -119,9 +112,9 @@ def _straight(field: AbstractField, camera: Camera, seen: Rendering, shot: Shot,
         case "opacity":
             return torch.ones_like(seen.colour[0])
         case "depth":
-            far = camera.radius + reach(framing)
-            nearness = (far - seen.depth[0] / opacity) / (2.0 * reach(framing))
-            # The farthest is still told from the black behind it.
+            radius = framed_radius(framing)
+            nearness = (camera.radius + radius - seen.depth[0] / opacity) / (2.0 * radius)
+            # The farthest point still differs from the black background.
             return (0.1 + 0.9 * nearness.clamp(0.0, 1.0)).expand(3, -1, -1)
         case "normal":
             axes = camera.axes().to(opacity.device) * torch.tensor([[1.0], [1.0], [-1.0]], device=opacity.device)

@@ -1,4 +1,4 @@
-"""Camera paths: how a camera moves in a video, as a small JSON file says it. Nothing here imports torch.
+"""Camera paths of videos, and the JSON files that describe them. Nothing here imports torch.
 
 ::
 
@@ -7,8 +7,8 @@
     {"path": "spiral", "turns": 2, "elevation_deg": [-10, 70], "radius": [5, 3]}
     {"path": "keyframes", "frames": 90, "keyframes": [{"azimuth_deg": 0}, {"azimuth_deg": 200, "zoom": 2}]}
 
-Every setting has a default. The camera looks at the middle of what is visible, framed so that it fills the picture from
-a radius of 4; `zoom` 2 shows it twice as large without moving, and a smaller radius comes nearer.
+Every setting has a default. The camera looks at the middle of the object, which fills the image from a radius of 4;
+`zoom` 2 shows it twice as large without moving, and a smaller radius comes nearer.
 """
 
 import json
@@ -26,6 +26,7 @@ from dreamfields.settings import Range, Settings, unknown_name
 
 Pair = tuple[float, float]
 Frames = Annotated[int, Range(1, 3600)]
+Turns = Annotated[float, Range(-100.0, 100.0)]
 Azimuth = Annotated[float, Range(-36_000.0, 36_000.0)]
 Elevation = Annotated[float, Range(-89.0, 89.0)]
 Radius = Annotated[float, Range(0.5, 100.0)]
@@ -53,8 +54,8 @@ class Orbit(Settings):
     """Around the object at one height."""
 
     frames: Frames = 60
-    """Pictures; the last one is a step short of the first, so that it loops."""
-    turns: Annotated[float, Range(-100.0, 100.0)] = 1.0
+    """Images; the last one is a step short of the first, so that the video loops."""
+    turns: Turns = 1.0
     """Times around; negative the other way."""
     azimuth_deg: Azimuth = 0.0
     """Where it begins."""
@@ -66,21 +67,17 @@ class Orbit(Settings):
     """How much larger than framed."""
 
     def at(self, fraction: float) -> Keyframe:
-        """Return where the camera stands after a share of the path in [0, 1]."""
-        # The end is the beginning of the next round.
-        around = self.azimuth_deg + 360.0 * self.turns * fraction * (self.frames - 1) / self.frames
-        return Keyframe(around, self.elevation_deg, self.radius, self.zoom)
+        """Return the pose after a fraction of the path in [0, 1]."""
+        around = 360.0 * self.turns * fraction * (self.frames - 1) / self.frames
+        return Keyframe(self.azimuth_deg + around, self.elevation_deg, self.radius, self.zoom)
 
 
 @dataclass(frozen=True)
 class DollyZoom(Settings):
-    """Away from the object or towards it while the lens makes up for it: the object keeps its size, its depth swells.
-
-    This is Hitchcock's shot in Vertigo.
-    """
+    """Towards the object or away while the zoom keeps its size: Hitchcock's shot in Vertigo."""
 
     frames: Frames = 60
-    """Pictures."""
+    """Images."""
     azimuth_deg: Azimuth = 30.0
     """Degrees around the object."""
     elevation_deg: Elevation = 20.0
@@ -89,8 +86,8 @@ class DollyZoom(Settings):
     """First and last distance in scene units."""
 
     def at(self, fraction: float) -> Keyframe:
-        """Return where the camera stands after a share of the path in [0, 1]."""
-        # Evenly in the logarithm: the picture changes as much from 2 to 4 as from 4 to 8.
+        """Return the pose after a fraction of the path in [0, 1]."""
+        # Linear in the logarithm: the image changes as much from 2 to 4 as from 4 to 8.
         radius = self.radius[0] * (self.radius[1] / self.radius[0]) ** fraction
         return Keyframe(self.azimuth_deg, self.elevation_deg, radius, radius / 4.0)
 
@@ -100,8 +97,8 @@ class Spiral(Settings):
     """Around the object while height, distance and zoom change."""
 
     frames: Frames = 120
-    """Pictures."""
-    turns: Annotated[float, Range(-100.0, 100.0)] = 2.0
+    """Images."""
+    turns: Turns = 2.0
     """Times around; negative the other way."""
     azimuth_deg: Azimuth = 0.0
     """Where it begins."""
@@ -113,30 +110,29 @@ class Spiral(Settings):
     """First and last zoom."""
 
     def at(self, fraction: float) -> Keyframe:
-        """Return where the camera stands after a share of the path in [0, 1]."""
-        heights, radii, zooms = (_between(pair, fraction) for pair in (self.elevation_deg, self.radius, self.zoom))
-        return Keyframe(self.azimuth_deg + 360.0 * self.turns * fraction, heights, radii, zooms)
+        """Return the pose after a fraction of the path in [0, 1]."""
+        pairs = (self.elevation_deg, self.radius, self.zoom)
+        return Keyframe(self.azimuth_deg + 360.0 * self.turns * fraction, *(a + (b - a) * fraction for a, b in pairs))
 
 
 @dataclass(frozen=True)
 class Keyframes(Settings):
-    """Through given places, evenly in time, gently past each."""
+    """Smoothly through given poses, evenly in time."""
 
     keyframes: tuple[Keyframe, ...] = (Keyframe(), Keyframe(azimuth_deg=360.0))
-    """At least two places."""
+    """At least two poses."""
     frames: Frames = 90
-    """Pictures."""
+    """Images."""
 
     def faults(self) -> list[str]:
-        """Return what is wrong; one place is no path."""
+        """Return what is wrong; one pose is no path."""
         faults = super().faults()
         return faults or (["keyframes needs at least 2 entries"] if len(self.keyframes) < 2 else [])
 
     def at(self, fraction: float) -> Keyframe:
-        """Return where the camera stands after a share of the path in [0, 1]."""
-        numbers = [list(map(float, vars(place).values())) for place in self.keyframes]
-        values = (_gently([row[column] for row in numbers], fraction) for column in range(len(numbers[0])))
-        return Keyframe(*values)
+        """Return the pose after a fraction of the path in [0, 1]."""
+        columns = zip(*(vars(keyframe).values() for keyframe in self.keyframes), strict=True)
+        return Keyframe(*(_spline(column, fraction) for column in columns))
 
 
 CameraPath = Orbit | DollyZoom | Spiral | Keyframes
@@ -150,7 +146,7 @@ def read_path(file: Path) -> CameraPath:
     """Read a camera path from a JSON file.
 
     Raises:
-        UsageError: the file cannot be read or says no path; one sentence says what is wrong.
+        UsageError: the file cannot be read or describes no path.
     """
     try:
         if file.stat().st_size > LARGEST_FILE:
@@ -165,23 +161,22 @@ def read_path(file: Path) -> CameraPath:
 
 
 def path_from_json(values: Any) -> CameraPath:
-    """Return the path that JSON values say.
+    """Return the path that JSON values describe.
 
     Raises:
-        UsageError: they say none.
+        UsageError: they describe none.
     """
     if not isinstance(values, dict) or not isinstance(values.get("path"), str):
         raise UsageError(f'it must be an object with a "path" of {", ".join(PATHS)}')
     name = values["path"]
     if name not in PATHS:
         raise UsageError(unknown_name(name, list(PATHS), "path"))
-    rest = {key: value for key, value in values.items() if key != "path"}
-    path: CameraPath = PATHS[name].from_json(rest)
+    path: CameraPath = PATHS[name].from_json({key: value for key, value in values.items() if key != "path"})
     return path
 
 
 def poses(path: CameraPath) -> list[Keyframe]:
-    """Return where the camera stands in each picture of a path."""
+    """Return the camera's pose in each image of a path."""
     return [path.at(index / max(1, path.frames - 1)) for index in range(path.frames)]
 
 
@@ -190,21 +185,16 @@ def field_of_view(fov_deg: float, zoom: float) -> float:
     return math.degrees(2.0 * math.atan(math.tan(math.radians(fov_deg) / 2.0) / zoom))
 
 
-def _between(pair: Pair, fraction: float) -> float:
-    return pair[0] + (pair[1] - pair[0]) * fraction
+def _spline(values: Sequence[float], fraction: float) -> float:
+    """Interpolate evenly spaced values with a cubic Hermite spline that never overshoots.
 
-
-def _gently(values: Sequence[float], fraction: float) -> float:
-    """Return the value after a share of the way through evenly spaced ones: a cubic Hermite spline.
-
-    Slopes are the harmonic means of the neighbours', or 0 where those have opposite signs (Fritsch and Butland 1984),
-    so that nothing overshoots: a camera that is told to stay still does.
+    Slopes are the harmonic means of the neighbouring ones, or 0 where those differ in sign (Fritsch and Butland 1984).
     """
     rises = [after - before for before, after in pairwise(values)]
     inner = [0.0 if a * b <= 0.0 else 2.0 * a * b / (a + b) for a, b in pairwise(rises)]
     slopes = [rises[0], *inner, rises[-1]]
-    place = fraction * len(rises)
-    part = min(bisect_right(range(len(rises)), place) - 1, len(rises) - 1)
-    t = place - part
+    position = fraction * len(rises)
+    part = min(bisect_right(range(len(rises)), position) - 1, len(rises) - 1)
+    t = position - part
     start = (1.0 + 2.0 * t) * (1.0 - t) ** 2 * values[part] + t * (1.0 - t) ** 2 * slopes[part]
     return start + t * t * (3.0 - 2.0 * t) * values[part + 1] + t * t * (t - 1.0) * slopes[part + 1]

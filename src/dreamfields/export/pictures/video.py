@@ -1,7 +1,7 @@
-"""Videos: MP4 or WebM where that can be encoded, and an animated picture elsewhere or where one is asked for.
+"""Videos: MP4 or WebM where ffmpeg can encode them, else an animated GIF or WebP.
 
-A program is only ever started with a list of arguments and a time limit. It gets raw frames through its standard input
-and writes into a directory of its own, so a video is whole or not there. The same frames give the same bytes.
+The same frames give the same bytes. ffmpeg is run here and not by `imageio_ffmpeg.write_frames`: that has no time limit
+while it writes frames, does not look at the exit code, and cannot try another program.
 """
 
 import contextlib
@@ -27,7 +27,6 @@ from dreamfields.storage import atomic_write
 VideoSuffix = Literal[".mp4", ".webm", ".gif", ".webp"]
 VIDEO_SUFFIXES: Final[tuple[VideoSuffix, ...]] = get_args(VideoSuffix)
 
-Encoded = Literal[".mp4", ".webm"]
 CODECS: Final[Mapping[str, str]] = MappingProxyType(
     {
         ".mp4": "-c:v libx264 -preset medium -crf 18 -movflags +faststart",
@@ -37,7 +36,7 @@ CODECS: Final[Mapping[str, str]] = MappingProxyType(
 """How each kind is encoded, as arguments of ffmpeg."""
 
 TIMEOUT_S: Final = 60.0
-"""Seconds, and one more for each million pixels, after which an encoder is taken to hang; it needs a tenth of that."""
+"""Seconds an encoder may take, plus one for each million pixels; it needs a tenth of that."""
 
 
 @dataclass(frozen=True)
@@ -45,19 +44,18 @@ class Video:
     """An encoded video."""
 
     suffix: VideoSuffix
-    """What the file's name ends in: not always what was asked for."""
+    """Its format: not always the requested one."""
     content: bytes
     """The file; never empty."""
     note: str = ""
-    """Why it is not in the format asked for, as a sentence; empty if it is."""
+    """Why it is not in the requested format, as a sentence; empty if it is."""
 
 
 def encode_video(frames: Sequence[Image.Image], fps: int, suffix: VideoSuffix = ".mp4") -> Video:
-    """Encode frames of equal size; an MP4 that cannot be made becomes a GIF, and a WebM a WebP, that says why.
+    """Encode frames of equal size; an MP4 that cannot be made becomes a GIF, and a WebM a WebP, with a note.
 
-    MP4 is H.264 and WebM is VP9, both in yuv420p, which everything plays; odd sizes gain a row or column, as that
-    format must have even ones.
-    Animated pictures show equal neighbours as one longer frame, so they can have fewer frames but play as long.
+    MP4 is H.264 and WebM is VP9, both in yuv420p, which every player knows; it needs even sizes, so odd ones gain a row
+    or column. Animated images merge equal neighbours into one longer frame.
 
     Raises:
         UsageError: there is no frame, or the frames differ in size.
@@ -66,16 +64,22 @@ def encode_video(frames: Sequence[Image.Image], fps: int, suffix: VideoSuffix = 
     if len(sizes) != 1:
         raise UsageError(f"a video needs frames of one size; got {len(frames)} frames of {len(sizes)} sizes")
     match suffix:
-        case ".mp4":
-            return _encoded_or(".gif", frames, fps, suffix)
-        case ".webm":
-            return _encoded_or(".webp", frames, fps, suffix)
-        case _:
+        case ".gif" | ".webp":
             return Video(suffix, animated_bytes(frames, fps, suffix))
+    faults = []
+    for program in encoders():
+        try:
+            return Video(suffix, encoded_bytes(program, frames, fps, suffix))
+        except RuntimeError as error:
+            faults.append(str(error))
+    reason = "; ".join(faults) or "no ffmpeg was found; install it and export again"
+    if suffix == ".mp4":
+        return Video(".gif", animated_bytes(frames, fps, ".gif"), f"the video is a GIF, not an MP4: {reason}")
+    return Video(".webp", animated_bytes(frames, fps, ".webp"), f"the video is a WebP, not a WebM: {reason}")
 
 
 def video_suffix(path: Path) -> VideoSuffix:
-    """Return the format that a path's ending names.
+    """Return the format that a path's suffix names.
 
     Raises:
         UsageError: it names none.
@@ -87,10 +91,10 @@ def video_suffix(path: Path) -> VideoSuffix:
 
 
 def write_video(frames: Sequence[Image.Image], fps: int, path: Path) -> tuple[Path, str]:
-    """Write a video; return where it is, whose ending says how it could be encoded, and why that is not as asked for.
+    """Write a video; return its path, whose suffix is the format it has, and why that is not the requested one or "".
 
     Raises:
-        UsageError: the ending names no known format, or the frames make no video.
+        UsageError: the suffix names no known format, or the frames make no video.
     """
     video = encode_video(frames, fps, video_suffix(path))
     target = path.with_suffix(video.suffix)
@@ -107,7 +111,7 @@ def encoders() -> list[str]:
     return [program for program in dict.fromkeys(found) if program]
 
 
-def encoded_bytes(program: str, frames: Sequence[Image.Image], fps: int, suffix: Encoded) -> bytes:
+def encoded_bytes(program: str, frames: Sequence[Image.Image], fps: int, suffix: Literal[".mp4", ".webm"]) -> bytes:
     """Encode frames with one ffmpeg program.
 
     Raises:
@@ -127,8 +131,8 @@ def encoded_bytes(program: str, frames: Sequence[Image.Image], fps: int, suffix:
         except OSError as error:
             raise RuntimeError(f"{program} cannot be run ({error.strerror or error})") from error
         if ended.returncode != 0:
-            said = ended.stderr.decode("utf-8", "replace").strip().splitlines()
-            raise RuntimeError(f"{program} failed with code {ended.returncode} ({said[-1] if said else 'silently'})")
+            lines = ended.stderr.decode("utf-8", "replace").strip().splitlines()
+            raise RuntimeError(f"{program} failed with code {ended.returncode} ({lines[-1] if lines else 'silently'})")
         # Some builds end well without writing anything.
         if not file.is_file() or file.stat().st_size == 0:
             raise RuntimeError(f"{program} wrote nothing")
@@ -139,13 +143,13 @@ def ffmpeg_command(program: str, size: tuple[int, int], fps: int, file: Path) ->
     """Return the command that reads raw RGB frames of an even size (width, height) and writes a video file."""
     width, height = size
     source = f"-f rawvideo -pix_fmt rgb24 -s {width}x{height} -r {fps} -i pipe:0"
-    picture = "-vf scale=out_color_matrix=bt709,format=yuv420p"
-    # Without tags for the conversion players guess it from the size of the picture, and colours shift.
+    convert = "-vf scale=out_color_matrix=bt709,format=yuv420p"
+    # Without tags players guess the conversion from the size of the image, and colours shift.
     tags = "-color_primaries bt709 -color_trc bt709 -colorspace bt709 -color_range tv"
     # One thread and no version stamps: the same frames are the same bytes.
     exact = "-threads 1 -fflags +bitexact -flags:v +bitexact -map_metadata -1"
     codec = CODECS[file.suffix]
-    return [program, *f"-nostdin -v error {source} {picture} {tags} {codec} {exact}".split(), str(file)]
+    return [program, *f"-nostdin -v error {source} {convert} {tags} {codec} {exact}".split(), str(file)]
 
 
 def animated_bytes(frames: Sequence[Image.Image], fps: int, suffix: Literal[".gif", ".webp"]) -> bytes:
@@ -163,25 +167,12 @@ def animated_bytes(frames: Sequence[Image.Image], fps: int, suffix: Literal[".gi
 
 
 def gif_durations(count: int, fps: int) -> list[int]:
-    """Return milliseconds (count,) for each frame, in the whole hundredths GIF knows, that add up to the right length.
+    """Return milliseconds (count,) for each frame, in the hundredths of a second of GIF, with the right sum.
 
     Never below 20 ms, which browsers take for a mistake and play at 100 ms.
     """
     ends = [10 * round(100.0 * (index + 1) / fps) for index in range(count)]
     return [max(20, end - start) for start, end in zip([0, *ends], ends, strict=False)]
-
-
-def _encoded_or(instead: Literal[".gif", ".webp"], frames: Sequence[Image.Image], fps: int, suffix: Encoded) -> Video:
-    faults = []
-    for program in encoders():
-        try:
-            return Video(suffix, encoded_bytes(program, frames, fps, suffix))
-        except RuntimeError as error:
-            faults.append(str(error))
-    reason = "; ".join(faults) or "no ffmpeg was found; install it and export again"
-    kind, wanted = ("GIF", "MP4") if instead == ".gif" else ("WebP", "WebM")
-    note = f"the video is a {kind}, not {'an' if wanted == 'MP4' else 'a'} {wanted}: {reason}"
-    return Video(instead, animated_bytes(frames, fps, instead), note)
 
 
 def _even(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -191,9 +182,9 @@ def _even(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _one_palette(frames: Sequence[Image.Image]) -> list[Image.Image]:
-    """Return the frames in the 256 colours that suit all of them, so that nothing flickers from frame to frame."""
+    """Return the frames in one palette of 256 colours, so that nothing flickers."""
     width, height = frames[0].size
-    # A dozen frames are enough to know the colours of a turn.
+    # A dozen frames are enough for the colours of a turn.
     chosen = frames[:: max(1, len(frames) // 12)]
     strip = Image.new("RGB", (width, height * len(chosen)))
     for index, frame in enumerate(chosen):
