@@ -58,6 +58,7 @@ MAX_DEPTH = 2
 # Loaded before anything heavy: prompts and settings are judged within a second.
 LIGHT_MODULES = {
     "errors",
+    "scene.fields",
     "config",
     "paper",
     "presets",

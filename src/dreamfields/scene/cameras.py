@@ -22,22 +22,22 @@ from dreamfields.scene.settings import CameraSettings
 
 @dataclass(frozen=True)
 class Camera:
-    """A pinhole camera on a sphere around its target, which it looks at, with +Y up in the picture."""
+    """A pinhole camera on a sphere around its target, which it looks at, with +Y up in the image."""
 
     azimuth_deg: float
     elevation_deg: float
     radius: float = 4.0
     fov_deg: float = 34.0
-    """Full vertical and horizontal field of view; pictures are square."""
+    """Full vertical and horizontal field of view; images are square."""
     target: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    """The point looked at, in scene units."""
+    """In scene units."""
 
     def position(self) -> Tensor:
         """Return the position (3,) in the world."""
         return torch.tensor(self.target, dtype=torch.float32) - self.radius * self._forward()
 
     def axes(self) -> Tensor:
-        """Return the picture's right, up and the viewing direction as the orthonormal rows of a (3, 3) matrix."""
+        """Return right, up and forward as the orthonormal rows of a (3, 3) matrix."""
         azimuth = math.radians(self.azimuth_deg)
         forward = self._forward()
         right = torch.tensor([math.cos(azimuth), 0.0, -math.sin(azimuth)], dtype=torch.float32)
@@ -58,12 +58,11 @@ class Camera:
 def rays_of(cameras: Sequence[Camera], size: int) -> Rays:
     """Return the rays of several cameras one after another: (len(cameras) * size^2, 3) each.
 
-    Their cones have the released code's radius, the side of a pixel over sqrt(12), where they cross a plane that faces
-    the camera.
+    Where a cone crosses a plane that faces the camera, its radius is a pixel's side over sqrt(12) (released code).
     """
     x, y = _pixels(size)
     extents = torch.tensor([math.tan(math.radians(camera.fov_deg) / 2.0) for camera in cameras])[:, None]
-    # Pixels lie on a plane one unit ahead; a ray at a slant goes further to it, and widens the less on each unit.
+    # Pixels lie on a plane one unit ahead; a slanted ray is longer up to it, so it widens less on each unit.
     nearness = torch.rsqrt(extents**2 * (x**2 + y**2) + 1.0)
     local = torch.stack([extents * x * nearness, extents * y * nearness, nearness], dim=-1)
     directions = torch.bmm(local, torch.stack([camera.axes() for camera in cameras]))
@@ -88,25 +87,19 @@ def sample_cameras(
 ) -> list[Camera]:
     """Draw cameras around a target uniformly from the settings' intervals (Dream Fields sec. 3.2).
 
-    Azimuths are stratified: the interval is cut into `count` equal parts and each holds one camera, so that a step
-    with several views always looks from around the object.
+    Azimuths are stratified: each of `count` equal parts of their interval holds one camera, so that the views of a
+    step always surround the object.
     """
-    draws = torch.rand((count, 3), generator=generator).tolist()
-    # Drawn last, so that the others are the same whether these are used or not.
-    more = torch.rand((count, 2), generator=generator).tolist()
-    cameras = []
-    for index, ((azimuth, elevation, fov), (distance, closeness)) in enumerate(zip(draws, more, strict=True)):
-        fov_deg = _within(settings.fov_deg, fov)
-        cameras.append(
-            Camera(
-                azimuth_deg=_within(settings.azimuth_deg, (index + azimuth) / count),
-                elevation_deg=_within(settings.elevation_deg, elevation),
-                radius=settings.radius * (1.0 + settings.radius_spread * (2.0 * distance - 1.0)),
-                fov_deg=0.5 * fov_deg if closeness < settings.close_ups else fov_deg,
-                target=target,
-            )
+    return [
+        Camera(
+            azimuth_deg=_within(settings.azimuth_deg, (index + azimuth) / count),
+            elevation_deg=_within(settings.elevation_deg, elevation),
+            radius=settings.radius,
+            fov_deg=_within(settings.fov_deg, fov),
+            target=target,
         )
-    return cameras
+        for index, (azimuth, elevation, fov) in enumerate(torch.rand((count, 3), generator=generator).tolist())
+    ]
 
 
 def turntable(

@@ -10,10 +10,8 @@ from torch import Tensor, nn
 from dreamfields.scene import encoding
 from dreamfields.scene.fields import networks
 from dreamfields.scene.fields.base import FieldValues, Query, lattice
-from dreamfields.scene.fields.make import make_field
 from dreamfields.scene.fields.mlp import MlpField, ResidualBlock
-from dreamfields.scene.fields.voxels import VoxelField
-from dreamfields.scene.settings import MlpSettings, VoxelSettings
+from dreamfields.scene.settings import MlpSettings
 
 SMALL = MlpSettings(frequencies=8, max_octave=3.0, anneal_steps=10, width=8, hidden=12, blocks=2)
 
@@ -254,14 +252,3 @@ def test_all_that_the_field_computes_with_moves_with_it() -> None:
     values = field.evaluator()(query)
     assert (values.density.device.type, values.colour.device.type) == ("meta", "meta")
     assert field.density_volume(2).device.type == "meta"
-
-
-def test_a_field_is_made_by_its_name() -> None:
-    voxels = VoxelSettings(coarsest_cells=2, levels=1)
-    made = make_field("voxels", voxels, SMALL, seeded())
-    assert isinstance(made, VoxelField)
-    assert made.settings is voxels
-    network = make_field("mlp", voxels, SMALL, seeded(5))
-    assert isinstance(network, MlpField)
-    expected = small_field(seed=5).state_dict()
-    assert all(torch.equal(tensor, expected[name]) for name, tensor in network.state_dict().items())

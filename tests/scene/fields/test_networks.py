@@ -79,7 +79,7 @@ def test_where_nothing_compiles_a_warning_says_so_and_the_values_are_the_same(mo
     plain, hopeful = MlpField(SMALL, seeded()), MlpField(replace(SMALL, compiled=True), seeded())
     with pytest.warns(UserWarning, match="torch.compile does not work here, going on without: no compiler$"):
         values = hopeful.evaluator()(query())
-    assert hopeful.batched.fault == "no compiler"
+    assert hopeful.compile_fault == "no compiler"
     assert torch.equal(values.density, plain.evaluator()(query()).density)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # It is said once.

@@ -1,13 +1,13 @@
 """The default field: a sum of dense grids.
 
-Level l holds a value vector (density, 3 decorrelated colours) at each node of a grid of n_l = n_0 2^l cells a side, and
-counts with weight s^l. A coarse level moves whole parts of a shape at once and a fine one only details, so gradients
-of a picture score grow smooth, natural shapes where a single fine grid grows noise.
+Level l holds a value (density, 3 decorrelated colours) at each node of a grid of n_l = n_0 2^l cells a side, with weight
+s^l. A coarse level moves whole parts of a shape and a fine one only details, so gradients of an image's score make
+smooth shapes where a single fine grid makes noise.
 
 Notation: f(x) = sum_l s^l f_l(x), each f_l trilinear in its cells; grids are (4, n+1, n+1, n+1), indexed [z, y, x];
 sigma = a softplus(g f_0 + b (1 - 2 |x|) + o); c = sigmoid(k C f_123) with C of `scene.colour`.
 
-Because the nodes of each level are also nodes of the next, the sum of trilinear interpolations *equals* one trilinear
+As the nodes of each level are also nodes of the next, the sum of trilinear interpolations *equals* one trilinear
 interpolation of the sum on the finest nodes. `sum_levels` makes that sum once a step; `interpolate_levels` is the
 definition, kept as the readable reference.
 """
@@ -30,11 +30,11 @@ class VoxelField(AbstractField):
     """A radiance field of summed dense grids."""
 
     def __init__(self, settings: VoxelSettings) -> None:
-        """Make the field at its prior: a grey blob in the middle of the cube."""
+        """Start as a grey blob in the middle of the cube."""
         super().__init__()
         self.settings = settings
         sides = [settings.coarsest_cells * 2**level + 1 for level in range(settings.levels)]
-        # The channels of a node lie side by side in memory, as they are always wanted together.
+        # The channels of a node lie side by side in memory, as they are always read together.
         self.grids = nn.ParameterList([nn.Parameter(torch.zeros(n, n, n, CHANNELS)) for n in sides])
 
     def levels(self) -> list[Tensor]:
@@ -51,7 +51,7 @@ class VoxelField(AbstractField):
         return sum_levels(self.levels(), self.settings.level_scale)
 
     def evaluator(self) -> Evaluator:
-        """Return an evaluator over the collapsed grid."""
+        """Return an evaluator over the sum of the grids."""
         return evaluator_over(self.sum_levels(), self.settings)
 
     def density_volume(self, cells: int) -> Tensor:
@@ -62,7 +62,7 @@ class VoxelField(AbstractField):
 
 @final
 class VoxelNodes(AbstractField):
-    """A voxel field at one moment, or what is made of it: values on nodes, which no step changes."""
+    """Fixed values on nodes: a snapshot of a voxel field, or one derived from it."""
 
     def __init__(self, nodes: Tensor, settings: VoxelSettings) -> None:
         """Take the values (n+1, n+1, n+1, 4) of the nodes of n cells a side, indexed [z, y, x]."""
@@ -103,11 +103,8 @@ def density_on_lattice(values: Tensor, cells: int, settings: VoxelSettings) -> T
 
 
 def sum_levels(grids: list[Tensor], level_scale: float) -> Tensor:
-    """Return sum_l s^l f_l on the nodes of the last grid, from coarse to fine grids (4, n_l+1, n_l+1, n_l+1).
-
-    Horner's rule from coarse to fine would weigh the coarse levels with powers of 1/s; each level is weighed as it
-    joins instead, so s = 0 keeps just the coarsest.
-    """
+    """Return sum_l s^l f_l on the nodes of the last grid, from coarse to fine grids (4, n_l+1, n_l+1, n_l+1)."""
+    # Not by Horner's rule: from coarse to fine it needs powers of 1 / s, and s may be 0.
     total = grids[0]
     for level, grid in enumerate(grids[1:], start=1):
         size = list(grid.shape[1:])
@@ -118,7 +115,7 @@ def sum_levels(grids: list[Tensor], level_scale: float) -> Tensor:
 
 def interpolate(grid: Tensor, points: Tensor) -> Tensor:
     """Return the trilinear interpolation (n, c) of a grid (c, k, k, k), indexed [z, y, x], at points (n, 3)."""
-    # On a CPU, torch shares out 3-D samples by batch alone: one batch a thread makes use of them all.
+    # On a CPU, torch spreads 3-D samples over threads by batch alone, so there is one batch a thread.
     batches = torch.get_num_threads() if grid.device.type == "cpu" else 1
     count = -(-len(points) // batches)
     padded = functional.pad(points, (0, 0, 0, batches * count - len(points)))
@@ -152,11 +149,11 @@ def colour_from_values(values: Tensor, settings: VoxelSettings) -> Tensor:
 
 
 def values_from_grey(shade: Tensor, settings: VoxelSettings) -> Tensor:
-    """Return the decorrelated values (..., 3) that become shades (...) in (0, 1) of grey: v = C^-1 logit(c) / k."""
+    """Return the decorrelated values v = C^-1 logit(c) / k, (..., 3), of shades of grey c (...) in (0, 1)."""
     return torch.logit(shade)[..., None] * (grey_direction(shade.device) / settings.colour_gain)
 
 
 def decode(values: Tensor, points: Tensor, settings: VoxelSettings) -> FieldValues:
-    """Turn interpolated grid values (n, 4) at points (n, 3) into density and colour."""
+    """Return density and colour of interpolated grid values (n, 4) at points (n, 3)."""
     density = density_from_values(values[:, 0], points, settings)
     return FieldValues(density, colour_from_values(values[:, 1:], settings))
