@@ -73,7 +73,7 @@ def rays_of(cameras: Sequence[Camera], size: int) -> Rays:
 
 @lru_cache(maxsize=4)
 def _pixels(size: int) -> tuple[Tensor, Tensor]:
-    """Return where the centres of size x size pixels lie in the picture, in [-1, 1]: x rightwards, y upwards."""
+    """Return where the centres of size x size pixels lie in the image, in [-1, 1]: x rightwards, y upwards."""
     centres = (torch.arange(size, dtype=torch.float32) + 0.5) / size * 2.0 - 1.0
     y, x = torch.meshgrid(-centres, centres, indexing="ij")
     return x.reshape(-1), y.reshape(-1)
