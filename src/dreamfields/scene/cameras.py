@@ -11,7 +11,6 @@ Frames and units, stated once for the whole package:
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -34,25 +33,19 @@ class Camera:
 
     def position(self) -> Tensor:
         """Return the position (3,) in the world."""
-        return torch.tensor(self.target, dtype=torch.float32) - self.radius * self._forward()
+        return torch.tensor(self.target, dtype=torch.float32) - self.radius * self.axes()[2]
 
     def axes(self) -> Tensor:
         """Return right, up and forward as the orthonormal rows of a (3, 3) matrix."""
-        azimuth = math.radians(self.azimuth_deg)
-        forward = self._forward()
-        right = torch.tensor([math.cos(azimuth), 0.0, -math.sin(azimuth)], dtype=torch.float32)
-        up = torch.linalg.cross(right, forward)
-        return torch.stack([right, up, forward])
+        azimuth, elevation = math.radians(self.azimuth_deg), math.radians(self.elevation_deg)
+        horizontal = math.cos(elevation)
+        forward = -torch.tensor([horizontal * math.sin(azimuth), math.sin(elevation), horizontal * math.cos(azimuth)])
+        right = torch.tensor([math.cos(azimuth), 0.0, -math.sin(azimuth)])
+        return torch.stack([right, torch.linalg.cross(right, forward), forward])
 
     def rays(self, size: int) -> Rays:
         """Return the rays through the centres of size x size pixels, row by row from the top left: (size^2, 3) each."""
         return rays_of((self,), size)
-
-    def _forward(self) -> Tensor:
-        azimuth, elevation = math.radians(self.azimuth_deg), math.radians(self.elevation_deg)
-        horizontal = math.cos(elevation)
-        outward = (horizontal * math.sin(azimuth), math.sin(elevation), horizontal * math.cos(azimuth))
-        return -torch.tensor(outward, dtype=torch.float32)
 
 
 def rays_of(cameras: Sequence[Camera], size: int) -> Rays:
@@ -60,7 +53,9 @@ def rays_of(cameras: Sequence[Camera], size: int) -> Rays:
 
     Where a cone crosses a plane that faces the camera, its radius is a pixel's side over sqrt(12) (released code).
     """
-    x, y = _pixels(size)
+    # Pixel centres in [-1, 1], x rightwards and y upwards.
+    centres = (torch.arange(size, dtype=torch.float32) + 0.5) / size * 2.0 - 1.0
+    y, x = (one.reshape(-1) for one in torch.meshgrid(-centres, centres, indexing="ij"))
     extents = torch.tensor([math.tan(math.radians(camera.fov_deg) / 2.0) for camera in cameras])[:, None]
     # Pixels lie on a plane one unit ahead; a slanted ray is longer up to it, so it widens less on each unit.
     nearness = torch.rsqrt(extents**2 * (x**2 + y**2) + 1.0)
@@ -69,14 +64,6 @@ def rays_of(cameras: Sequence[Camera], size: int) -> Rays:
     positions = torch.stack([camera.position() for camera in cameras])[:, None]
     radii = 2.0 * extents / size / math.sqrt(12.0) * nearness
     return Rays(positions.expand_as(directions).reshape(-1, 3), directions.reshape(-1, 3), radii.reshape(-1))
-
-
-@lru_cache(maxsize=4)
-def _pixels(size: int) -> tuple[Tensor, Tensor]:
-    """Return where the centres of size x size pixels lie in the image, in [-1, 1]: x rightwards, y upwards."""
-    centres = (torch.arange(size, dtype=torch.float32) + 0.5) / size * 2.0 - 1.0
-    y, x = torch.meshgrid(-centres, centres, indexing="ij")
-    return x.reshape(-1), y.reshape(-1)
 
 
 def sample_cameras(

@@ -61,7 +61,7 @@ def plain_encoding(points: Tensor, frequencies: Tensor) -> Tensor:
 
 
 def integrated_encoding(points: Tensor, covariance: Tensor, frequencies: Tensor, scale: float | Tensor = 1.0) -> Tensor:
-    """Return the mean of gamma (mip-NeRF eq. 14), (n, 2 m), over normal distributions `scale` times as wide as given."""
+    """Return the mean of gamma (mip-NeRF eq. 14), (n, 2 m), over normal distributions, `scale` times as wide."""
     factor = attenuation(variance_along(frequencies, covariance), scale)
     return plain_encoding(points, frequencies) * torch.cat([factor, factor], dim=-1)
 

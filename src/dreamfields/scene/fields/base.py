@@ -45,8 +45,6 @@ class FieldValues:
 
 Evaluator = Callable[[Query], FieldValues]
 """Evaluates one fixed state of a field."""
-DensityNoise = Callable[[Tensor], Tensor]
-"""Returns pre-activations of density (n,) with noise added."""
 
 
 class AbstractField(nn.Module, ABC):
@@ -55,17 +53,14 @@ class AbstractField(nn.Module, ABC):
     Attributes:
         step: steps of the optimiser done; all that a field anneals follows from this number.
         bounded: whether it ends with the cube; see `FieldKind.unbounded`.
-        density_noise: added during a step by fields that take it; None outside of a step.
+        density_noise: adds noise to the density's pre-activations (n,); None outside of a step.
+        grid_cells: cells a side of its own grid; None where it has none.
     """
 
     step: int = 0
     bounded: bool = True
-    density_noise: DensityNoise | None = None
-
-    @property
-    def grid_cells(self) -> int | None:
-        """Return the cells a side of the field's own grid; None where it has none."""
-        return None
+    density_noise: Callable[[Tensor], Tensor] | None = None
+    grid_cells: int | None = None
 
     @abstractmethod
     def evaluator(self) -> Evaluator:

@@ -15,7 +15,6 @@ from dreamfields.scene.settings import MlpSettings
 
 LAYERS: Final = 8
 _SKIP: Final = 5
-_FIRST_DENSITY: Final = 0.5
 
 
 @final
@@ -34,7 +33,7 @@ class NerfField(AbstractNetworkField):
                 init_linear(layer, generator)
         with torch.no_grad():
             # A relu that is nowhere above 0 has no gradient, and such a scene stays empty.
-            self.head.bias[3] = _FIRST_DENSITY
+            self.head.bias[3] = 0.5
 
     def forward(self, features: Tensor) -> Tensor:
         """Return red, green, blue and s, (n, 4), of features (n, 2 m)."""

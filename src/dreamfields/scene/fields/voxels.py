@@ -1,6 +1,6 @@
 """The default field: a sum of dense grids.
 
-Level l holds a value (density, 3 decorrelated colours) at each node of a grid of n_l = n_0 2^l cells a side, with weight
+Level l holds a value (density, 3 decorrelated colours) at each node of a grid of n_l = n_0 2^l cells a side and has weight
 s^l. A coarse level moves whole parts of a shape and a fine one only details, so gradients of an image's score make
 smooth shapes where a single fine grid makes noise.
 
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dreamfields.scene.colour import grey_direction, rgb_from_decorrelated
-from dreamfields.scene.fields.base import AbstractField, Evaluator, FieldValues, Query, lattice
+from dreamfields.scene.fields.base import AbstractField, Evaluator, FieldValues, lattice
 from dreamfields.scene.settings import VoxelSettings
 
 CHANNELS = 4
@@ -29,6 +29,8 @@ CHANNELS = 4
 class VoxelField(AbstractField):
     """A radiance field of summed dense grids."""
 
+    grid_cells: int
+
     def __init__(self, settings: VoxelSettings) -> None:
         """Start as a grey blob in the middle of the cube."""
         super().__init__()
@@ -36,15 +38,11 @@ class VoxelField(AbstractField):
         sides = [settings.coarsest_cells * 2**level + 1 for level in range(settings.levels)]
         # The channels of a node lie side by side in memory, as they are always read together.
         self.grids = nn.ParameterList([nn.Parameter(torch.zeros(n, n, n, CHANNELS)) for n in sides])
+        self.grid_cells = sides[-1] - 1
 
     def levels(self) -> list[Tensor]:
         """Return the grids (4, n+1, n+1, n+1), from coarse to fine."""
         return [grid.permute(3, 0, 1, 2) for grid in self.grids]
-
-    @property
-    def grid_cells(self) -> int:
-        """Return the cells a side of the finest grid."""
-        return len(self.grids[-1]) - 1
 
     def sum_levels(self) -> Tensor:
         """Return the weighted sum of all levels on the finest nodes: (4, n+1, n+1, n+1)."""
@@ -52,7 +50,8 @@ class VoxelField(AbstractField):
 
     def evaluator(self) -> Evaluator:
         """Return an evaluator over the sum of the grids."""
-        return evaluator_over(self.sum_levels(), self.settings)
+        grid = self.sum_levels()
+        return lambda query: decode(interpolate(grid, query.points), query.points, self.settings)
 
     def density_volume(self, cells: int) -> Tensor:
         """Return densities on an even lattice of cells+1 nodes a side, indexed [z, y, x]."""
@@ -69,29 +68,16 @@ class VoxelNodes(AbstractField):
         super().__init__()
         self.register_buffer("nodes", nodes)
         self.nodes: Tensor
-        self.settings = settings
-
-    @property
-    def grid_cells(self) -> int:
-        """Return the cells a side."""
-        return len(self.nodes) - 1
+        self.settings, self.grid_cells = settings, len(nodes) - 1
 
     def evaluator(self) -> Evaluator:
         """Return an evaluator over the nodes."""
-        return evaluator_over(self.nodes.permute(3, 0, 1, 2), self.settings)
+        grid = self.nodes.permute(3, 0, 1, 2)
+        return lambda query: decode(interpolate(grid, query.points), query.points, self.settings)
 
     def density_volume(self, cells: int) -> Tensor:
         """Return densities on an even lattice of cells+1 nodes a side, indexed [z, y, x]."""
         return density_on_lattice(self.nodes[..., 0], cells, self.settings)
-
-
-def evaluator_over(grid: Tensor, settings: VoxelSettings) -> Evaluator:
-    """Return an evaluator of the values (4, n+1, n+1, n+1) of nodes, indexed [z, y, x]."""
-
-    def evaluate(query: Query) -> FieldValues:
-        return decode(interpolate(grid, query.points), query.points, settings)
-
-    return evaluate
 
 
 def density_on_lattice(values: Tensor, cells: int, settings: VoxelSettings) -> Tensor:
