@@ -74,8 +74,7 @@ def sample_cameras(
 ) -> list[Camera]:
     """Draw cameras around a target uniformly from the settings' intervals (Dream Fields sec. 3.2).
 
-    Azimuths are stratified: each of `count` equal parts of their interval holds one camera, so that the views of a
-    step always surround the object.
+    Azimuths are stratified, one camera in each of `count` equal parts, so that a step's views surround the object.
     """
     return [
         Camera(
@@ -93,8 +92,7 @@ def turntable(
     count: int, elevation_deg: float = 20.0, fov_deg: float = 34.0, target: tuple[float, float, float] = (0.0, 0.0, 0.0)
 ) -> list[Camera]:
     """Return `count` cameras evenly around a target, starting at the front."""
-    azimuths = [360.0 * index / count for index in range(count)]
-    return [Camera(azimuth, elevation_deg, fov_deg=fov_deg, target=target) for azimuth in azimuths]
+    return [Camera(360.0 * index / count, elevation_deg, fov_deg=fov_deg, target=target) for index in range(count)]
 
 
 def _within(interval: tuple[float, float], fraction: float) -> float:

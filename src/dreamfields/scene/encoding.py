@@ -67,8 +67,5 @@ def integrated_encoding(points: Tensor, covariance: Tensor, frequencies: Tensor,
 
 
 def footprint_scale(step: int, anneal_steps: int) -> float:
-    """Return max(1, 2^(1 - step / anneal_steps)), the factor of a sample's extent; 1 without annealing.
-
-    The released code has 1,000 steps, whatever the comment beside its setting says.
-    """
+    """Return max(1, 2^(1 - step / anneal_steps)), the factor of a sample's extent; 1 without annealing."""
     return 1.0 if anneal_steps == 0 else max(1.0, 2.0 ** (1.0 - step / anneal_steps))

@@ -76,11 +76,14 @@ def page_routes(watcher: Watcher, is_stopping: Callable[[], bool]) -> list[Route
             return FileResponse(path, media_type=_MEDIA_TYPES[path.suffix])
         return FileResponse(path, media_type="application/octet-stream", filename=path.name)
 
+    texts = {
+        "/": (_page("live.html"), "text/html"),
+        "/live.js": (_page("live.js"), "text/javascript"),
+        "/live.css": (style_text() + _page("live.css"), "text/css"),
+        "/model-viewer.js": (library_text(), "text/javascript"),
+    }
     return [
-        Route("/", _fixed(_page("live.html"), "text/html")),
-        Route("/live.js", _fixed(_page("live.js"), "text/javascript")),
-        Route("/live.css", _fixed(style_text() + _page("live.css"), "text/css")),
-        Route("/model-viewer.js", _fixed(library_text(), "text/javascript")),
+        *(Route(path, Response(text, media_type=kind), methods=["GET"]) for path, (text, kind) in texts.items()),
         Route("/events", events),
         Route("/image.png", image),
         Route("/object.glb", mesh),
@@ -114,15 +117,6 @@ def _event(name: str, content: dict[str, Any]) -> str:
 
 def _made(content: bytes, media_type: str) -> Response:
     return Response(content, media_type=media_type) if content else PlainTextResponse("there is none yet\n", 404)
-
-
-def _fixed(text: str, media_type: str) -> Callable[[Request], Any]:
-    """Return the endpoint of a text that never changes."""
-
-    async def answer(_: Request) -> Response:
-        return Response(text, media_type=media_type)
-
-    return answer
 
 
 def _page(name: str) -> str:

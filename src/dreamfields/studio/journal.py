@@ -140,9 +140,9 @@ def _add(progress: Progress, line: bytes) -> None:
     try:
         values = json.loads(line)
         score = float(values["score"])
+        if not math.isfinite(score):
+            return
     except (ValueError, KeyError, TypeError, RecursionError):
-        return
-    if not math.isfinite(score):
         return
     progress.curve.add(score)
     progress.steps += 1

@@ -24,21 +24,15 @@ _REST: Final = 6.0
 
 @final
 class Watcher:
-    """A run's journal and its newest preview.
-
-    Attributes:
-        fault: why there is no preview of the newest checkpoint; empty if there is one.
-        version: grows with every change.
-        viewers: open pages; files are read only while there are some.
-    """
+    """A run's journal and newest preview; files are read only while `viewers`, the number of open pages, is above 0."""
 
     def __init__(self, journal: Journal) -> None:
         """Start with an empty preview; `watching` keeps it up to date."""
         self.journal = journal
         self.preview: Preview | None = None
-        self.fault = ""
-        self.version = 0
+        self.fault = ""  # Why there is no preview of the newest checkpoint.
         self.viewers = 0
+        self.version = 0  # Grows with every change.
         self._last: tuple[object, ...] = ()
 
     @contextlib.asynccontextmanager
@@ -120,8 +114,7 @@ class Watcher:
     def refresh_preview(self) -> float:
         """Make the preview of the newest checkpoint, unless it is there; what goes wrong is told in `fault`.
 
-        Returns:
-            Processor seconds that this took; 0 for the first preview, which compiles what renders.
+        Return the processor seconds that this took; 0 for the first preview, which compiles the renderer.
         """
         was_first, began = self.preview is None, time.thread_time()
         try:

@@ -27,17 +27,12 @@ from dreamfields.scene.fields.base import AbstractField, Evaluator, FieldValues,
 from dreamfields.scene.settings import MlpSettings
 
 POINT_BATCH_SIZE: Final = 32_768
-"""Points whose layers are held at a time: 0.1 GB, or 0.5 GB with a gradient."""
-_CUDA_BATCH_FACTOR: Final = 16
-"""Times as many on a GPU, which takes about as long for few points as for many."""
+"""Points whose layers are held at a time, 0.1 GB or 0.5 GB with a gradient; 16 times as many on a GPU, which takes
+about as long for few points as for many."""
 
 
 class AbstractNetworkField(AbstractField):
-    """A field that is a network over Fourier features; subclasses add layers, `forward` and `density`.
-
-    Attributes:
-        compile_fault: why the network is not compiled although its settings ask for it; else empty.
-    """
+    """A field that is a network over Fourier features; subclasses add layers, `forward` and `density`."""
 
     frequencies: Tensor
 
@@ -47,7 +42,7 @@ class AbstractNetworkField(AbstractField):
         self.settings = settings
         frequencies = draw_frequencies(settings.frequencies, settings.max_octave, settings.directions)
         self.register_buffer("frequencies", frequencies)
-        self.compile_fault = ""
+        self.compile_fault = ""  # Why the network is not compiled although its settings ask for it.
         self._compiled: Callable[..., Tensor] | None = None
 
     @abstractmethod
@@ -132,7 +127,7 @@ class AbstractNetworkField(AbstractField):
 
 
 def _batch_size(device: torch.device) -> int:
-    return POINT_BATCH_SIZE * (_CUDA_BATCH_FACTOR if device.type == "cuda" else 1)
+    return POINT_BATCH_SIZE * (16 if device.type == "cuda" else 1)
 
 
 @torch.no_grad()

@@ -1,15 +1,14 @@
 """The default field: a sum of dense grids.
 
-Level l holds a value (density, 3 decorrelated colours) at each node of a grid of n_l = n_0 2^l cells a side and has weight
-s^l. A coarse level moves whole parts of a shape and a fine one only details, so gradients of an image's score make
-smooth shapes where a single fine grid makes noise.
+Level l holds a value (density, 3 decorrelated colours) at each node of a grid of n_l = n_0 2^l cells a side, with the
+weight s^l. A coarse level moves whole parts of a shape and a fine one only details, so gradients of an image's score
+make smooth shapes where a single fine grid makes noise.
 
 Notation: f(x) = sum_l s^l f_l(x), each f_l trilinear in its cells; grids are (4, n+1, n+1, n+1), indexed [z, y, x];
 sigma = a softplus(g f_0 + b (1 - 2 |x|) + o); c = sigmoid(k C f_123) with C of `scene.colour`.
 
-As the nodes of each level are also nodes of the next, the sum of trilinear interpolations *equals* one trilinear
-interpolation of the sum on the finest nodes. `sum_levels` makes that sum once a step; `interpolate_levels` is the
-definition, kept as the readable reference.
+As the nodes of each level are also nodes of the next, the sum of trilinear interpolations *equals* one interpolation of
+the sum on the finest nodes, which `sum_levels` makes once a step; `interpolate_levels` is the definition.
 """
 
 from typing import final
