@@ -270,7 +270,7 @@ def test_a_run_s_page_lives_with_the_run_survives_a_reload_and_ends_with_the_obj
             wait(lambda: (run.path / ".checkpoint-wanted").exists())
             take(2)
             first = tab.until(
-                "document.getElementById('picture').naturalWidth && document.getElementById('picture').src"
+                "document.getElementById('image').naturalWidth && document.getElementById('image').src"
             )
             tab.until(DRAWN)
             mesh = tab.ask("document.getElementById('object').src")
@@ -279,7 +279,7 @@ def test_a_run_s_page_lives_with_the_run_survives_a_reload_and_ends_with_the_obj
             tab.until("document.getElementById('numbers').textContent.includes('20 of 40')")
             wait(lambda: (run.path / ".checkpoint-wanted").exists())
             take(2)
-            tab.until(f"document.getElementById('picture').src !== {first!r}")
+            tab.until(f"document.getElementById('image').src !== {first!r}")
             tab.until(f"document.getElementById('object').src !== {mesh!r} && {DRAWN}")
             *place, fov = tab.ask(EYES)
             assert place == pytest.approx(eyes[:3], rel=0.02)

@@ -12,7 +12,8 @@ from dreamfields.optimize.schedules import learning_rate, line, transmittance_ta
 from dreamfields.optimize.settings import Recipe
 from dreamfields.presets import PRESETS
 from dreamfields.scene.cameras import Camera
-from dreamfields.scene.fields.make import make_field
+from dreamfields.scene.fields import FIELDS
+from dreamfields.scene.settings import FieldChoice
 
 PAPERS = {"paper-lq": paper.LQ, "paper-mq": paper.MQ, "paper-hq": paper.HQ}
 
@@ -87,7 +88,8 @@ def test_each_step_shows_64_pictures_of_one_view_to_clip_b_16() -> None:
 def test_the_field_has_the_released_size_and_the_other_the_size_of_nerf() -> None:
     def size(name: str, **changes: object) -> int:
         mlp = paper.MQ.mlp.from_json({**paper.MQ.mlp.to_json(), **changes})
-        field = make_field(name, paper.MQ.voxels, mlp, torch.Generator().manual_seed(0))  # type: ignore[arg-type]
+        choice = FieldChoice.from_json({"field": name, "mlp": mlp.to_json()})
+        field = FIELDS[choice.field].make(choice, torch.Generator().manual_seed(0))
         return sum(parameter.numel() for parameter in field.parameters())
 
     assert size("mlp") == 315_396

@@ -62,7 +62,6 @@ CAMERAS: Final = CameraSettings(
     elevation_deg=(30.0, 30.0),  # base: phi_range = [-30, -30], which looks down
     fov_deg=(TRAIN_FOV_DEG, TRAIN_FOV_DEG),  # base: focal_mult_range
     radius=4.0,  # base: rad_range = [4, 4]
-    radius_spread=0.0,  # base: the same
     track="on",  # base: ema_scene_origin = True
     track_memory=0.999,  # lib.py: scene.EMA(decay=0.999)
 )

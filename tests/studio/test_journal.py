@@ -97,7 +97,7 @@ def test_a_resume_that_trims_the_metrics_is_followed(run: Run) -> None:
     assert journal.progress.curve.points[3:] == pytest.approx([0.9] * 26)
 
 
-def test_silence_is_the_time_since_the_last_step(run: Run) -> None:
+def test_idle_seconds_are_the_time_since_the_last_step(run: Run) -> None:
     journal = Journal(run.directory)
     assert journal.idle_seconds == 0.0
     write(run, line(1))

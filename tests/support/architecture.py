@@ -59,6 +59,7 @@ MAX_ROOT_MODULES = 8
 # Loaded before anything heavy: prompts and settings are judged within a second.
 LIGHT_MODULES = {
     "errors",
+    "scene.fields",
     "config",
     "paper",
     "presets",

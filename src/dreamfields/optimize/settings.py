@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from dreamfields.guidance.settings import GuidanceSettings
 from dreamfields.render.settings import AugmentSettings, BackgroundSettings, RenderSettings
-from dreamfields.scene.settings import CameraSettings, FieldName, MlpSettings, VoxelSettings
+from dreamfields.scene.fields import FIELDS
+from dreamfields.scene.settings import CameraSettings, FieldChoice
 from dreamfields.settings import Range, Rising, Settings
 
 
@@ -88,18 +89,11 @@ class CollapseSettings(Settings):
 
 
 @dataclass(frozen=True)
-class Recipe(Settings):
+class Recipe(FieldChoice):
     """Everything that decides what a prompt and a seed become."""
 
     guidance: GuidanceSettings = dataclasses.field(default_factory=GuidanceSettings)
     """Who looks."""
-    field: FieldName = "voxels"
-    """What is shaped: a sum of grids, the paper's network, or the one it starts from; networks want a learning rate of
-    about 0.0001."""
-    voxels: VoxelSettings = dataclasses.field(default_factory=VoxelSettings)
-    """The grids."""
-    mlp: MlpSettings = dataclasses.field(default_factory=MlpSettings)
-    """The network."""
     cameras: CameraSettings = dataclasses.field(default_factory=CameraSettings)
     """From where."""
     render: RenderSettings = dataclasses.field(default_factory=RenderSettings)
@@ -124,8 +118,11 @@ class Recipe(Settings):
             found.append(
                 f"augment.crop is {self.augment.crop}; it must be at most render.size, which is {self.render.size}"
             )
-        if self.field == "voxels" and not self.render.bounds:
-            found.append("render.bounds is off; the voxels field ends with the cube, so use --field mlp or nerf")
-        if self.field == "voxels" and any(self.losses.density_noise):
-            found.append("losses.density_noise is above 0; the voxels field takes none, so use --field mlp or nerf")
+        kind, field = FIELDS[self.field], f"the {self.field} field"
+        if not (self.render.bounds or kind.unbounded):
+            others = " or ".join(name for name, other in FIELDS.items() if other.unbounded)
+            found.append(f"render.bounds is off; {field} ends with the cube, so use --field {others}")
+        if any(self.losses.density_noise) and not kind.density_noise:
+            others = " or ".join(name for name, other in FIELDS.items() if other.density_noise)
+            found.append(f"losses.density_noise is above 0; {field} takes none, so use --field {others}")
         return found

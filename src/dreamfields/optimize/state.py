@@ -13,9 +13,9 @@ from dreamfields.optimize.collapse import RunningMeans
 from dreamfields.optimize.randomness import derive_seed, generator
 from dreamfields.optimize.settings import Recipe
 from dreamfields.render.occupancy import occupied_cells
+from dreamfields.scene.fields import FIELDS
 from dreamfields.scene.fields.base import AbstractField
-from dreamfields.scene.fields.make import make_field
-from dreamfields.scene.origin import density_centre, follow, looked_at
+from dreamfields.scene.origin import camera_target, density_centre, follow
 
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 _MOST = {"step": 10_000_000, "attempt": 100, "skipped": 10_000_000, "rollbacks": 1000}
@@ -113,7 +113,7 @@ class TrainingState:
     @property
     def target(self) -> tuple[float, float, float]:
         """Return the point that this step's cameras look at, and those of held-out views."""
-        return looked_at(self.origin, self.recipe.cameras, self.step / self.recipe.optimize.steps)
+        return camera_target(self.origin, self.recipe.cameras, self.step / self.recipe.optimize.steps)
 
     def track(self) -> None:
         """Take the present centre of the density into the tracked one, if it is tracked."""
@@ -186,7 +186,7 @@ class TrainingState:
         self.skipped = 0
         self.origin = torch.zeros(3, dtype=torch.float64)
         weights = generator(self.attempt_seed, "field")
-        self.field = make_field(self.recipe.field, self.recipe.voxels, self.recipe.mlp, weights).to(self.device)
+        self.field = FIELDS[self.recipe.field].make(self.recipe, weights).to(self.device)
         self.field.bounded = self.recipe.render.bounds
         self.optimizer = torch.optim.Adam(
             self.field.parameters(),

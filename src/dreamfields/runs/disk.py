@@ -6,7 +6,7 @@ from typing import Final
 
 from dreamfields.errors import StorageError
 from dreamfields.optimize.settings import Recipe
-from dreamfields.scene.settings import MlpSettings, VoxelSettings
+from dreamfields.scene.fields import FIELDS
 
 _FLOAT: Final = 4
 _COPIES: Final = 3
@@ -20,8 +20,7 @@ _FEW: Final = 100_000
 
 def checkpoint_bytes(recipe: Recipe) -> int:
     """Return about how many bytes one checkpoint takes."""
-    parameters = _voxels(recipe.voxels) if recipe.field == "voxels" else _mlp(recipe.mlp)
-    return _COPIES * _FLOAT * parameters + recipe.render.occupancy_cells**3 + _FEW
+    return _COPIES * _FLOAT * FIELDS[recipe.field].parameters(recipe) + recipe.render.occupancy_cells**3 + _FEW
 
 
 def run_bytes(recipe: Recipe, exports: int) -> int:
@@ -51,13 +50,3 @@ def check_space(folder: Path, needed: int) -> None:
             f"{folder} has {free / 1e6:.1f} MB free, and the run may take {needed / 1e6:.1f} MB; "
             "free some space or choose another --out"
         )
-
-
-def _voxels(settings: VoxelSettings) -> int:
-    return sum(4 * (settings.coarsest_cells * 2**level + 1) ** 3 for level in range(settings.levels))
-
-
-def _mlp(settings: MlpSettings) -> int:
-    features, width, hidden = 2 * (settings.frequencies + 3), settings.width, settings.hidden
-    block = 2 * width + (width + 1) * hidden + (hidden + 1) * width
-    return (features + 1) * width + settings.blocks * block + (width + 1) * width + (width + 1) * 4 + 3 * features

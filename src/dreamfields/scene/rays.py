@@ -18,7 +18,7 @@ class Rays:
     directions: Tensor
     """(n, 3), unit length."""
     radii: Tensor
-    """(n,) what a ray's cone gains in radius on each scene unit of its way; 0 for a line without width."""
+    """(n,) growth of the cone's radius per scene unit along the ray; 0 for a ray without width."""
 
     def __len__(self) -> int:
         """Return the number of rays."""
@@ -40,10 +40,9 @@ class Rays:
 def intersect_box(rays: Rays, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
     """Return the distances (n,), (n,) at which rays enter and leave the box between corners low (3,) and high (3,).
 
-    The slab method. A ray that misses has equal distances, so an integral over it is empty; a ray that starts inside
-    enters at 0.
+    The slab method. Where a ray misses, both are 0, so an integral over it is empty; a ray from inside enters at 0.
     """
-    # A zero component would make 0 * inf; the smallest normal number gives the right infinite slabs instead.
+    # A zero component would give 0 * inf; the smallest normal number gives slabs that are practically infinite.
     tiny = torch.finfo(rays.directions.dtype).tiny
     safe = torch.where(rays.directions.abs() < tiny, torch.full_like(rays.directions, tiny), rays.directions)
     first = (low - rays.origins) / safe

@@ -1,15 +1,15 @@
-"""The gate in front of a local page: who may ask, and what every answer says.
+"""The gate in front of a local page: which requests get an answer, and the headers of every answer.
 
-A server on 127.0.0.1 is within reach of every page that is open in the same browser and of every user of the machine.
-A request gets through only if all of these hold, whatever it asks for:
+Every page open in the same browser and every user of the machine can reach a server on 127.0.0.1. A request passes only
+if all of these hold:
 
-* **Host** is one header and exactly our address: a name that was made to point here (DNS rebinding) is another.
-* **Origin**, where there is one, is exactly ours; `null` is not.
-* **Sec-Fetch-Site**, where there is one, says that our own page or the address bar asks.
+* **Host** is one header and exactly our address; a name that was made to point here (DNS rebinding) is another.
+* **Origin**, where given, is exactly ours; `null` is not.
+* **Sec-Fetch-Site**, where given, names our own page or the address bar.
 * **Token**: the right cookie or `Authorization: Bearer`. The first visit brings it in the address, gets the cookie, and
   is led to the address without it.
 
-Nothing behind the gate changes anything, so there is no form and no method but GET to guard further.
+Nothing behind the gate changes anything, so no form and no method but GET has to be guarded.
 """
 
 import hmac
@@ -35,10 +35,10 @@ HEADERS: Final[Mapping[str, str]] = {
     "cross-origin-opener-policy": "same-origin",
     "cache-control": "no-store",
 }
-"""What every answer carries, refusals included."""
+"""Headers of every answer, refusals included."""
 
 _LANDING: Final = '<!DOCTYPE html><link rel="icon" href="data:,"><meta http-equiv="refresh" content="0;url=/">'
-"""Leads on without the token. A redirect would not do: browsers keep strict cookies back from one that others began."""
+"""Leads to the address without the token. After a redirect from elsewhere browsers would not send a strict cookie."""
 
 
 @final
@@ -46,17 +46,11 @@ class Gate:
     """Lets requests through to an application, or refuses them with one sentence."""
 
     def __init__(self, app: ASGIApp, port: int, token: str) -> None:
-        """Guard an application.
-
-        Args:
-            app: what is behind the gate.
-            port: the port that 127.0.0.1 is listened on at.
-            token: secret of this server, long and random, of URL-safe ASCII.
-        """
+        """Guard an application at a port of 127.0.0.1 by a secret token, long, random and of URL-safe ASCII."""
         self._app = app
         self._token = token
         self._hosts = {f"127.0.0.1:{port}", f"localhost:{port}"} | ({"127.0.0.1", "localhost"} if port == 80 else set())
-        # Cookies know no ports: two servers of one machine must not take each other's.
+        # Cookies are shared by all ports: each server of a machine needs its own.
         self._cookie = f"dreamfields-{port}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,7 +64,7 @@ class Gate:
             await send({"type": "websocket.close", "code": 1008})
 
     def _refusal(self, headers: Headers) -> Response | None:
-        """Return why a request is refused whoever sends it; None if nothing is wrong with it."""
+        """Return the refusal of a request from elsewhere; None for one from our own page."""
         hosts = headers.getlist("host")
         if len(hosts) != 1 or hosts[0] not in self._hosts:
             return _sentence(421, "this page answers only at the address that was printed for it")
@@ -81,7 +75,7 @@ class Gate:
         return None
 
     def _welcome(self, scope: Scope) -> Response | None:
-        """Return the answer to who has no token yet; None if the request may pass."""
+        """Return the answer to a request without the cookie; None if the request may pass."""
         request = Request(scope)
         scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
         if self._is_token(request.cookies.get(self._cookie, "")):
@@ -99,7 +93,7 @@ class Gate:
 
 
 def _with_headers(send: Send) -> Send:
-    """Return a `send` that adds the headers every answer carries."""
+    """Return a `send` that adds `HEADERS`."""
 
     async def complete(message: Message) -> None:
         if message["type"] == "http.response.start":

@@ -1,7 +1,6 @@
-"""The journal of a run: what its folder says of how it goes, read without torch and without disturbing who works there.
+"""The journal of a run: its record, metrics and list of files, read from its folder without torch.
 
-All of it comes from files, so a page shows the same before and after a reload, and for a run on another machine whose
-folder is shared.
+A page shows the same after a reload, and the folder may be shared by another machine that makes the run.
 """
 
 import json
@@ -21,21 +20,21 @@ POINTS: Final = 400
 """The most points a curve has."""
 _BLOCK: Final = 1 << 20
 
-TAKEN_AWAY: Final = frozenset(
+SERVED_SUFFIXES: Final = frozenset(
     {".glb", ".gltf", ".obj", ".mtl", ".ply", ".stl", ".3mf", ".usdz", ".npz", ".html"}
     | {".png", ".jpg", ".webp", ".gif", ".mp4", ".webm"}
 )
-"""Endings of what a run makes; nothing else in its folder is ever served."""
+"""Endings of a run's exported files; nothing else in its folder is served."""
 
 
 @dataclass
 class Curve:
-    """A running series of numbers in at most `POINTS` points, each the mean of equally many values."""
+    """A series of numbers in at most `POINTS` points, each the mean of equally many values."""
 
     points: list[float] = field(default_factory=list)
     """Means of `width` values each."""
     width: int = 1
-    """Values a point stands for: a power of two that grows as the series does."""
+    """Values per point: a power of two that grows with the series."""
     _sum: float = 0.0
     _count: int = 0
 
@@ -53,16 +52,16 @@ class Curve:
 
 @dataclass
 class Progress:
-    """What the metrics say."""
+    """The metrics so far."""
 
     curve: Curve = field(default_factory=Curve)
     """Of the score."""
     steps: int = 0
     """Steps done in all attempts."""
     restarts: list[int] = field(default_factory=list)
-    """After which of those an attempt was given up."""
+    """The number of steps at which each attempt was given up."""
     last: dict[str, Any] = field(default_factory=dict)
-    """The newest step's line."""
+    """The line of the newest step."""
 
 
 @final
@@ -70,11 +69,11 @@ class Journal:
     """The record and the metrics of one run, kept up to date by `refresh`."""
 
     def __init__(self, directory: RunDirectory) -> None:
-        """Open a run's journal.
+        """Read a run's journal.
 
         Raises:
             UsageError: there is no run in the folder.
-            StorageError: its record cannot be understood.
+            StorageError: its record cannot be read.
         """
         self.directory = directory
         self.record = read_record(directory)
@@ -101,7 +100,7 @@ class Journal:
             return 0.0
 
     def refresh(self) -> None:
-        """Read what has been added; what cannot be read at the moment stays as it was."""
+        """Read what has been added; what cannot be read at the moment stays unchanged."""
         try:
             self.record = read_record(self.directory)
             while self._read_block():
@@ -110,7 +109,7 @@ class Journal:
             return
 
     def files(self) -> dict[str, Path]:
-        """Return what the run has made so far, by name: regular files of known endings, in order."""
+        """Return the files exported so far, by name, in order: regular ones with known endings."""
         try:
             paths = sorted(self.directory.path.iterdir())
         except OSError:
@@ -118,22 +117,22 @@ class Journal:
         return {
             path.name: path
             for path in paths
-            if path.suffix in TAKEN_AWAY and path.name[0] != "." and path.is_file() and not path.is_symlink()
+            if path.suffix in SERVED_SUFFIXES and path.name[0] != "." and path.is_file() and not path.is_symlink()
         }
 
     def _read_block(self) -> bool:
-        """Read the next lines of the metrics; tell whether there may be more."""
+        """Read the next lines of the metrics, and return whether there may be more."""
         path = self.directory.metrics
         if not path.is_file():
             return False
         with path.open("rb") as file:
-            found = os.fstat(file.fileno())
+            stat = os.fstat(file.fileno())
             # A resume may have replaced the file by its beginning.
-            if found.st_ino != self._inode or found.st_size < self._offset:
-                self.progress, self._inode, self._offset = Progress(), found.st_ino, 0
+            if stat.st_ino != self._inode or stat.st_size < self._offset:
+                self.progress, self._inode, self._offset = Progress(), stat.st_ino, 0
             file.seek(self._offset)
             block = file.read(_BLOCK)
-        # What follows the last line's end is still being written.
+        # The rest of the last line is still being written.
         whole = block[: block.rfind(b"\n") + 1]
         self._offset += len(whole)
         for line in whole.splitlines():
@@ -142,13 +141,13 @@ class Journal:
 
 
 def _add(progress: Progress, line: bytes) -> None:
-    """Add one line of the metrics; one that was torn by a crash is passed over."""
+    """Add one line of the metrics, unless a crash left it incomplete."""
     try:
         values = json.loads(line)
         score = float(values["score"])
+        if not math.isfinite(score):
+            return
     except (ValueError, KeyError, TypeError, RecursionError):
-        return
-    if not math.isfinite(score):
         return
     progress.curve.add(score)
     progress.steps += 1

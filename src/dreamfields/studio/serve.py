@@ -1,4 +1,4 @@
-"""Serving the page of a run on this machine alone, until somebody presses Ctrl-C."""
+"""The server of a run's page, on this machine alone, until Ctrl-C."""
 
 import errno
 import getpass
@@ -17,21 +17,16 @@ from dreamfields.studio.journal import Journal
 from dreamfields.studio.watcher import Watcher
 
 HOST = "127.0.0.1"
-"""The only address there is: who is on another machine comes through ssh."""
+"""The only address served; other machines connect through ssh."""
 
 
 def view(path: Path, port: int, console: Console) -> int:
-    """Show a run on a page until stopped, and return the exit code.
-
-    Args:
-        path: the run's folder.
-        port: port on 127.0.0.1; 0 takes a free one.
-        console: where the address is printed.
+    """Serve the page of the run in a folder until stopped, and return the exit code; `port` 0 takes a free one.
 
     Raises:
         UsageError: there is no run, or no such port.
-        StorageError: the run's record cannot be understood.
-        LockedError: the port is taken.
+        StorageError: the run's record cannot be read.
+        LockedError: the port is in use.
     """
     journal = Journal(RunDirectory(path))
     with listen(port) as listener:
@@ -39,7 +34,7 @@ def view(path: Path, port: int, console: Console) -> int:
         token = secrets.token_urlsafe(32)
         server = make_server(journal, listener, token)
         announce(listener.getsockname()[1], token, console)
-        # The server stops in peace and then raises the signal once more, which may or may not arrive here.
+        # uvicorn stops and then raises the signal once more, which may or may not arrive here.
         with suppress(KeyboardInterrupt):
             server.run(sockets=[listener])
         console.print("stopped looking; the run is untouched", soft_wrap=True)
@@ -50,14 +45,14 @@ def listen(port: int) -> socket.socket:
     """Return a socket that listens on 127.0.0.1.
 
     Raises:
-        UsageError: there is no such port, or it is not for everyone.
-        LockedError: the port is taken.
+        UsageError: there is no such port, or this user may not have it.
+        LockedError: the port is in use.
     """
     if not 0 <= port <= 65535:
         raise UsageError(f"--port is {port}; it must be from 1 to 65535, or 0 for a free one")
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
-        # A port that a stopped server left is free; one that somebody listens on stays refused.
+        # The port of a server that just stopped is free; one in use is still refused.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((HOST, port))
         listener.listen(128)
@@ -70,14 +65,14 @@ def listen(port: int) -> socket.socket:
 
 
 def make_server(journal: Journal, listener: socket.socket, token: str) -> uvicorn.Server:
-    """Return the server of a run's page, ready to run on a socket that listens."""
+    """Return the server of a run's page, to be run on a listening socket."""
     app = make_app(Watcher(journal), listener.getsockname()[1], token, lambda: server.should_exit)
     config = uvicorn.Config(
         app,
         http="h11",
         ws="none",
         lifespan="on",
-        # Addresses hold the token: none is ever logged.
+        # Addresses hold the token, so none is logged.
         access_log=False,
         log_config=None,
         log_level="error",
@@ -91,7 +86,7 @@ def make_server(journal: Journal, listener: socket.socket, token: str) -> uvicor
 
 
 def announce(port: int, token: str, console: Console) -> None:
-    """Print where to look, here and from another machine."""
+    """Print the address of the page, here and from another machine."""
     lines = [
         f"  http://{HOST}:{port}/?token={token}",
         "From another machine, run this there and open the same address:",
