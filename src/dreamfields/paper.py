@@ -90,7 +90,6 @@ def losses(steps: int) -> LossSettings:
         transmittance_end=0.88,  # text: to 88 %; base: acc_target1 = 0.1, times 1.2
         transmittance_ramp=500.0 / steps,  # base: acc_target_i_split; exponential, as in schedule.py
         transmittance_form="additive",  # base: transparency_loss = "neg_lam_transmittance_clipped"; text eq. 4
-        total_variation=0.0,
         fog=0.0,
     )
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from dreamfields.guidance.base import AbstractGuidance
 from dreamfields.optimize.collapse import Verdict
 from dreamfields.optimize.loop import SKIPS, Step, optimize
-from dreamfields.optimize.randomness import generator
+from dreamfields.optimize.randomness import seeded_generator
 from dreamfields.optimize.settings import CollapseSettings, Recipe
 from dreamfields.optimize.state import TrainingState
 from dreamfields.render.renderer import render_still

@@ -10,7 +10,7 @@ from torch import Tensor
 from dreamfields.guidance.base import AbstractGuidance, Guide
 from dreamfields.optimize import losses
 from dreamfields.optimize.objective import Objective, evaluate_objective, make_targets, pictures
-from dreamfields.optimize.randomness import generator
+from dreamfields.optimize.randomness import seeded_generator
 from dreamfields.optimize.settings import LossSettings, Recipe
 from dreamfields.render.renderer import Rendering
 from dreamfields.render.settings import AugmentSettings, BackgroundSettings

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dreamfields.optimize.randomness import derive_seed, generator
+from dreamfields.optimize.randomness import derive_seed, seeded_generator
 
 KNOWN = 6117070854178117272
 

@@ -15,6 +15,6 @@ def derive_seed(seed: int, stream: str, index: int = 0) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def generator(seed: int, stream: str, index: int = 0) -> torch.Generator:
+def seeded_generator(seed: int, stream: str, index: int = 0) -> torch.Generator:
     """Return a fresh CPU generator for one stream at one step."""
     return torch.Generator().manual_seed(derive_seed(seed, stream, index))

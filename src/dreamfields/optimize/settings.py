@@ -57,8 +57,6 @@ class LossSettings(Settings):
     """Weight of a prior for pixels either clear or opaque (Neural Volumes); table 2 again, the code's is 0.001."""
     density_noise: Annotated[tuple[float, float], Range(0.0, 1000.0)] = (0.0, 0.0)
     """Deviation of noise added to a network's density before its softplus, at the first step and at the last."""
-    total_variation: Annotated[float, Range(0.0, 1000.0)] = 0.0
-    """Weight of the opacity pictures' total variation, a prior against speckles."""
     fog: Annotated[float, Range(0.0, 1000.0)] = 0.2
     """Weight of the views' haze: pixels that are neither object nor background."""
     fog_ramp: Annotated[tuple[float, float], Range(0.0, 1.0), Rising()] = (0.5, 0.7)

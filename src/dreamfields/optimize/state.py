@@ -10,7 +10,8 @@ from torch import Tensor
 
 from dreamfields.errors import CheckpointError
 from dreamfields.optimize.collapse import RunningMeans
-from dreamfields.optimize.randomness import derive_seed, generator
+from dreamfields.optimize.context import StepContext
+from dreamfields.optimize.randomness import derive_seed, seeded_generator
 from dreamfields.optimize.settings import Recipe
 from dreamfields.render.occupancy import occupied_cells
 from dreamfields.scene.fields.base import AbstractField
@@ -100,6 +101,11 @@ class TrainingState:
         seed = derive_seed(self.seed, "attempt", self.attempt)
         return derive_seed(seed, "rollback", self.rollbacks) if self.rollbacks else seed
 
+    @property
+    def context(self) -> StepContext:
+        """Return the context of the next step."""
+        return StepContext(self.recipe, self.attempt_seed, self.step)
+
     def most_bytes(self) -> int:
         """Return more bytes than the state takes when saved: each parameter, two moments of it, and names."""
         values: int = sum(one.numel() * one.element_size() for one in self.field.state_dict().values())
@@ -185,7 +191,7 @@ class TrainingState:
         self.running_means = RunningMeans()
         self.skipped = 0
         self.origin = torch.zeros(3, dtype=torch.float64)
-        weights = generator(self.attempt_seed, "field")
+        weights = seeded_generator(self.attempt_seed, "field")
         self.field = make_field(self.recipe.field, self.recipe.voxels, self.recipe.mlp, weights).to(self.device)
         self.field.bounded = self.recipe.render.bounds
         self.optimizer = torch.optim.Adam(

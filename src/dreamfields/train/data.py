@@ -16,7 +16,7 @@ from dreamfields.guidance.lit.classes import class_names
 from dreamfields.guidance.lit.text import SentenceEncoder
 from dreamfields.guidance.lit.towers import Tower
 from dreamfields.guidance.lit.weights import LITE0, LITE1, LITE2
-from dreamfields.optimize.randomness import generator
+from dreamfields.optimize.randomness import seeded_generator
 from dreamfields.train.countdown import ProgressBar
 from dreamfields.train.features import picture_features, sentence_embeddings
 from dreamfields.train.fit import TrainingData
@@ -97,7 +97,7 @@ def gather(
     flat = [sentence for row in descriptions for sentence in row]
     embeddings = _embed([*index, *flat], cache, console)
     most = max(map(len, caption_ids))
-    draws = generator(settings.seed, "validation")
+    draws = seeded_generator(settings.seed, "validation")
     return TrainingData(
         torch.stack(views),
         embeddings[: len(index)],
