@@ -265,7 +265,7 @@ def test_an_option_changes_what_it_names_and_nothing_else(place: int) -> None:
         ("--geometry-weight=2", "prompts.geometry_weight", 2.0),
         ("--style=made of glass", "prompts.style", "made of glass"),
         ("--mlp.width=16", "recipe.mlp.width", 16),
-        ("--losses.total-variation=0.125", "recipe.losses.total_variation", 0.125),
+        ("--losses.beta-prior=0.125", "recipe.losses.beta_prior", 0.125),
         ("--export.video-fps=9", "export.video_fps", 9),
     ]:
         changed = configured(*([option, *chosen] if place == 0 else [*chosen, option]))

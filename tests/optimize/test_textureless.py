@@ -1,7 +1,7 @@
 """The view in plaster: it is of the shape alone, teaches the shape alone, and is drawn from seed and step alone."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 from dreamfields.guidance.base import Guide
 from dreamfields.guidance.settings import PromptSettings
 from dreamfields.guidance.toy import ToyGuidance
+from dreamfields.optimize.context import StepContext
 from dreamfields.optimize.loop import take_step
 from dreamfields.optimize.objective import make_targets
 from dreamfields.optimize.textureless import (
@@ -42,7 +43,7 @@ def voxels(colours: float = 0.0) -> VoxelField:
 
 
 def look(field: VoxelField | MlpField, seed: int = 0, step: int = 0) -> TexturelessView:
-    return render_textureless_view(field, CAMERAS, TINY.render, None, seed, step)
+    return render_textureless_view(field, CAMERAS, None, StepContext(TINY, seed, step))
 
 
 def teach(textureless: TexturelessView) -> None:
@@ -173,14 +174,25 @@ def test_each_camera_has_a_light_of_its_own() -> None:
     assert float((seen.colour[0] - seen.colour[1]).abs().max()) > 0.02
 
 
+@dataclass(frozen=True)
+class At(StepContext):
+    """A step at any progress."""
+
+    progress: float  # type: ignore[misc]
+
+
 def test_a_share_of_the_steps_from_some_step_on_is_in_plaster() -> None:
-    settings = replace(TINY.render, textureless=0.25, textureless_from=0.1)
-    assert not any(is_textureless_step(settings, 0.09, 0, step) for step in range(100))
-    shown = [is_textureless_step(settings, 0.1, 0, step) for step in range(2000)]
-    assert sum(shown) == pytest.approx(500, abs=80)
-    assert shown == [is_textureless_step(settings, 0.9, 0, step) for step in range(2000)]
-    assert shown != [is_textureless_step(settings, 0.1, 1, step) for step in range(2000)]
-    assert not any(is_textureless_step(replace(settings, textureless=0.0), 1.0, 0, step) for step in range(100))
+    def drawn(fraction: float, progress: float, seed: int = 0, count: int = 2000) -> list[bool]:
+        recipe = replace(TINY, render=replace(TINY.render, textureless=fraction, textureless_from=0.1))
+        contexts = [At(recipe, seed, step, progress) for step in range(count)]
+        return [is_textureless_step(context) for context in contexts]
+
+    assert not any(drawn(0.25, 0.09, count=100))
+    textureless = drawn(0.25, 0.1)
+    assert sum(textureless) == pytest.approx(500, abs=80)
+    assert textureless == drawn(0.25, 0.9)
+    assert textureless != drawn(0.25, 0.1, seed=1)
+    assert not any(drawn(0.0, 1.0, count=100))
 
 
 ALWAYS = replace(TINY, render=replace(TINY.render, textureless=1.0, textureless_from=0.0))
