@@ -1,7 +1,7 @@
 """The view in plaster: it is of the shape alone, teaches the shape alone, and is drawn from seed and step alone."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 import torch
@@ -25,7 +25,7 @@ from dreamfields.scene.cameras import Camera
 from dreamfields.scene.fields.base import AbstractField
 from dreamfields.scene.fields.mlp import MlpField
 from dreamfields.scene.fields.voxels import VoxelField, VoxelNodes, colour_from_values, values_from_grey
-from tests.support.toys import TINY, TINY_MLP, new_state, targets_of
+from tests.support.toys import TINY, TINY_MLP, new_state, targets_of, with_steps
 
 LIGHT = (0.3, 0.8, 0.5)
 CAMERAS = [Camera(0.0, 10.0), Camera(120.0, 10.0), Camera(240.0, 10.0)]
@@ -174,25 +174,17 @@ def test_each_camera_has_a_light_of_its_own() -> None:
     assert float((seen.colour[0] - seen.colour[1]).abs().max()) > 0.02
 
 
-@dataclass(frozen=True)
-class At(StepContext):
-    """A step at any progress."""
+def test_a_fraction_of_the_steps_from_some_step_on_is_textureless() -> None:
+    def drawn(fraction: float, begin: float, seed: int = 0) -> list[bool]:
+        settings = replace(TINY.render, textureless=fraction, textureless_from=begin)
+        recipe = replace(with_steps(2000), render=settings)
+        return [is_textureless_step(StepContext(recipe, seed, step)) for step in range(2000)]
 
-    progress: float  # type: ignore[misc]
-
-
-def test_a_share_of_the_steps_from_some_step_on_is_in_plaster() -> None:
-    def drawn(fraction: float, progress: float, seed: int = 0, count: int = 2000) -> list[bool]:
-        recipe = replace(TINY, render=replace(TINY.render, textureless=fraction, textureless_from=0.1))
-        contexts = [At(recipe, seed, step, progress) for step in range(count)]
-        return [is_textureless_step(context) for context in contexts]
-
-    assert not any(drawn(0.25, 0.09, count=100))
-    textureless = drawn(0.25, 0.1)
-    assert sum(textureless) == pytest.approx(500, abs=80)
-    assert textureless == drawn(0.25, 0.9)
-    assert textureless != drawn(0.25, 0.1, seed=1)
-    assert not any(drawn(0.0, 1.0, count=100))
+    whole = drawn(0.25, 0.0)
+    assert sum(whole) == pytest.approx(500, abs=80)
+    assert drawn(0.25, 0.1) == [False] * 200 + whole[200:]
+    assert drawn(0.25, 0.0, seed=1) != whole
+    assert not any(drawn(0.0, 0.0))
 
 
 ALWAYS = replace(TINY, render=replace(TINY.render, textureless=1.0, textureless_from=0.0))
