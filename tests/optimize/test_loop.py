@@ -180,7 +180,7 @@ def test_every_draw_has_a_stream_of_its_own_at_every_step(monkeypatch: pytest.Mo
         drawn.append((seed, stream, index))
         return seeded_generator(seed, stream, index)
 
-    monkeypatch.setattr("dreamfields.optimize.context.seeded_generator", recorded)
+    monkeypatch.setattr("dreamfields.optimize.randomness.seeded_generator", recorded)
     state = new_state()
     advance(state, 3)
     streams = ("cameras", "shown in plaster", "samples", "guide 0")

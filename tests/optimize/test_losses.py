@@ -68,7 +68,7 @@ NO_TERM = LossSettings(transmittance=0.0, fog=0.0, fog_ramp=(0.0, 0.5))
 
 def inputs_of(opacity: Tensor, settings: LossSettings) -> losses.TermInputs:
     views = Rendering(opacity.expand(-1, 3, -1, -1), opacity, 4.0 * opacity)
-    return losses.TermInputs(views, losses.fog(opacity), settings, progress=0.25)
+    return losses.TermInputs(settings, 0.25, views, losses.fog(opacity))
 
 
 @pytest.mark.parametrize("name", losses.TERMS)

@@ -9,9 +9,8 @@ from torch import Tensor
 
 from dreamfields.guidance.base import AbstractGuidance, Guide
 from dreamfields.optimize import losses
-from dreamfields.optimize.context import StepContext
 from dreamfields.optimize.objective import Objective, evaluate_objective, guide_images, make_targets
-from dreamfields.optimize.randomness import seeded_generator
+from dreamfields.optimize.randomness import StepContext, seeded_generator
 from dreamfields.optimize.settings import LossSettings, Recipe
 from dreamfields.render.renderer import Rendering
 from dreamfields.render.settings import AugmentSettings, BackgroundSettings

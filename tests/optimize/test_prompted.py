@@ -15,9 +15,9 @@ from dreamfields.guidance.base import Guide
 from dreamfields.guidance.prompt_embeddings import PromptEmbeddings
 from dreamfields.guidance.settings import PromptSettings
 from dreamfields.guidance.toy import ToyGuidance
-from dreamfields.optimize.context import StepContext
 from dreamfields.optimize.loop import Step, optimize
 from dreamfields.optimize.objective import Objective, draw_paraphrase, evaluate_objective, make_targets
+from dreamfields.optimize.randomness import StepContext
 from dreamfields.optimize.settings import LossSettings, Recipe
 from dreamfields.optimize.state import TrainingState
 from dreamfields.optimize.textureless import TexturelessView

@@ -9,9 +9,9 @@ import torch
 from dreamfields.guidance.base import Guide
 from dreamfields.guidance.toy import ToyGuidance
 from dreamfields.optimize import losses
-from dreamfields.optimize.context import StepContext
 from dreamfields.optimize.loop import density_noise
 from dreamfields.optimize.objective import evaluate_objective, make_targets
+from dreamfields.optimize.randomness import StepContext
 from dreamfields.optimize.settings import LossSettings, Recipe
 from dreamfields.render.renderer import Rendering
 from tests.support.toys import TINY, TINY_MLP, advance, fingerprint, new_state

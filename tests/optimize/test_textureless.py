@@ -10,9 +10,9 @@ from torch import Tensor
 from dreamfields.guidance.base import Guide
 from dreamfields.guidance.settings import PromptSettings
 from dreamfields.guidance.toy import ToyGuidance
-from dreamfields.optimize.context import StepContext
 from dreamfields.optimize.loop import take_step
 from dreamfields.optimize.objective import make_targets
+from dreamfields.optimize.randomness import StepContext
 from dreamfields.optimize.textureless import (
     TexturelessView,
     is_textureless_step,

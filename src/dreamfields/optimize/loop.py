@@ -15,9 +15,9 @@ import torch
 from dreamfields.errors import DegenerateError
 from dreamfields.optimize import schedules
 from dreamfields.optimize.collapse import Verdict, diagnose, observe
-from dreamfields.optimize.context import StepContext
 from dreamfields.optimize.finite import first_nonfinite
 from dreamfields.optimize.objective import Target, evaluate_objective
+from dreamfields.optimize.randomness import StepContext
 from dreamfields.optimize.state import Saved, TrainingState
 from dreamfields.optimize.textureless import (
     TexturelessView,

@@ -4,7 +4,7 @@ Notation: scores (b,) of b images in [-1, 1]; opacity o (v, 1, h, w) of v views 
 tau the target of its mean.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -54,20 +54,13 @@ def beta_prior(opacity: Tensor) -> Tensor:
 class TermInputs:
     """What a term may depend on."""
 
-    rendering: Rendering
-    """(v, ...), the step's views."""
-    fog: Tensor
-    """(), the fog of these views: every step reports it, so it is measured once, whatever its weight."""
     settings: LossSettings
     progress: float
     """Fraction of all steps done, in [0, 1)."""
-
-    @property
-    def transmittance_target(self) -> float:
-        """Return tau at this step."""
-        settings = self.settings
-        ends = settings.transmittance_start, settings.transmittance_end
-        return schedules.transmittance_target(self.progress, *ends, settings.transmittance_ramp)
+    rendering: Rendering
+    """(v, ...), the step's views."""
+    fog: Tensor
+    """(), of these views; measured once for the term and the report of the step."""
 
 
 @dataclass(frozen=True)
@@ -79,10 +72,16 @@ class Term:
     """(), before its weight; None at steps where it does not count. Not called where the weight is 0."""
 
 
+def _transmittance_target(inputs: TermInputs) -> float:
+    settings = inputs.settings
+    ends = settings.transmittance_start, settings.transmittance_end
+    return schedules.transmittance_target(inputs.progress, *ends, settings.transmittance_ramp)
+
+
 def _transmittance(inputs: TermInputs) -> Tensor | None:
     if inputs.settings.transmittance_form != "additive":
         return None
-    return transmittance_loss(inputs.rendering.opacity, inputs.transmittance_target)
+    return transmittance_loss(inputs.rendering.opacity, _transmittance_target(inputs))
 
 
 def _fog(inputs: TermInputs) -> Tensor | None:
@@ -90,17 +89,12 @@ def _fog(inputs: TermInputs) -> Tensor | None:
     return rise * inputs.fog if rise > 0.0 else None
 
 
-def _beta_prior(inputs: TermInputs) -> Tensor:
-    return beta_prior(inputs.rendering.opacity)
-
-
-TERMS: dict[str, Term] = {
+TERMS: Mapping[str, Term] = {
     "transmittance": Term(lambda settings: settings.transmittance, _transmittance),
     "fog": Term(lambda settings: settings.fog, _fog),
-    "beta_prior": Term(lambda settings: settings.beta_prior, _beta_prior),
+    "beta_prior": Term(lambda settings: settings.beta_prior, lambda inputs: beta_prior(inputs.rendering.opacity)),
 }
-"""The terms by name, in the order in which they are summed. A new term is a function and a line here, and a weight in
-`LossSettings`."""
+"""The terms by name, in the order of summation. A new one is a function and a line here, a weight in `LossSettings`."""
 
 
 def weighted_terms(inputs: TermInputs) -> dict[str, Tensor]:
@@ -115,4 +109,4 @@ def guidance_gate(inputs: TermInputs) -> Tensor | float:
     form = inputs.settings.transmittance_form
     if form == "additive":
         return 1.0
-    return gate(inputs.rendering.opacity, inputs.transmittance_target if form == "clipped-gated" else None)
+    return gate(inputs.rendering.opacity, _transmittance_target(inputs) if form == "clipped-gated" else None)

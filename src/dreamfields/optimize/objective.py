@@ -4,10 +4,9 @@ Notation: v views, k backgrounds a view. Each guide scores v k images a step, wi
 own; where there is a geometry prompt, it scores k more of one textureless view.
 """
 
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
 
 import torch
 from torch import Tensor
@@ -23,7 +22,7 @@ from dreamfields.guidance.prompt_embeddings import (
 )
 from dreamfields.guidance.settings import PromptSettings
 from dreamfields.optimize import losses, schedules
-from dreamfields.optimize.context import StepContext
+from dreamfields.optimize.randomness import StepContext
 from dreamfields.optimize.settings import Recipe
 from dreamfields.optimize.textureless import TexturelessView
 from dreamfields.render import crops
@@ -64,7 +63,7 @@ class Objective:
 
     def total(self) -> Tensor:
         """Return the sum of the terms in their order: ()."""
-        return functools.reduce(torch.add, self.terms.values())
+        return reduce(torch.add, self.terms.values())
 
 
 def make_targets(
@@ -74,20 +73,13 @@ def make_targets(
     prompts = prompts or PromptSettings()
     sentences, geometry_rows = prompt_sentences(prompt, prompts), geometry_sentences(prompts)
     targets = []
-    for guide in guides:
-        embeddings = embed_prompts(guide.guidance, template, sentences, prompts)
-        geometry = embed_prompts(guide.guidance, template, geometry_rows, prompts) if geometry_rows else None
-        target = Target(
-            guide.guidance,
-            embeddings,
-            guide.weight,
-            guide.start,
-            textureless=textureless_embeddings(guide.guidance, embeddings),
-            # The user wants this prompt scored, so guides that are poor at textureless views score it as well.
-            geometry=geometry and (textureless_embeddings(guide.guidance, geometry) or geometry),
-            geometry_weight=prompts.geometry_weight,
-        )
-        targets.append(target)
+    for guidance, weight, start in ((guide.guidance, guide.weight, guide.start) for guide in guides):
+        embeddings = embed_prompts(guidance, template, sentences, prompts)
+        textureless = textureless_embeddings(guidance, embeddings)
+        geometry = embed_prompts(guidance, template, geometry_rows, prompts) if geometry_rows else None
+        # The user wants this prompt scored, so guides that are poor at textureless views score it as well.
+        geometry = geometry and (textureless_embeddings(guidance, geometry) or geometry)
+        targets.append(Target(guidance, embeddings, weight, start, textureless, geometry, prompts.geometry_weight))
     return targets
 
 
@@ -98,19 +90,14 @@ def evaluate_objective(
     azimuths_deg: Sequence[float] = (),
     geometry_view: TexturelessView | None = None,
 ) -> Objective:
-    """Return the objective of a step's rendering (v, ...).
+    """Return the objective of a step's rendering (v, ...), and of the view that a geometry prompt is scored on, if any.
 
-    Args:
-        rendering: the views.
-        targets: the guides, with the embeddings that fit these views.
-        context: of the step.
-        azimuths_deg: of each view; may be left out where there are no azimuth prompts.
-        geometry_view: what a geometry prompt is scored on; None where there is none.
+    The azimuth of each view may be left out where there are no azimuth prompts.
     """
     settings = context.recipe.losses
     guidance = guidance_losses(rendering, targets, context, azimuths_deg, geometry_view)
-    inputs = losses.TermInputs(rendering, losses.fog(rendering.opacity), settings, context.progress)
-    gated = losses.guidance_gate(inputs) * functools.reduce(torch.add, guidance.values())
+    inputs = losses.TermInputs(settings, context.progress, rendering, losses.fog(rendering.opacity))
+    gated = losses.guidance_gate(inputs) * reduce(torch.add, guidance.values())
     return Objective(
         terms={"guidance": settings.guidance * gated, **losses.weighted_terms(inputs)},
         score=-float(guidance["views"].detach()),
@@ -154,12 +141,7 @@ def guidance_term(
 ) -> Tensor:
     """Return minus one guide's mean score over v k images: ().
 
-    Args:
-        rendering: v views.
-        guidance: what scores them.
-        wanted: the embedding (d,) for each view, or one for all of them.
-        context: of the step.
-        stream: of the draws of backgrounds and augmentations.
+    The embeddings (d,) wanted are one for each view or one for all; the stream is that of the images' draws.
     """
     settings = context.recipe.guidance
     sharpness = schedules.ramp(context.progress, *settings.sharpen)

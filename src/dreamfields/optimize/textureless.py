@@ -12,7 +12,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from dreamfields.optimize.context import StepContext
+from dreamfields.optimize.randomness import StepContext
 from dreamfields.render.renderer import Rendering, render_jittered
 from dreamfields.render.settings import RenderSettings
 from dreamfields.render.shading import light_beside, textureless_fields
