@@ -1,6 +1,6 @@
 """The loop: a generator of steps that the command line, a notebook and the tests drive with a plain `for`.
 
-One step, in the paper's order: cameras -> rays -> samples -> field -> views -> backgrounds -> augmentations -> guides ->
+One step, in the paper's order: cameras -> rays -> samples -> field -> views -> backgrounds -> augmentation -> guides ->
 loss -> Adam. Every draw comes from (seed, stream, step), so a resumed loop goes on as if it had never been stopped.
 """
 
@@ -33,6 +33,10 @@ SKIPS: Final = 10
 """Updates skipped in a row after which the state is rolled back."""
 ROLLBACKS: Final = 3
 """Rollbacks of an attempt after which the run fails."""
+_NO_LONGER_LEARNS: Final = (
+    f"is not finite {SKIPS} steps in a row, after {ROLLBACKS} returns to the last good state with half the learning "
+    "rate each; that state is kept, and a new run may do better with a lower --optimize.learning-rate"
+)
 
 
 @dataclass(frozen=True)
@@ -46,14 +50,13 @@ class Step:
     attempt: int
     """0 for the first; each restart adds 1."""
     score: float
-    """Mean score of this step's views, in [-1, 1]; at a textureless step, whose scores are not comparable, the running
-    mean of the steps before."""
+    """Mean score of the views, in [-1, 1]; at a textureless step, whose scores differ, the running mean before it."""
     loss: float
     """The weighted sum that was minimised."""
     opacity: float
-    """Mean opacity of this step's views, in [0, 1]."""
+    """Mean opacity of the views, in [0, 1]."""
     fog: float
-    """Fog of this step's views, in [0, 1]; see `losses.fog`."""
+    """Fog of the views, in [0, 1]; see `losses.fog`."""
     seconds: float
     """Time the step took."""
     collapsed: Verdict | None
@@ -97,7 +100,7 @@ def optimize(
             state.restart()
         elif state.skipped >= SKIPS:
             if state.rollbacks >= ROLLBACKS:
-                raise DegenerateError(_given_up(step))
+                raise DegenerateError(f"{step.skipped} {_NO_LONGER_LEARNS}")
             state.roll_back(recall())
             step = replace(step, rolled_back=True)
         yield step
@@ -148,9 +151,9 @@ def choose_views(
     A geometry prompt is scored on one textureless view more; the others are then always in colour.
     """
     if any(target.geometry for target in targets):
-        rendering = _render_views(state, cameras, context)
+        colour = _render_views(state, cameras, context)
         more = render_textureless_view(state.field, cameras, state.sampled_cells, context)
-        return StepViews(rendering, targets, geometry=more)
+        return StepViews(colour, targets, geometry=more)
     textureless = [replace(target, embeddings=target.textureless) for target in targets if target.textureless]
     if len(textureless) == len(targets) and is_textureless_step(context):
         return StepViews(_render_views(state, cameras, context, textureless=True), textureless, textureless=True)
@@ -198,11 +201,3 @@ def _descend(state: TrainingState, loss: torch.Tensor, progress: float) -> str |
     if nonfinite is None:
         state.optimizer.step()
     return nonfinite
-
-
-def _given_up(step: Step) -> str:
-    return (
-        f"{step.skipped} is not finite {SKIPS} steps in a row, after {ROLLBACKS} returns to the last good state with "
-        "half the learning rate each; that state is kept, and a new run may do better with a lower "
-        "--optimize.learning-rate"
-    )

@@ -1,4 +1,4 @@
-"""The state of an optimisation: all that decides its next step, as tensors and numbers that can be saved and restored."""
+"""The state of an optimisation: all that decides its next step, saved and restored as tensors and numbers."""
 
 import dataclasses
 import math
