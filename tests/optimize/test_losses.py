@@ -82,7 +82,7 @@ def test_every_term_of_the_table_is_finite_and_has_its_weight_from_the_setting_o
     (term,) = losses.weighted_terms(inputs_of(opacity, light)).values()
     assert torch.isfinite(term)
     assert losses.weighted_terms(inputs_of(opacity, heavy)) == {name: 2.0 * term}
-    term.backward()  # type: ignore[no-untyped-call]
+    term.backward()
     assert opacity.grad is not None
     assert bool(torch.isfinite(opacity.grad).all())
     assert fill is not None or bool(opacity.grad.any())

@@ -104,7 +104,7 @@ class TrainingState:
 
     @property
     def target(self) -> tuple[float, float, float]:
-        """Return the point that the next step's cameras, and held-out ones, look at."""
+        """Return the point that this step's cameras look at, and those of held-out views."""
         return looked_at(self.origin, self.recipe.cameras, self.step / self.recipe.optimize.steps)
 
     @property
