@@ -58,7 +58,7 @@ class Step:
     fog: float
     """Fog of the views, in [0, 1]; see `losses.fog`."""
     seconds: float
-    """Time the step took."""
+    """Duration of the step."""
     collapsed: Verdict | None
     """Why the attempt was given up after this step; None while it goes on."""
     skipped: str | None = None
@@ -108,7 +108,8 @@ def optimize(
 
 def take_step(state: TrainingState, targets: Sequence[Target]) -> Step:
     """Advance the state by one step; where the loss or a gradient is not finite, only its step count advances."""
-    began, context, recipe = time.perf_counter(), state.context, state.recipe
+    began, recipe = time.perf_counter(), state.recipe
+    context = StepContext(recipe, state.attempt_seed, state.step)
     if context.step % recipe.render.occupancy_every == 0:
         state.update_occupancy()
 

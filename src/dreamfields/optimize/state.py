@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dreamfields.errors import CheckpointError
 from dreamfields.optimize.collapse import RunningMeans
-from dreamfields.optimize.randomness import StepContext, derive_seed, seeded_generator
+from dreamfields.optimize.randomness import derive_seed, seeded_generator
 from dreamfields.optimize.settings import Recipe
 from dreamfields.render.occupancy import occupied_cells
 from dreamfields.scene.fields.base import AbstractField
@@ -96,11 +96,6 @@ class TrainingState:
         """Return the seed of this attempt's draws, another one after each rollback."""
         seed = derive_seed(self.seed, "attempt", self.attempt)
         return derive_seed(seed, "rollback", self.rollbacks) if self.rollbacks else seed
-
-    @property
-    def context(self) -> StepContext:
-        """Return the context of the next step."""
-        return StepContext(self.recipe, self.attempt_seed, self.step)
 
     @property
     def target(self) -> tuple[float, float, float]:
