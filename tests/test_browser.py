@@ -269,9 +269,7 @@ def test_a_run_s_page_lives_with_the_run_survives_a_reload_and_ends_with_the_obj
             # The checkpoint that the page asked for comes with the next step, then its picture and its mesh.
             wait(lambda: (run.path / ".checkpoint-wanted").exists())
             take(2)
-            first = tab.until(
-                "document.getElementById('image').naturalWidth && document.getElementById('image').src"
-            )
+            first = tab.until("document.getElementById('image').naturalWidth && document.getElementById('image').src")
             tab.until(DRAWN)
             mesh = tab.ask("document.getElementById('object').src")
             eyes = looked_at_closely(tab)

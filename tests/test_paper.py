@@ -68,7 +68,7 @@ def test_the_opacity_asked_for_is_that_of_the_table(recipe: Recipe) -> None:
     for step, value in {0: 0.5, 250: math.sqrt(0.05), 500: 0.1, 501: 0.1, recipe.optimize.steps: 0.1}.items():
         assert opacity(step) == pytest.approx(1.2 * value, rel=1e-5), step
     assert (terms.transmittance, terms.guidance, terms.transmittance_form) == (0.5, 1.0, "additive")
-    assert (terms.fog, terms.total_variation, terms.beta_prior, terms.density_noise) == (0.0, 0.0, 0.0, (0.0, 0.0))
+    assert (terms.fog, terms.beta_prior, terms.density_noise) == (0.0, 0.0, (0.0, 0.0))
 
 
 def test_each_step_shows_64_pictures_of_one_view_to_clip_b_16() -> None:

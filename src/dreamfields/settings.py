@@ -1,9 +1,9 @@
-"""Settings: frozen dataclasses that know their own ranges, and their way to and from JSON.
+"""Settings: frozen dataclasses that check their own ranges and convert to and from JSON.
 
-Each part of the pipeline keeps its settings in its own folder as a frozen subclass of `Settings`. A field's type
-carries its range (`Annotated[int, Range(1, 4096)]`), the string below it its meaning, unit and origin. The command
-line, the run file and the Python API are all derived from these classes, so a wrong value is refused with the same
-sentence wherever it comes from. Nothing here imports torch: settings are checked before anything heavy is loaded.
+Each part of the pipeline keeps its settings in its own folder as a frozen subclass of `Settings`. A field's type holds
+its range (`Annotated[int, Range(1, 4096)]`), the string below it says its meaning, unit and origin. Command line, run
+file and Python API derive from these classes, so all refuse a wrong value with the same sentence. Nothing here imports
+torch: settings are checked before anything heavy is loaded.
 """
 
 import dataclasses
@@ -55,11 +55,9 @@ _collected: ContextVar[list[str] | None] = ContextVar("collected", default=None)
 
 @contextmanager
 def collected_faults() -> Iterator[list[str]]:
-    """Let settings be made whatever is in them, and refuse once, at the end, with the faults of all of them.
+    """Collect the faults of all settings made in the block, and refuse them once at its end, as the command line does.
 
-    For a maker of many settings, such as the command line, so that all mistakes are said at once. What was made inside
-    must not be used if this raises. Faults of other things can be added to the list that is entered. One inside another
-    leaves the refusal to the outer one.
+    Other faults can be added to the list yielded. An inner block leaves the refusal to the outer one.
 
     Raises:
         UsageError: a field of any of the settings cannot be used.
@@ -82,7 +80,7 @@ def collected_faults() -> Iterator[list[str]]:
 
 @dataclass(frozen=True)
 class Settings:
-    """Base of all settings: checks every field when made and refuses with every fault at once.
+    """Base of all settings: checks every field when made, and names every fault at once.
 
     Raises:
         UsageError: a field has a wrong type or lies outside its range.
@@ -111,8 +109,7 @@ class Settings:
         """Rebuild settings from JSON values; missing fields keep their defaults.
 
         Raises:
-            UsageError: a name is unknown (the nearest known one is offered), a value cannot be used, or one that has no
-                default is missing; all faults are named at once.
+            UsageError: names are unknown or missing, or values cannot be used; all are named at once.
         """
         hints = get_type_hints(cls)
         required = {f.name for f in dataclasses.fields(cls) if f.default is f.default_factory is dataclasses.MISSING}
@@ -206,7 +203,7 @@ def _items_are(values: tuple[Any, ...], expected: tuple[Any, ...]) -> bool:
 
 
 def _shown(value: Any) -> str:
-    """Return a value as it would be typed, cut short in the middle where it is long."""
+    """Return a value as it would be typed, a long one shortened in the middle."""
     return _SHORT.repr(value)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from dreamfields.guidance.base import AbstractGuidance
 from dreamfields.optimize.collapse import Verdict
 from dreamfields.optimize.loop import SKIPS, Step, optimize
-from dreamfields.optimize.randomness import generator
+from dreamfields.optimize.randomness import seeded_generator
 from dreamfields.optimize.settings import CollapseSettings, Recipe
 from dreamfields.optimize.state import TrainingState
 from dreamfields.render.renderer import render_still
@@ -174,18 +174,17 @@ def test_previews_and_other_draws_never_change_a_run(recipe: Recipe, whole: dict
 
 
 def test_every_draw_has_a_stream_of_its_own_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[int, str, int]] = []
+    drawn: list[tuple[int, str, int]] = []
 
     def recorded(seed: int, stream: str, index: int = 0) -> torch.Generator:
-        asked.append((seed, stream, index))
-        return generator(seed, stream, index)
+        drawn.append((seed, stream, index))
+        return seeded_generator(seed, stream, index)
 
-    monkeypatch.setattr("dreamfields.optimize.loop.generator", recorded)
-    monkeypatch.setattr("dreamfields.optimize.objective.generator", recorded)
+    monkeypatch.setattr("dreamfields.optimize.randomness.seeded_generator", recorded)
     state = new_state()
     advance(state, 3)
-    streams = ("cameras", "samples", "guide 0")
-    assert sorted(asked) == sorted((state.attempt_seed, stream, index) for index in range(3) for stream in streams)
+    streams = ("cameras", "shown in plaster", "samples", "guide 0")
+    assert sorted(drawn) == sorted((state.attempt_seed, stream, index) for index in range(3) for stream in streams)
 
 
 def test_steps_count_up_and_say_what_happened() -> None:
@@ -307,7 +306,7 @@ def test_a_network_learns_a_colour_too() -> None:
 def test_the_transmittance_term_makes_room() -> None:
     opacities = []
     for weight in (0.0, 5.0):
-        recipe = replace(TINY, losses=replace(TINY.losses, guidance=0.0, total_variation=0.0, transmittance=weight))
+        recipe = replace(TINY, losses=replace(TINY.losses, guidance=0.0, transmittance=weight))
         opacities.append(advance(new_state(with_steps(20, recipe)), 20)[-1].opacity)
     assert opacities[1] < opacities[0] - 0.05
     assert opacities[1] > 0.1  # No emptier than asked, but for what is under way.

@@ -12,6 +12,7 @@ from dreamfields.guidance.settings import PromptSettings
 from dreamfields.guidance.toy import ToyGuidance
 from dreamfields.optimize.loop import take_step
 from dreamfields.optimize.objective import make_targets
+from dreamfields.optimize.randomness import StepContext
 from dreamfields.optimize.textureless import (
     TexturelessView,
     is_textureless_step,
@@ -24,7 +25,7 @@ from dreamfields.scene.cameras import Camera
 from dreamfields.scene.fields.base import AbstractField
 from dreamfields.scene.fields.mlp import MlpField
 from dreamfields.scene.fields.voxels import VoxelField, VoxelNodes, colour_from_values, values_from_grey
-from tests.support.toys import TINY, TINY_MLP, new_state, targets_of
+from tests.support.toys import TINY, TINY_MLP, new_state, targets_of, with_steps
 
 LIGHT = (0.3, 0.8, 0.5)
 CAMERAS = [Camera(0.0, 10.0), Camera(120.0, 10.0), Camera(240.0, 10.0)]
@@ -42,7 +43,7 @@ def voxels(colours: float = 0.0) -> VoxelField:
 
 
 def look(field: VoxelField | MlpField, seed: int = 0, step: int = 0) -> TexturelessView:
-    return render_textureless_view(field, CAMERAS, TINY.render, None, seed, step)
+    return render_textureless_view(field, CAMERAS, None, StepContext(TINY, seed, step))
 
 
 def teach(textureless: TexturelessView) -> None:
@@ -173,14 +174,17 @@ def test_each_camera_has_a_light_of_its_own() -> None:
     assert float((seen.colour[0] - seen.colour[1]).abs().max()) > 0.02
 
 
-def test_a_share_of_the_steps_from_some_step_on_is_in_plaster() -> None:
-    settings = replace(TINY.render, textureless=0.25, textureless_from=0.1)
-    assert not any(is_textureless_step(settings, 0.09, 0, step) for step in range(100))
-    shown = [is_textureless_step(settings, 0.1, 0, step) for step in range(2000)]
-    assert sum(shown) == pytest.approx(500, abs=80)
-    assert shown == [is_textureless_step(settings, 0.9, 0, step) for step in range(2000)]
-    assert shown != [is_textureless_step(settings, 0.1, 1, step) for step in range(2000)]
-    assert not any(is_textureless_step(replace(settings, textureless=0.0), 1.0, 0, step) for step in range(100))
+def test_a_fraction_of_the_steps_from_some_step_on_is_textureless() -> None:
+    def drawn(fraction: float, begin: float, seed: int = 0) -> list[bool]:
+        settings = replace(TINY.render, textureless=fraction, textureless_from=begin)
+        recipe = replace(with_steps(2000), render=settings)
+        return [is_textureless_step(StepContext(recipe, seed, step)) for step in range(2000)]
+
+    whole = drawn(0.25, 0.0)
+    assert sum(whole) == pytest.approx(500, abs=80)
+    assert drawn(0.25, 0.1) == [False] * 200 + whole[200:]
+    assert drawn(0.25, 0.0, seed=1) != whole
+    assert not any(drawn(0.0, 0.0))
 
 
 ALWAYS = replace(TINY, render=replace(TINY.render, textureless=1.0, textureless_from=0.0))

@@ -54,7 +54,6 @@ TINY = Recipe(
         transmittance_start=0.4,
         transmittance_end=0.8,
         transmittance_ramp=0.3,
-        total_variation=0.01,
     ),
     optimize=OptimizeSettings(
         steps=12,

@@ -1,7 +1,4 @@
-"""Whether numbers are numbers: the one check that stands before every update and every save.
-
-It comes first of all: clipping a gradient that holds one NaN would spread it over every weight.
-"""
+"""Whether tensors are finite: checked before every update and every save."""
 
 from collections.abc import Mapping
 
@@ -16,5 +13,5 @@ def first_nonfinite(tensors: Mapping[str, Tensor]) -> str | None:
 
 def is_finite(tensor: Tensor) -> bool:
     """Tell whether every value is finite."""
-    # A sum is finite only if all of it is, and takes a tenth of the time of looking at each; it may overflow, though.
+    # A finite sum proves it in a tenth of the time of testing each value; but the sum of finite values may overflow.
     return bool(torch.isfinite(tensor.sum())) or bool(torch.isfinite(tensor).all())

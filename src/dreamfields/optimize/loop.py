@@ -1,12 +1,12 @@
 """The loop: a generator of steps that the command line, a notebook and the tests drive with a plain `for`.
 
-One step, in the paper's order: cameras -> rays -> samples -> field -> picture -> backgrounds -> variations -> guides ->
-loss -> Adam. In some steps the views are in plaster; where there is a geometry prompt, one such view more goes the same
-way instead. Every draw comes from (seed, stream, step), so a stopped loop goes on as if it had not been stopped.
+One step, in the paper's order: cameras -> rays -> samples -> field -> views -> backgrounds -> augmentation -> guides ->
+loss -> Adam. Every draw comes from (seed, stream, step), so a resumed loop goes on as if it had never been stopped.
 """
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -17,17 +17,26 @@ from dreamfields.optimize import schedules
 from dreamfields.optimize.collapse import Verdict, diagnose, observe
 from dreamfields.optimize.finite import first_nonfinite
 from dreamfields.optimize.objective import Target, evaluate_objective
-from dreamfields.optimize.randomness import generator
-from dreamfields.optimize.sparsity import disturbed
+from dreamfields.optimize.randomness import StepContext
 from dreamfields.optimize.state import Saved, TrainingState
-from dreamfields.optimize.textureless import is_textureless_step, render_textureless, render_textureless_view
+from dreamfields.optimize.textureless import (
+    TexturelessView,
+    is_textureless_step,
+    render_textureless,
+    render_textureless_view,
+)
 from dreamfields.render.renderer import Rendering, render_jittered
 from dreamfields.scene.cameras import Camera, sample_cameras
+from dreamfields.scene.fields.base import AbstractField
 
 SKIPS: Final = 10
-"""Updates skipped in a row after which the state goes back."""
+"""Updates skipped in a row after which the state is rolled back."""
 ROLLBACKS: Final = 3
-"""Times an attempt goes back before it is given up."""
+"""Rollbacks of an attempt after which the run fails."""
+_NO_LONGER_LEARNS: Final = (
+    f"is not finite {SKIPS} steps in a row, after {ROLLBACKS} returns to the last good state with half the learning "
+    "rate each; that state is kept, and a new run may do better with a lower --optimize.learning-rate"
+)
 
 
 @dataclass(frozen=True)
@@ -41,76 +50,80 @@ class Step:
     attempt: int
     """0 for the first; each restart adds 1."""
     score: float
-    """Mean score of this step's pictures, in [-1, 1]; where they are in plaster, which says nothing of the object in
-    its colours, the running mean of the steps before."""
+    """Mean score of the views, in [-1, 1]; at a textureless step, whose scores differ, the running mean before it."""
     loss: float
     """The weighted sum that was minimised."""
     opacity: float
-    """Mean opacity of this step's views, in [0, 1]."""
+    """Mean opacity of the views, in [0, 1]."""
     fog: float
-    """Haze of this step's views, in [0, 1]; see `losses.fog`."""
+    """Fog of the views, in [0, 1]; see `losses.fog`."""
     seconds: float
-    """Time the step took."""
+    """Duration of the step."""
     collapsed: Verdict | None
-    """Why the attempt was given up after this step; None while all is well."""
+    """Why the attempt was given up after this step; None while it goes on."""
     skipped: str | None = None
-    """What was not finite, so that the field was left as it was; None while all is well."""
+    """What was not finite, so that the update was skipped; None where the field was updated."""
     rolled_back: bool = False
-    """Whether so many steps were skipped in a row that the state went back to the last good one after this step."""
+    """Whether the state was rolled back after this step."""
+
+
+@dataclass(frozen=True)
+class StepViews:
+    """The rendered views of a step, and what each guide scores them against."""
+
+    rendering: Rendering
+    """(v, ...)."""
+    targets: Sequence[Target]
+    textureless: bool = False
+    """Whether the rendering is textureless."""
+    geometry: TexturelessView | None = None
+    """One more view, for the geometry prompt."""
 
 
 def optimize(
     state: TrainingState, targets: Sequence[Target], recall: Callable[[], Saved | None] = lambda: None
 ) -> Iterator[Step]:
-    """Run the steps that are left, yielding each once it is done; `state` is then ready to be saved or shown.
+    """Run the remaining steps, yielding each once it is done; the state can then be saved or rendered.
 
-    An attempt that collapses is begun again from a derived seed, as often as the recipe allows; the last attempt goes
-    on to its end whatever it looks like. An update that is not finite is skipped; after `SKIPS` in a row the state goes
-    back to what `recall` returns, or to the attempt's beginning, with other draws and half the learning rate.
+    A collapsed attempt is restarted from a derived seed, as often as the recipe allows; the last one always runs to its
+    end. An update that is not finite is skipped; after `SKIPS` in a row the state is rolled back to what `recall`
+    returns, or to the attempt's beginning, with other draws and half the learning rate.
 
     Raises:
-        DegenerateError: that helped `ROLLBACKS` times no further; the state is finite, but no longer learns.
+        DegenerateError: `ROLLBACKS` rollbacks did not help; the state is finite, but no longer learns.
     """
     settings = state.recipe.optimize
     while state.step < settings.steps:
         step = take_step(state, targets)
-        # Before the step is handed out, so that whoever stops here leaves the next attempt behind, not the lost one.
+        # Before the step is yielded, so that a caller who stops here saves the next attempt, not the collapsed one.
         if step.collapsed is not None:
             state.restart()
         elif state.skipped >= SKIPS:
             if state.rollbacks >= ROLLBACKS:
-                raise DegenerateError(_given_up(step))
+                raise DegenerateError(f"{step.skipped} {_NO_LONGER_LEARNS}")
             state.roll_back(recall())
             step = replace(step, rolled_back=True)
         yield step
 
 
 def take_step(state: TrainingState, targets: Sequence[Target]) -> Step:
-    """Advance the state by one step; if its loss or gradient is not finite, by the number of the step alone."""
-    began = time.perf_counter()
-    recipe, seed, index = state.recipe, state.attempt_seed, state.step
-    progress = index / recipe.optimize.steps
-    if index % recipe.render.occupancy_every == 0:
+    """Advance the state by one step; where the loss or a gradient is not finite, only its step count advances."""
+    began, recipe = time.perf_counter(), state.recipe
+    context = StepContext(recipe, state.attempt_seed, state.step)
+    if context.step % recipe.render.occupancy_every == 0:
         state.update_occupancy()
 
-    cameras = sample_cameras(recipe.cameras, recipe.optimize.views, generator(seed, "cameras", index), state.target)
-    azimuths, geometry_view = [camera.azimuth_deg for camera in cameras], None
-    has_geometry_prompt = any(target.geometry for target in targets)
-    can_read = not has_geometry_prompt and all(target.textureless for target in targets)
-    textureless = can_read and is_textureless_step(recipe.render, progress, seed, index)
-    if textureless:
-        targets = [replace(target, embeddings=target.textureless) for target in targets if target.textureless]
-    rendering = _look(state, cameras, progress, textureless)
-    if has_geometry_prompt:
-        geometry_view = render_textureless_view(state.field, cameras, recipe.render, state.sampled_cells, seed, index)
-    objective = evaluate_objective(rendering, targets, recipe, seed, index, azimuths, geometry_view)
-    loss = objective.total(recipe.losses)
-    skipped = _descend(state, loss, progress)
-
+    cameras = sample_cameras(recipe.cameras, recipe.optimize.views, context.generator("cameras"), state.target)
+    azimuths_deg = [camera.azimuth_deg for camera in cameras]
+    views = choose_views(state, cameras, targets, context)
+    objective = evaluate_objective(views.rendering, views.targets, context, azimuths_deg, views.geometry)
+    loss = objective.total()
+    skipped = _descend(state, loss, context.progress)
     state.track()
     state.step += 1
-    score = state.running_means.score if textureless else -float(objective.guidance.detach())
-    opacity = float(rendering.opacity.detach().mean())
+
+    score = state.running_means.score if views.textureless else objective.score
+    opacity = float(views.rendering.opacity.detach().mean())
     if skipped is None:
         state.skipped = 0
         state.running_means = observe(state.running_means, score, opacity, recipe.collapse)
@@ -124,24 +137,57 @@ def take_step(state: TrainingState, targets: Sequence[Target]) -> Step:
         score=score,
         loss=float(loss.detach()),
         opacity=opacity,
-        fog=objective.fog_level,
+        fog=objective.fog,
         seconds=time.perf_counter() - began,
         collapsed=diagnose(state.running_means, recipe.optimize.steps, recipe.collapse) if may_restart else None,
         skipped=skipped,
     )
 
 
-def _look(state: TrainingState, cameras: Sequence[Camera], progress: float, textureless: bool) -> Rendering:
-    """Render a step's views, in colour or in plaster."""
-    recipe, seed, index = state.recipe, state.attempt_seed, state.step
-    look, draws = render_textureless if textureless else render_jittered, generator(seed, "samples", index)
-    noise = schedules.line(progress, *recipe.losses.density_noise)
-    with disturbed(state.field, noise, seed, index):
-        return look(state.field, cameras, recipe.render, state.sampled_cells, draws)
+def choose_views(
+    state: TrainingState, cameras: Sequence[Camera], targets: Sequence[Target], context: StepContext
+) -> StepViews:
+    """Render a step's views in colour, or textureless at the steps drawn for that if every guide can score such views.
+
+    A geometry prompt is scored on one textureless view more; the others are then always in colour.
+    """
+    if any(target.geometry for target in targets):
+        colour = _render_views(state, cameras, context)
+        more = render_textureless_view(state.field, cameras, state.sampled_cells, context)
+        return StepViews(colour, targets, geometry=more)
+    textureless = [replace(target, embeddings=target.textureless) for target in targets if target.textureless]
+    if len(textureless) == len(targets) and is_textureless_step(context):
+        return StepViews(_render_views(state, cameras, context, textureless=True), textureless, textureless=True)
+    return StepViews(_render_views(state, cameras, context), targets)
+
+
+def _render_views(
+    state: TrainingState, cameras: Sequence[Camera], context: StepContext, textureless: bool = False
+) -> Rendering:
+    render = render_textureless if textureless else render_jittered
+    generator = context.generator("samples")
+    with density_noise(state.field, context):
+        return render(state.field, cameras, context.recipe.render, state.sampled_cells, generator)
+
+
+@contextmanager
+def density_noise(field: AbstractField, context: StepContext) -> Iterator[None]:
+    """Add normal noise to a network's density before its softplus within the block; at deviation 0, draw nothing.
+
+    Dream Fields table 2; the deviation follows `losses.density_noise`.
+    """
+    deviation = schedules.line(context.progress, *context.recipe.losses.density_noise)
+    if deviation > 0.0:
+        generator = context.generator("density")
+        field.density_noise = lambda s: s + deviation * torch.randn(s.shape, generator=generator).to(s.device)
+    try:
+        yield
+    finally:
+        field.density_noise = None
 
 
 def _descend(state: TrainingState, loss: torch.Tensor, progress: float) -> str | None:
-    """Take one step of Adam, or none and return the name of what is not finite."""
+    """Take one step of Adam; where something is not finite, take none and return its name."""
     settings = state.recipe.optimize
     rate = schedules.learning_rate(progress, settings.learning_rate, settings.final_learning_rate)
     rate *= schedules.warm_up(progress, settings.warm_up, settings.warm_up_from)
@@ -149,19 +195,10 @@ def _descend(state: TrainingState, loss: torch.Tensor, progress: float) -> str |
         group["lr"] = rate * 0.5**state.rollbacks
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    named = {name: one.grad for name, one in state.field.named_parameters() if one.grad is not None}
+    parameters = state.field.named_parameters()
+    gradients = {f"the gradient of {name}": one.grad for name, one in parameters if one.grad is not None}
     # Checked before Adam sees it, and before anything could clip it: one NaN in a moment would stay there for ever.
-    odd = first_nonfinite(
-        {"the loss": loss.detach(), **{f"the gradient of {name}": one for name, one in named.items()}}
-    )
-    if odd is None:
+    nonfinite = first_nonfinite({"the loss": loss.detach(), **gradients})
+    if nonfinite is None:
         state.optimizer.step()
-    return odd
-
-
-def _given_up(step: Step) -> str:
-    return (
-        f"{step.skipped} is not finite {SKIPS} steps in a row, after {ROLLBACKS} returns to the last good state with "
-        "half the learning rate each; that state is kept, and a new run may do better with a lower "
-        "--optimize.learning-rate"
-    )
+    return nonfinite

@@ -15,7 +15,7 @@ from dreamfields.guidance.lit.classes import class_names
 from dreamfields.guidance.lit.text import SentenceEncoder
 from dreamfields.guidance.lit.towers import Tower
 from dreamfields.guidance.lit.weights import LITE0, LITE1, LITE2
-from dreamfields.optimize.randomness import generator
+from dreamfields.optimize.randomness import seeded_generator
 from dreamfields.train.features import Advance, collect, picture_features, sentence_embeddings
 from dreamfields.train.fit import TrainingData
 from dreamfields.train.pairs import Pair, PairSet, read_pairs
@@ -101,7 +101,7 @@ def gather(
     chunks = sentence_embeddings(texts, SentenceEncoder(), cache)
     embeddings = torch.cat((yield from collect(chunks, "sentences read:", len(texts))))
     most = max(map(len, caption_ids))
-    draws = torch.rand(len(caption_ids), generator=generator(settings.seed, "validation"))
+    draws = torch.rand(len(caption_ids), generator=seeded_generator(settings.seed, "validation"))
     return TrainingData(
         torch.stack(views),
         embeddings[: len(index)],

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from dreamfields.guidance.lit.text import SentenceEncoder
 from dreamfields.guidance.lit.towers import Tower
-from dreamfields.optimize.randomness import generator
+from dreamfields.optimize.randomness import seeded_generator
 from dreamfields.storage import atomic_write
 from dreamfields.train.pairs import Pair, PairSet
 from dreamfields.train.settings import Precision
@@ -83,7 +83,7 @@ def picture_features(
         cached = features is not None and len(features) == len(part)
         if not cached:
             shown = [
-                show(picture, view, generator(0, f"{pictures.name}/{pair.image}", view))
+                show(picture, view, seeded_generator(0, f"{pictures.name}/{pair.image}", view))
                 for pair, picture in zip(part, pictures.pictures(part), strict=True)
             ]
             features = tower_features(shown, tower, precision).half()

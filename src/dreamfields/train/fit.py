@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from dreamfields.guidance.lit.adapters import Adapters, Projection
-from dreamfields.optimize.randomness import derive_seed, generator
+from dreamfields.optimize.randomness import derive_seed, seeded_generator
 from dreamfields.train.settings import TuningSettings
 
 _WARM_UP = 0.1
@@ -99,7 +99,7 @@ def fit_epoch(
     adapters: Adapters, optimizer: torch.optim.Optimizer, data: TrainingData, settings: TuningSettings, epoch: int
 ) -> float:
     """Train for one pass over the images and return the mean loss; draws depend on seed and epoch alone."""
-    draws = generator(settings.seed, "pairs", epoch)
+    draws = seeded_generator(settings.seed, "pairs", epoch)
     training = torch.nonzero(~data.validation)[:, 0]
     order = training[torch.randperm(len(training), generator=draws)]
     batches = order.split(settings.batch)
