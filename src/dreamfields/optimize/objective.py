@@ -226,7 +226,7 @@ def crop_and_compose(rendering: Rendering, recipe: Recipe, size: int, draws: tor
     cut = crops.crop_views(rendering, recipe.augment.crop, recipe.optimize.backgrounds, size, draws)
     if recipe.backgrounds.compositing == "double":
         cut = crops.double(cut)
-    return cut.over(crops.draw_backgrounds(recipe.backgrounds, len(cut.colour), size, draws, cut.colour.device))
+    return cut.over(draw_backgrounds(recipe.backgrounds, len(cut.colour), size, draws, cut.colour.device))
 
 
 def draw_size(guidance: AbstractGuidance, draws: torch.Generator) -> int:

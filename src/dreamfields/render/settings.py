@@ -1,7 +1,7 @@
 """Settings of rendering: picture size, samples, occupancy, backgrounds and augmentation."""
 
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from dataclasses import dataclass, fields
+from typing import Annotated, Literal, get_type_hints
 
 from dreamfields.settings import Range, Rising, Settings
 
@@ -44,18 +44,26 @@ class RenderSettings(Settings):
 
 
 @dataclass(frozen=True)
+class _OfKind:
+    """Marks the weight of a kind of background; the field has the name of the module in `render.backgrounds`."""
+
+
+Weight = Annotated[float, Range(0.0, 1000.0), _OfKind()]
+
+
+@dataclass(frozen=True)
 class BackgroundSettings(Settings):
     """Which backgrounds stand behind training views (Dream Fields sec. 3.3); weights are relative."""
 
-    noise: Annotated[float, Range(0.0, 1000.0)] = 1.0
+    noise: Weight = 1.0
     """Weight of uniform pixel noise."""
-    checkerboard: Annotated[float, Range(0.0, 1000.0)] = 1.0
+    checkerboard: Weight = 1.0
     """Weight of two-colour checkerboards."""
-    fourier: Annotated[float, Range(0.0, 1000.0)] = 1.0
+    fourier: Weight = 1.0
     """Weight of smooth random textures with a natural spectrum."""
-    plain: Annotated[float, Range(0.0, 1000.0)] = 1.5
+    plain: Weight = 1.5
     """Weight of one colour everywhere, which is what an object is shown on; the paper has none of these."""
-    black: Annotated[float, Range(0.0, 1000.0)] = 0.0
+    black: Weight = 0.0
     """Weight of black: the paper's table 1 before it has backgrounds."""
     checkerboard_squares: Annotated[int, Range(1, 256)] = 8
     """Squares a side of a checkerboard; the paper's 8."""
@@ -73,11 +81,15 @@ class BackgroundSettings(Settings):
     def faults(self) -> list[str]:
         """Return one sentence for each fault; at least one weight must be above zero."""
         found = super().faults()
-        if not found and self.noise + self.checkerboard + self.fourier + self.plain + self.black == 0.0:
-            found.append(
-                "the weights of noise, checkerboard, fourier, plain and black are all 0; one must be above 0 at least"
-            )
+        if not found and not any(self.weights().values()):
+            *names, last = self.weights()
+            found.append(f"the weights of {', '.join(names)} and {last} are all 0; one must be above 0 at least")
         return found
+
+    def weights(self) -> dict[str, float]:
+        """Return the weight of each kind of background by its name, in the order in which kinds are drawn."""
+        hints = get_type_hints(type(self), include_extras=True)
+        return {field.name: getattr(self, field.name) for field in fields(self) if hints[field.name] == Weight}
 
 
 @dataclass(frozen=True)
