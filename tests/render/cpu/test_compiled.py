@@ -65,7 +65,7 @@ def test_a_damaged_cache_is_renewed(package: Path) -> None:
     # Unpickling these raises other errors each: that of a renamed class is an AttributeError.
     for kind, damage in [
         ("nbi", lambda _: b"garbage"),
-        ("nbi", lambda content: content.replace(b"Signature", b"Denature")),
+        ("nbi", lambda content: content.replace(b"Float", b"Flout")),
         ("nbi", cut),
         ("nbc", cut),
     ]:
