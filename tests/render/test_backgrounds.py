@@ -211,7 +211,7 @@ def test_every_kind_draws_images_in_range_from_the_generator_alone(kind: str) ->
         assert first.shape == (5, 3, size, size)
         assert first.dtype == torch.float32
         assert 0.0 <= first.min() <= first.max() <= 1.0
-        assert kind == "black" or len({tuple(one.flatten().tolist()) for one in first}) == 5
+        assert kind == "black" or len({tuple(one.flatten().tolist()) for one in first}) > 1
         assert kind != "black" or not first.any()
 
 
