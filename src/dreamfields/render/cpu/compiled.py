@@ -17,6 +17,9 @@ Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+# Constants of float32 for the loops: one of float64 would make its whole expression float64.
+ZERO, HALF, ONE, TWO = np.float32(0.0), np.float32(0.5), np.float32(1.0), np.float32(2.0)
+
 
 def compiled(*, fuse: bool = True) -> Callable[[Function], Function]:
     """Compile a function so that it runs without the interpreter's lock, and cache the code on disk where possible.
