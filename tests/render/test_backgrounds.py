@@ -2,6 +2,9 @@
 
 import itertools
 import math
+import pkgutil
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -9,13 +12,34 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dreamfields.render.backgrounds import checkerboard, draw_backgrounds, fourier_texture, gaussian_blur, uniform_noise
+from dreamfields.render import backgrounds
+from dreamfields.render.backgrounds import checkerboard, draw_backgrounds, fourier, gaussian_blur, noise
 from dreamfields.render.settings import BackgroundSettings
 from dreamfields.scene.colour import correlation
 
 
 def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+KINDS = tuple(BackgroundSettings().weights())
+
+
+def only(kind: str, **others: Any) -> BackgroundSettings:
+    """Return settings that draw one kind alone, unblurred unless told otherwise."""
+    return BackgroundSettings(**({name: float(name == kind) for name in KINDS} | {"blur": (0.0, 0.0)} | others))
+
+
+def uniform_noise(size: int, generator: torch.Generator) -> Tensor:
+    return noise.draw(BackgroundSettings(), size, generator)
+
+
+def board_of(size: int, squares: int, generator: torch.Generator) -> Tensor:
+    return checkerboard.draw(BackgroundSettings(checkerboard_squares=squares), size, generator)
+
+
+def texture_of(size: int, decay: float, generator: torch.Generator) -> Tensor:
+    return fourier.draw(BackgroundSettings(fourier_decay=decay), size, generator)
 
 
 def draw_background(settings: BackgroundSettings, size: int, generator: torch.Generator) -> Tensor:
@@ -44,30 +68,33 @@ def decorrelated(texture: Tensor) -> Tensor:
 
 
 def test_noise_is_uniform_and_its_pixels_and_channels_are_independent() -> None:
-    noise = uniform_noise(100, seeded())
-    assert noise.shape == (3, 100, 100)
-    assert 0.0 <= noise.min() < 0.001
-    assert 0.999 < noise.max() <= 1.0
-    assert noise.mean().item() == pytest.approx(0.5, abs=0.01)
-    assert noise.var().item() == pytest.approx(1.0 / 12.0, rel=0.03)
-    neighbours = torch.stack([noise[0, :, :-1].flatten(), noise[0, :, 1:].flatten()])
-    for pairs in (noise.flatten(1), neighbours):
+    pixels = uniform_noise(100, seeded())
+    assert pixels.shape == (3, 100, 100)
+    assert 0.0 <= pixels.min() < 0.001
+    assert 0.999 < pixels.max() <= 1.0
+    assert pixels.mean().item() == pytest.approx(0.5, abs=0.01)
+    assert pixels.var().item() == pytest.approx(1.0 / 12.0, rel=0.03)
+    neighbours = torch.stack([pixels[0, :, :-1].flatten(), pixels[0, :, 1:].flatten()])
+    for pairs in (pixels.flatten(1), neighbours):
         assert (torch.corrcoef(pairs) - torch.eye(len(pairs))).abs().max() < 0.04
 
 
 @given(size=st.integers(1, 40), squares=st.integers(1, 40), seed=st.integers(0, 99))
-def test_a_checkerboard_has_two_colours_and_as_many_squares_as_asked(size: int, squares: int, seed: int) -> None:
-    board = checkerboard(size, squares, seeded(seed))
-    seen = min(size, squares)
+def test_a_checkerboard_has_two_colours_and_as_many_squares_as_the_settings_say(
+    size: int, squares: int, seed: int
+) -> None:
+    board = board_of(size, squares, seeded(seed))
     assert board.shape == (3, size, size)
-    assert len(colours_of(board)) == (2 if seen > 1 else 1)
     assert 0.0 <= board.min() <= board.max() <= 1.0
     if size >= squares:
+        assert len(colours_of(board)) == min(squares, 2)
         assert changes(board[:, 0]) == changes(board[:, :, 0]) == squares - 1
+    else:  # Where squares are smaller than pixels, those that are left may all have the same colour.
+        assert len(colours_of(board)) <= 2
 
 
 def test_a_checkerboard_by_hand() -> None:
-    board = checkerboard(6, 3, seeded())
+    board = board_of(6, 3, seeded())
     first, second = board[:, 0, 0], board[:, 0, 2]
     assert (first != second).all()
     for row in range(6):
@@ -77,7 +104,7 @@ def test_a_checkerboard_by_hand() -> None:
 
 
 def test_the_colours_of_checkerboards_are_uniform() -> None:
-    pairs = torch.stack([checkerboard(2, 2, seeded(seed))[:, 0] for seed in range(500)])
+    pairs = torch.stack([board_of(2, 2, seeded(seed))[:, 0] for seed in range(500)])
     assert pairs.mean().item() == pytest.approx(0.5, abs=0.02)
     assert pairs.var().item() == pytest.approx(1.0 / 12.0, rel=0.06)
 
@@ -85,7 +112,7 @@ def test_the_colours_of_checkerboards_are_uniform() -> None:
 @pytest.mark.parametrize("decay", [0.0, 1.0, 2.0])
 def test_the_amplitudes_of_a_fourier_texture_fall_with_frequency_as_stated(decay: float) -> None:
     size, draws = 32, 60
-    textures = torch.stack([decorrelated(fourier_texture(size, decay, seeded(seed))) for seed in range(draws)])
+    textures = torch.stack([decorrelated(texture_of(size, decay, seeded(seed))) for seed in range(draws)])
     power = torch.fft.fft2(textures).abs().square().mean(dim=(0, 1))
     axis = torch.fft.fftfreq(size) * size
     frequency = torch.hypot(axis[:, None], axis[None, :])
@@ -97,15 +124,18 @@ def test_the_amplitudes_of_a_fourier_texture_fall_with_frequency_as_stated(decay
 
 @pytest.mark.parametrize("size", [7, 16])
 @pytest.mark.parametrize("contrast", [0.1, 0.4])
-def test_a_fourier_texture_has_its_contrast_in_every_channel_and_stays_in_range(size: int, contrast: float) -> None:
-    texture = fourier_texture(size, 1.5, seeded(1), contrast)
+def test_a_fourier_texture_has_its_contrast_in_every_channel_and_stays_in_range(
+    size: int, contrast: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fourier, "CONTRAST", contrast)
+    texture = texture_of(size, 1.5, seeded(1))
     assert texture.shape == (3, size, size)
     assert 0.0 < texture.min() < texture.max() < 1.0
     assert decorrelated(texture).std(dim=(1, 2), correction=0).tolist() == pytest.approx([contrast] * 3, rel=1e-3)
 
 
 def test_a_fourier_texture_of_one_pixel_is_finite() -> None:
-    assert torch.isfinite(fourier_texture(1, 1.5, seeded())).all()
+    assert torch.isfinite(texture_of(1, 1.5, seeded())).all()
 
 
 def test_a_point_is_blurred_to_a_gaussian_of_the_deviation_in_pixels() -> None:
@@ -132,13 +162,13 @@ def test_blur_keeps_a_constant(deviation: float, level: float) -> None:
 
 
 def test_blur_keeps_the_mean_lowers_the_variance_and_ever_more_so() -> None:
-    noise = torch.full((3, 60, 60), 0.5)
-    noise[:, 20:40, 20:40] = uniform_noise(20, seeded())
-    blurred = [blur(noise, deviation) for deviation in (0.0, 0.3, 0.6, 1.2, 2.4, 4.8)]
-    assert torch.allclose(blurred[0], noise, atol=1e-6)
-    variances = [float(image.var()) for image in blurred]
+    image = torch.full((3, 60, 60), 0.5)
+    image[:, 20:40, 20:40] = uniform_noise(20, seeded())
+    blurred = [blur(image, deviation) for deviation in (0.0, 0.3, 0.6, 1.2, 2.4, 4.8)]
+    assert torch.allclose(blurred[0], image, atol=1e-6)
+    variances = [float(one.var()) for one in blurred]
     assert all(after < before for before, after in itertools.pairwise(variances))
-    assert [float(image.mean()) for image in blurred] == pytest.approx([float(noise.mean())] * len(blurred), rel=1e-5)
+    assert [float(one.mean()) for one in blurred] == pytest.approx([float(image.mean())] * len(blurred), rel=1e-5)
 
 
 def test_images_are_blurred_each_by_its_own_deviation_and_channels_alone() -> None:
@@ -158,9 +188,31 @@ def kind_of(background: Tensor) -> str:
 
 @pytest.mark.parametrize("kind", ["noise", "checkerboard", "fourier", "plain"])
 def test_a_kind_alone_with_a_weight_is_always_drawn(kind: str) -> None:
-    weights = {"noise": 0.0, "checkerboard": 0.0, "fourier": 0.0, "plain": 0.0, kind: 0.3}
-    settings = BackgroundSettings(**weights, checkerboard_squares=4, fourier_decay=1.5, blur=(0.0, 0.0))  # type: ignore[arg-type]
+    settings = only(kind, checkerboard_squares=4)
+    settings = replace(settings, **{kind: 0.3})
     assert {kind_of(draw_background(settings, 24, seeded(seed))) for seed in range(30)} == {kind}
+
+
+def test_the_table_of_weights_holds_every_kind_and_each_has_a_module() -> None:
+    assert list(KINDS) == ["noise", "checkerboard", "fourier", "plain", "black"]  # The order decides what a seed draws.
+    assert set(KINDS) == {module.name for module in pkgutil.iter_modules(backgrounds.__path__)}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_draws_images_in_range_from_the_generator_alone(kind: str) -> None:
+    for size in (1, 2, 17):
+        torch.manual_seed(0)
+        first = draw_backgrounds(only(kind), 5, size, seeded(1))
+        torch.manual_seed(1)
+        state = torch.get_rng_state()
+        again = draw_backgrounds(only(kind), 5, size, seeded(1))
+        assert torch.equal(torch.get_rng_state(), state)
+        assert torch.equal(first, again)
+        assert first.shape == (5, 3, size, size)
+        assert first.dtype == torch.float32
+        assert 0.0 <= first.min() <= first.max() <= 1.0
+        assert kind == "black" or len({tuple(one.flatten().tolist()) for one in first}) > 1
+        assert kind != "black" or not first.any()
 
 
 def test_each_kind_is_drawn_by_its_weight() -> None:
@@ -173,27 +225,22 @@ def test_each_kind_is_drawn_by_its_weight() -> None:
 
 
 def test_the_settings_of_a_kind_reach_it() -> None:
-    board = draw_background(
-        BackgroundSettings(0.0, 1.0, 0.0, 0.0, checkerboard_squares=3, blur=(0.0, 0.0)), 12, seeded()
-    )
+    board = draw_background(only("checkerboard", checkerboard_squares=3), 12, seeded())
     assert changes(board[:, 0]) == 2
-    settings = [BackgroundSettings(0.0, 0.0, 1.0, 0.0, fourier_decay=decay, blur=(0.0, 0.0)) for decay in (0.5, 3.0)]
+    settings = [only("fourier", fourier_decay=decay) for decay in (0.5, 3.0)]
     rough, smooth = (draw_background(one, 24, seeded()).diff(dim=-1).square().mean() for one in settings)
     assert rough > 4.0 * smooth
 
 
 @pytest.mark.parametrize("size", [10, 20])
-def test_the_blur_is_a_share_of_the_side(size: int) -> None:
-    sharp = BackgroundSettings(1.0, 0.0, 0.0, 0.0, blur=(0.0, 0.0))
-    blurred = BackgroundSettings(1.0, 0.0, 0.0, 0.0, blur=(0.1, 0.1))
+def test_the_blur_is_a_fraction_of_the_side(size: int) -> None:
+    sharp, blurred = only("noise"), only("noise", blur=(0.1, 0.1))
     expected = blur(draw_background(sharp, size, seeded(3)), 0.1 * size)
     assert torch.allclose(draw_background(blurred, size, seeded(3)), expected, atol=1e-6)
 
 
 def test_the_blur_is_drawn_anew_between_its_bounds() -> None:
-    low, high, drawn = (
-        BackgroundSettings(1.0, 0.0, 0.0, 0.0, blur=blur) for blur in [(0.01,) * 2, (0.1,) * 2, (0.01, 0.1)]
-    )
+    low, high, drawn = (only("noise", blur=blur) for blur in [(0.01,) * 2, (0.1,) * 2, (0.01, 0.1)])
     spreads = []
     for seed in range(20):
         least, most, between = (float(draw_background(one, 20, seeded(seed)).std()) for one in (high, low, drawn))
@@ -217,3 +264,32 @@ def test_the_same_generator_draws_the_same_and_goes_on_to_others(
     assert torch.equal(first, again)
     assert not torch.equal(first, next_one)
     assert 0.0 <= first.min() <= first.max() <= 1.0
+
+
+def test_images_of_each_kind_have_its_statistics() -> None:
+    pixels = draw_backgrounds(only("noise"), 20, 16, seeded())
+    assert pixels.mean().item() == pytest.approx(0.5, abs=0.02)
+    assert pixels.var().item() == pytest.approx(1 / 12, abs=0.005)
+    board = draw_background(only("checkerboard"), 16, seeded())
+    assert torch.equal(board[:, :2, :2], board[:, 2:4, 2:4])
+    assert len(colours_of(board)) == 2
+    assert draw_background(only("plain"), 16, seeded()).flatten(1).std(dim=1).max() == 0.0
+    texture = draw_backgrounds(only("fourier"), 40, 16, seeded())
+    neighbours = (texture[..., 1:] - texture[..., :-1]).abs().mean()
+    assert 0.0 < float(neighbours) < 0.7 * float(texture.std())  # noise has 1.15
+
+
+def test_black_and_plain_are_drawn_in_their_proportions() -> None:
+    images = draw_backgrounds(replace(only("black"), plain=2.0), 900, 16, seeded())
+    black = sum(not bool(one.any()) for one in images)
+    assert 240 < black < 360  # 300 with a deviation of 14
+
+
+def test_a_kernel_that_is_cut_off_stays_a_mean() -> None:
+    flat = torch.full((1, 3, 8, 8), 0.3)
+    assert torch.allclose(gaussian_blur(flat, torch.tensor([5.0]), 2), flat)
+    spike = torch.zeros(1, 3, 31, 31)
+    spike[..., 15, 15] = 1.0
+    spread = gaussian_blur(spike, torch.tensor([10.0]), 7)[0, 0]
+    assert int((spread > 0.0).sum()) == 15 * 15
+    assert spread.sum().item() == pytest.approx(1.0, abs=1e-5)

@@ -172,7 +172,7 @@ def crop_and_compose(rendering: Rendering, recipe: Recipe, size: int, generator:
     cut = crops.crop_views(rendering, recipe.augment.crop, recipe.optimize.backgrounds, size, generator)
     if recipe.backgrounds.compositing == "double":
         cut = crops.double(cut)
-    return cut.over(crops.draw_backgrounds(recipe.backgrounds, len(cut.colour), size, generator, cut.colour.device))
+    return cut.over(draw_backgrounds(recipe.backgrounds, len(cut.colour), size, generator, cut.colour.device))
 
 
 def draw_size(guidance: AbstractGuidance, generator: torch.Generator) -> int:

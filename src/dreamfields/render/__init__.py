@@ -1,1 +1,1 @@
-"""What is seen: sampling, volume rendering, backgrounds and augmentation. Knows nothing of text."""
+"""Images of a field: sampling, volume rendering, backgrounds and augmentation. Knows nothing of text."""

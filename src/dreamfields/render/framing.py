@@ -1,4 +1,4 @@
-"""Framing: where to look and how wide, so that an object fills the picture from every side alike."""
+"""Framing: the target and field of view with which an object fills the image from every side."""
 
 import math
 from dataclasses import dataclass
@@ -19,14 +19,14 @@ class Framing:
     target: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """In scene units."""
     fov_deg: float = 34.0
-    """Full field of view of a square picture, in degrees."""
+    """Full field of view of a square image, in degrees."""
 
 
 def frame(field: AbstractField, distance: float = 4.0, margin: float = 1.1) -> Framing:
-    """Return the framing of what is visibly dense, seen from a distance in scene units.
+    """Return the framing of the dense part of a field, seen from a distance in scene units.
 
-    The sphere around the centre of the visible nodes' box that holds them all takes 1 / margin of the picture's side.
-    A field with nothing visible gets the framing of the whole scene.
+    The sphere around the dense nodes, centred in their box, takes 1 / margin of the image's side. A field without any
+    gets the framing of the whole scene.
     """
     with torch.no_grad():
         visible = (field.density_volume(_CELLS) >= _VISIBLE_DENSITY).nonzero()
@@ -34,7 +34,7 @@ def frame(field: AbstractField, distance: float = 4.0, margin: float = 1.1) -> F
         return Framing()
     points = visible.flip(-1).float() * (2.0 / _CELLS) - 1.0
     centre = 0.5 * (points.amin(dim=0) + points.amax(dim=0))
-    reach = float((points - centre).norm(dim=-1).max()) + 1.0 / _CELLS
-    half_angle = math.asin(min(reach / distance, 0.99))
+    radius = float((points - centre).norm(dim=-1).max()) + 1.0 / _CELLS
+    half_angle = math.asin(min(radius / distance, 0.99))
     x, y, z = centre.tolist()
     return Framing((x, y, z), math.degrees(2.0 * math.atan(margin * math.tan(half_angle))))

@@ -1,4 +1,4 @@
-"""From cameras and a field to pictures: intersect, sample, query, integrate."""
+"""From cameras and a field to images: intersect, sample, query, integrate."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,10 +19,7 @@ from dreamfields.scene.fields.base import AbstractField, Evaluator, Query
 from dreamfields.scene.rays import Rays
 
 Engine = Literal["auto", "reference"]
-"""How rays are rendered: the fastest way there is, or always `render_rays`, which defines what every way must give."""
-
-_Tracer = Callable[..., Tensor]
-"""`render_rays`, or what equals it, but for its first argument."""
+"""How rays are rendered: the fastest way that there is, or by `render_rays`, the readable reference of all."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +33,14 @@ class Rendering:
     depth: Tensor
     """(b, 1, h, w) distance along the ray in scene units, premultiplied by opacity."""
 
+    @classmethod
+    def of_pixels(cls, pixels: Tensor, size: int) -> "Rendering":
+        """Arrange the colour, opacity and depth (n, 5) of rays as images of size^2 pixels."""
+        images = pixels.reshape(-1, size, size, 5).permute(0, 3, 1, 2)
+        return cls(*images.split((3, 1, 1), dim=1))
+
     def over(self, background: Tensor | float) -> Tensor:
-        """Return the pictures (b, 3, h, w) over a background: a broadcastable tensor, or one grey level in [0, 1]."""
+        """Return the images (b, 3, h, w) over a background: a broadcastable tensor, or one grey level in [0, 1]."""
         filled = torch.as_tensor(background, dtype=self.colour.dtype, device=self.colour.device)
         return volume.composite(self.colour, self.opacity, filled)
 
@@ -56,21 +59,19 @@ def render(
     """Render a field from several cameras, differentiably with respect to the field.
 
     Args:
-        field: what is there.
+        field: the field.
         cameras: b cameras.
         size: pixels a side.
-        samples: samples a ray inside the scene cube.
-        occupancy: cells that may hold density, bool (k, k, k); None samples everywhere.
-        jitter: where in their bins samples lie, (n, samples), (n, 1) or (1, 1) for n = len(cameras) size^2 rays; see
-            `sampling`.
+        samples: samples a ray.
+        occupancy: cells that may hold density, bool (k, k, k); None samples the whole cube.
+        jitter: u of `sampling`, (n, samples), (n, 1) or (1, 1) for n = b size^2 rays.
         termination: transmittance at which a ray ends.
-        engine: `reference` for the readable definition, where its rounding or its speed is in question.
+        engine: `reference` for the readable reference, where its rounding or its speed is in question.
     """
     rays = rays_of(cameras, size).to(_device_of(field))
     trace = _tracer(field, engine, size)
     pixels = trace(rays, samples, occupancy=occupancy, jitter=jitter, termination=termination)
-    picture = pixels.reshape(len(cameras), size, size, 5).permute(0, 3, 1, 2)
-    return Rendering(*picture.split((3, 1, 1), dim=1))
+    return Rendering.of_pixels(pixels, size)
 
 
 def render_jittered(
@@ -78,18 +79,13 @@ def render_jittered(
     cameras: Sequence[Camera],
     settings: RenderSettings,
     occupancy: Tensor | None,
-    draws: torch.Generator,
+    generator: torch.Generator,
 ) -> Rendering:
-    """Render the views of a training step as `render` does, each sample moved within its bin by a draw."""
-    return render(
-        field,
-        cameras,
-        settings.size,
-        settings.samples,
-        occupancy=occupancy,
-        jitter=draw_jitter(len(cameras) * settings.size**2, settings.samples, settings.jitter, draws),
-        termination=settings.termination,
-    )
+    """Render the views of a training step: as `render`, with samples at random places in their bins."""
+    size, samples = settings.size, settings.samples
+    jitter = draw_jitter(len(cameras) * size**2, samples, settings.jitter, generator)
+    termination = settings.termination
+    return render(field, cameras, size, samples, occupancy=occupancy, jitter=jitter, termination=termination)
 
 
 @torch.no_grad()
@@ -103,15 +99,12 @@ def render_still(
     ray_batch_size: int = 16_384,
     engine: Engine = "auto",
 ) -> Rendering:
-    """Render one picture of any size without noise or gradients, a bounded number of rays at a time."""
+    """Render one image of any size without noise or gradients, `ray_batch_size` rays at a time."""
     rays = camera.rays(size).to(_device_of(field))
     trace = _tracer(field, engine, size)
-    chunks = [
-        trace(rays[start : start + ray_batch_size], samples, occupancy=occupancy)
-        for start in range(0, len(rays), ray_batch_size)
-    ]
-    picture = torch.cat(chunks).reshape(1, size, size, 5).permute(0, 3, 1, 2)
-    return Rendering(*picture.split((3, 1, 1), dim=1))
+    starts = range(0, len(rays), ray_batch_size)
+    pixels = [trace(rays[start : start + ray_batch_size], samples, occupancy=occupancy) for start in starts]
+    return Rendering.of_pixels(torch.cat(pixels), size)
 
 
 def render_rays(
@@ -124,12 +117,12 @@ def render_rays(
     termination: float = TERMINATION,
     bounded: bool = True,
 ) -> Tensor:
-    """Return premultiplied colour, opacity and depth of rays: (n, 5).
+    """Return premultiplied colour, opacity and depth of n rays: (n, 5).
 
-    Samples lie inside the scene cube (Dream Fields sec. 3.4), and with an occupancy inside the box around its occupied
-    cells: rays that miss the box see nothing, and the samples of the others lie closer together. Only samples in
-    occupied cells are asked of the field; they travel packed, one after another. What lies where no more light than
-    `termination` arrives is not seen. Without bounds samples lie in a shell around the middle, inside the cube or not.
+    Samples lie inside the scene cube (Dream Fields sec. 3.4), or with an occupancy inside the box around its occupied
+    cells; a ray that misses the box has opacity 0. Only samples in occupied cells are evaluated, packed in one query.
+    Samples at which the transmittance is at most `termination` do not count. Without bounds samples lie in a shell
+    around the centre, inside the cube or not.
     """
     # 1. Intersect.
     near, far = find_span(rays, occupancy, bounded)
@@ -140,7 +133,7 @@ def render_rays(
     distances = distances_in(edges, jitter)
     points = rays.at(distances)
 
-    # 3. Query the field at the samples that count, then put its answers back on their rays.
+    # 3. Query the field at the samples that count, and scatter its values back to their rays.
     wanted = (far > near)[:, None].expand_as(lengths)
     if occupancy is not None:
         wanted = wanted & is_occupied(occupancy, points)
@@ -165,8 +158,11 @@ def render_rays(
     return torch.cat([colour, opacity[:, None], depth[:, None]], dim=-1)
 
 
-def _tracer(field: AbstractField, engine: Engine, size: int) -> _Tracer:
-    """Prepare the present state of a field and return what renders rays of it, those of pictures of a size."""
+def _tracer(field: AbstractField, engine: Engine, size: int) -> Callable[..., Tensor]:
+    """Return a function that renders rays of a field in its present state: `render_rays` without its first argument.
+
+    The rays must be those of whole images of `size` pixels a side, or parts of one.
+    """
     if engine == "auto" and fused.usable(field):
         return partial(fused.render_rays_fused, fused.sum_levels(field), field.settings, width=size)
     return partial(render_rays, field.evaluator(), bounded=field.bounded)

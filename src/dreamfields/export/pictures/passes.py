@@ -13,14 +13,15 @@ from dreamfields.export.pictures.stills import is_blank, to_image
 from dreamfields.export.settings import Pass
 from dreamfields.render.framing import Framing
 from dreamfields.render.renderer import Rendering, render_still
+from dreamfields.render.shading import light_beside, textureless_fields
 from dreamfields.scene.cameras import Camera
 from dreamfields.scene.fields.base import AbstractField, Query
 
 PROBE: Final = 2.0 / 64
 """Half the distance in scene units over which density is compared for a normal: one cell of the default field."""
 
-LIGHT: Final = (-0.4, 0.6, 0.7)
-"""Direction to the light of textureless images in the camera's frame: from the left, above and behind."""
+LIGHT_TURN_DEG: Final = -40.0
+"""Azimuth of the light of textureless images beside the camera: on its left."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,9 @@ def take(field: AbstractField, camera: Camera, shot: Shot, framing: Framing, occ
     Raises:
         DegenerateError: the field holds values that are not finite.
     """
+    if shot.show == "textureless":
+        with torch.no_grad():
+            (field,) = textureless_fields(field, [light_beside(camera.azimuth_deg, turn_deg=LIGHT_TURN_DEG)])
     rendering = render_still(field, camera, shot.size, shot.samples, occupancy=occupancy)
     opacity = rendering.opacity[0].cpu()
     colour = _straight(field, camera, rendering, shot, framing).cpu()
@@ -53,9 +57,9 @@ def take(field: AbstractField, camera: Camera, shot: Shot, framing: Framing, occ
         image = to_image(colour)
         image.putalpha(to_image(opacity.expand(3, -1, -1)).convert("L"))
         return image
-    if shot.show == "colour":
-        return to_image(rendering.over(1.0)[0])
     background = 0.0 if shot.show in ("opacity", "depth") else 1.0
+    if shot.show in ("colour", "textureless"):
+        return to_image(rendering.over(background)[0])
     return to_image(colour * opacity + background * (1.0 - opacity))
 
 
@@ -107,7 +111,7 @@ def _straight(field: AbstractField, camera: Camera, seen: Rendering, shot: Shot,
     """Return the colours (3, h, w) of a pass, not multiplied by the opacity."""
     opacity = seen.opacity[0].clamp(min=1e-6)
     match shot.show:
-        case "colour":
+        case "colour" | "textureless":
             return seen.colour[0] / opacity
         case "opacity":
             return torch.ones_like(seen.colour[0])
@@ -120,8 +124,3 @@ def _straight(field: AbstractField, camera: Camera, seen: Rendering, shot: Shot,
             axes = camera.axes().to(opacity.device) * torch.tensor([[1.0], [1.0], [-1.0]], device=opacity.device)
             turned: Tensor = normals(field, camera, seen) @ axes.T
             return 0.5 + 0.5 * turned.permute(2, 0, 1)
-        case "textureless":
-            axes = camera.axes().to(opacity.device) * torch.tensor([[1.0], [1.0], [-1.0]], device=opacity.device)
-            light = torch.tensor(LIGHT, device=opacity.device)
-            lit: Tensor = normals(field, camera, seen) @ (light / light.norm() @ axes)
-            return (0.25 + 0.6 * lit.clamp(min=0.0)).expand(3, -1, -1)

@@ -1,37 +1,76 @@
-"""How loops over plain arrays are compiled.
+"""Compile loops over plain arrays with Numba, and keep the machine code on disk."""
 
-What calls each other belongs in one file: the compiler keeps its work on disk beside each file, and does not see that
-another has changed.
-"""
-
+import hashlib
 from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
+import llvmlite
 import numpy as np
 from numba import njit
+from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+# Constants of float32 for the loops: one of float64 would make its whole expression float64.
+ZERO, HALF, ONE, TWO = np.float32(0.0), np.float32(0.5), np.float32(1.0), np.float32(2.0)
+
 
 def compiled(*, fuse: bool = True) -> Callable[[Function], Function]:
-    """Compile a function, to run without the interpreter's lock, and keep the code on disk.
+    """Compile a function so that it runs without the interpreter's lock, and cache the code on disk where possible.
 
-    Products and sums may be fused, which rounds once instead of twice; nothing else is left to the compiler, so that
-    infinities and NaN behave as they do in torch. Without `fuse` the result has the very bits of torch's.
+    With `fuse` a product and a sum may be rounded once instead of twice; nothing else is left to the compiler, so that
+    infinities and NaN behave as they do in torch. Without `fuse` the result equals torch's to the bit.
     """
     fastmath: bool | set[str] = {"contract"} if fuse else False
-
-    # Without `_nrt` no function counts who holds an array, which cost the loops over rays half their time. So they can
-    # make no arrays of their own: what they write to is given to them.
+    # Without `_nrt` no function counts references to arrays, which took half the time of the loops over rays. In turn
+    # no function can make arrays: it writes to those that it is given.
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": fastmath, "_nrt": False}
 
     def decorate(function: Function) -> Function:
-        try:
-            return cast(Function, njit(cache=True, **options)(function))
-        except RuntimeError:  # There is no folder to keep it in.
-            return cast(Function, njit(**options)(function))
+        dispatcher = njit(**options)(function)
+        with suppress(RuntimeError):  # The function is in no file, or no folder is writable.
+            dispatcher._cache = _Cache(function)
+        return cast(Function, dispatcher)
 
     return decorate
+
+
+class _Cache(FunctionCache):
+    """Numba's cache, renewed when any source of this folder changes; a damaged file in it costs a compilation.
+
+    Numba compares the source of the compiled function alone, although code of other files is inlined in it.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        stamp = self._impl.locator.get_source_stamp(), _sources_digest()
+        self._cache_file = IndexDataCacheFile(self.cache_path, self._impl.filename_base, stamp)
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Return the code for a signature, or None where there is none that can be read."""
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # Unpickling garbage, or classes that have been renamed since, can raise anything.
+            with suppress(OSError):
+                self.flush()
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep the code for a signature; not being able to is no fault."""
+        with suppress(Exception):
+            super().save_overload(sig, data)
+
+
+@cache
+def _sources_digest() -> str:
+    """Return a digest of all sources that can be inlined, and of the compiler."""
+    digest = hashlib.sha256(llvmlite.__version__.encode())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

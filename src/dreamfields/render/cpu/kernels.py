@@ -1,17 +1,16 @@
-"""The voxel field's rendering as compiled loops over plain arrays: the clauses of `renderer.render_rays`, ray by ray.
+"""Rendering of voxel fields as compiled loops: "query" and "integrate" of `renderer.render_rays`, ray by ray.
 
-One pass over a ray keeps its samples in the fastest memory, asks only occupied cells and stops where no light is left.
-Nothing here knows torch; `fused` makes a differentiable function of it. The loops run without the interpreter's lock in
-as many threads as the caller likes, and write only to what they are given.
+One pass over a ray keeps its samples in the fastest memory, evaluates occupied cells only and stops where the ray ends.
+`fused` makes a differentiable torch function of it.
 
-Notation, as in `volume` and `fields.voxels`: t distances, delta lengths, sigma densities, c colours, w weights, T light
-that is left; v the 4 grid values at a sample; per ray out = sum_i w_i q_i with q = (c, 1, t), and g = dL/d out. Then,
+Notation, as in `volume` and `fields.voxels`: t distances, delta lengths, sigma densities, c colours, w weights, T
+transmittances; v the 4 grid values of a sample; per ray out = sum_i w_i q_i with q = (c, 1, t), and g = dL/d out. Then,
 with e_i = exp(-sigma_i delta_i),
 
     dL/d sigma_i = delta_i (T_i e_i g.q_i - sum_{j>i} w_j g.q_j),    dL/d c_i = w_i g_c.
 
-The samples of a ray lie in blocks: a row of `WIDTH` numbers for each quantity, so that loops over a block become vector
-instructions. All numbers are float32, constants too: one float64 would drag its whole expression along.
+The samples of a ray lie in blocks: for each quantity a line of `WIDTH` numbers, so that loops over them become vector
+instructions.
 """
 
 import math
@@ -20,19 +19,20 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dreamfields.render.cpu.compiled import Floats, Integers, compiled
+from dreamfields.render.cpu.compiled import HALF, ONE, TWO, ZERO, Floats, Integers, compiled
 from dreamfields.render.cpu.samples import WIDTH, RayBatch, SampleBuffer, Scene, sample
 from dreamfields.render.cpu.vectors import CHANNELS, gather, scatter
 
-# Where the rows of a block begin; COLOUR is 3 rows. Where a sample lies between its nodes takes the place, once it is
-# known, of where it lies in the world.
+# Where the lines of a block begin. COLOUR has 3 lines. X, Y and Z hold places in the world, later those in the cell.
 DISTANCE, LENGTH, X, Y, Z, DENSITY, SLOPE, COLOUR, WEIGHT, PASSED, BLOCK = (
-    buffer * WIDTH for buffer in (0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12)
+    line * WIDTH for line in (0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12)
 )
-RADIUS = DENSITY  # Until the density is known.
-SEEN = DENSITY  # g.q, once the density is no longer needed.
+RADIUS = DENSITY  # The distance from the centre, before the density is known.
+GRAD_Q = DENSITY  # g.q, when the density is no longer needed.
 
-ZERO, HALF, ONE, TWO = np.float32(0.0), np.float32(0.5), np.float32(1.0), np.float32(2.0)
+
+Ends = NDArray[np.int32]
+"""(n,) for each ray the index after its last block on the tape."""
 
 
 # --- 3. Query ---
@@ -40,7 +40,7 @@ ZERO, HALF, ONE, TWO = np.float32(0.0), np.float32(0.5), np.float32(1.0), np.flo
 
 @compiled()
 def take(batch: RayBatch, ray: int, buffer: SampleBuffer, start: int, block: Floats, width: int) -> None:
-    """Fill a block with the samples of a row's list from its entry `start` on."""
+    """Fill a block with the samples that are evaluated, from number `start` on."""
     x0, y0, z0 = batch.origins[ray, 0], batch.origins[ray, 1], batch.origins[ray, 2]
     x1, y1, z1 = batch.directions[ray, 0], batch.directions[ray, 1], batch.directions[ray, 2]
     for k in range(width):
@@ -55,7 +55,7 @@ def take(batch: RayBatch, ray: int, buffer: SampleBuffer, start: int, block: Flo
 
 @compiled()
 def lattice(coordinate: np.float32, cells: np.float32) -> tuple[np.float32, np.float32]:
-    """Return the lower node along one axis and how far beyond it, in [0, 1], a coordinate lies; NaN is at node 0."""
+    """Return the lower node along one axis and the place in [0, 1] between it and the next; NaN is at node 0."""
     position = (coordinate + ONE) * HALF * cells
     position = position if position > ZERO else ZERO
     position = position if position < cells else cells
@@ -65,7 +65,7 @@ def lattice(coordinate: np.float32, cells: np.float32) -> tuple[np.float32, np.f
 
 @compiled()
 def locate(side: np.int32, block: Floats, starts: NDArray[np.int32], width: int) -> None:
-    """Write where each sample's lowest node starts in the grid and its shares in x, y and z, in place of x, y and z."""
+    """Write where the lowest node of each sample's cell starts in the grid; replace x, y, z by places in the cell."""
     cells = np.float32(side - 1)
     for k in range(width):
         x, y, z = block[X + k], block[Y + k], block[Z + k]
@@ -78,11 +78,11 @@ def locate(side: np.int32, block: Floats, starts: NDArray[np.int32], width: int)
 
 @compiled()
 def interpolate(scene: Scene, block: Floats, starts: NDArray[np.int32], values: Floats, count: int) -> None:
-    """Write the trilinear values of each sample."""
+    """Write the trilinear grid values of each sample."""
     side = int(scene.side)
-    apart = CHANNELS * side, CHANNELS * side * side
+    strides = CHANNELS * side, CHANNELS * side * side
     for k in range(count):
-        gather(values, CHANNELS * k, scene.nodes, int(starts[k]), apart, (block[X + k], block[Y + k], block[Z + k]))
+        gather(values, CHANNELS * k, scene.nodes, int(starts[k]), strides, (block[X + k], block[Y + k], block[Z + k]))
     values[CHANNELS * count :] = ZERO
 
 
@@ -97,10 +97,10 @@ A3, A5, A7, A9, A11, A13 = (np.float32(1.0 / n) for n in (3, 5, 7, 9, 11, 13))
 
 @compiled()
 def split_exp(x: np.float32) -> tuple[np.float32, np.float32]:
-    """Return 2^n and p with exp(x) = 2^n (1 + p) and |p| < 0.42, for x <= 0; below -87 is as -87.
+    """Return 2^n and p with exp(x) = 2^n (1 + p) and |p| < 0.42, for x <= 0; x is at least -87.
 
-    Adding 1.5 * 2^23 rounds to a whole number and leaves it in the lowest bits, from where it becomes the exponent.
-    The Taylor series is good to the last bit on |x - n ln 2| <= ln 2 / 2.
+    Adding 1.5 * 2^23 rounds to a whole number n in the lowest bits, which are shifted into the exponent. The Taylor
+    series is exact to the last bit for |x - n ln 2| <= ln 2 / 2.
     """
     x = LEAST if x < LEAST else x
     shifted = np.float32(x * LOG2_E + ROUND)
@@ -122,8 +122,8 @@ def sigmoid(p: np.float32) -> np.float32:
 def decode(scene: Scene, block: Floats, values: Floats, width: int) -> None:
     """Write sigma, d sigma / d v_0 and c of each sample.
 
-    With u = exp(-|p|): softplus(p) = max(p, 0) + log(1 + u), its slope is 1 / (1 + u) or u / (1 + u), and log(1 + u)
-    = 2 artanh(s) with s = u / (2 + u) <= 1/3, a series of few terms.
+    With u = exp(-|p|): softplus(p) = max(p, 0) + log(1 + u), of slope 1 / (1 + u) or u / (1 + u), and log(1 + u) =
+    2 artanh(s) with s = u / (2 + u) <= 1/3, a series of few terms.
     """
     mix, scale, gain = scene.mix, scene.density_scale, scene.density_gain
     for k in range(width):
@@ -145,51 +145,53 @@ def decode(scene: Scene, block: Floats, values: Floats, width: int) -> None:
 
 
 @compiled()
-def weigh(block: Floats, count: int, width: int, light: np.float32, least: np.float32) -> tuple[int, np.float32]:
-    """Write w = T alpha and the light that passes, T e, for each sample; return the samples lit, and the light left."""
+def weigh(
+    block: Floats, count: int, width: int, transmittance: np.float32, termination: np.float32
+) -> tuple[int, np.float32]:
+    """Write w = T alpha and T e for each sample; return the number before the ray's end, and the transmittance left."""
     for k in range(width):
         scale, part = split_exp(-block[DENSITY + k] * block[LENGTH + k])
         block[WEIGHT + k] = (ONE - scale) - scale * part
         block[PASSED + k] = scale + scale * part
     for k in range(count):
-        if light <= least:
-            return k, light
-        block[WEIGHT + k] *= light
-        light *= block[PASSED + k]
-        block[PASSED + k] = light
-    return count, light
+        if transmittance <= termination:
+            return k, transmittance
+        block[WEIGHT + k] *= transmittance
+        transmittance *= block[PASSED + k]
+        block[PASSED + k] = transmittance
+    return count, transmittance
 
 
 class Tape(NamedTuple):
-    """Blocks of rays one after another, which the way back reads again."""
+    """Blocks of rays one after another, for the backward pass."""
 
     blocks: Floats
     """(b, BLOCK)"""
     starts: NDArray[np.int32]
-    """(b, WIDTH) where in the grid the lowest node of each sample starts."""
+    """(b, WIDTH) where the lowest node of each sample's cell starts in the grid."""
     counts: NDArray[np.int32]
     """(b,) samples in each block."""
 
 
 def make_tape(blocks: int) -> Tape:
-    """Return room for so many blocks."""
+    """Return a tape of a number of blocks."""
     floats, whole = np.empty((blocks, BLOCK), np.float32), np.empty((blocks, WIDTH + 1), np.int32)
     return Tape(floats, whole[:, :WIDTH], whole[:, WIDTH])
 
 
 @compiled()
 def march(scene: Scene, batch: RayBatch, ray: int, buffer: SampleBuffer, tape: Tape, top: int) -> int:
-    """Fill blocks from `top` on with the samples of a ray, up to where too little light is left; return their end."""
-    done, light, width = 0, ONE, tape.starts.shape[1]
+    """Fill blocks from `top` on with the samples of a ray, up to its end; return the index after the last block."""
+    done, transmittance, width = 0, ONE, tape.starts.shape[1]
     total = sample(scene, batch, ray, buffer)
-    while done < total and not light <= scene.termination:
+    while done < total and not transmittance <= scene.termination:
         block, starts = tape.blocks[top], tape.starts[top]
         count = min(total - done, width)
         take(batch, ray, buffer, done, block, width)
         locate(scene.side, block, starts, width)
         interpolate(scene, block, starts, buffer.values, count)
         decode(scene, block, buffer.values, width)
-        tape.counts[top], light = weigh(block, count, width, light, scene.termination)
+        tape.counts[top], transmittance = weigh(block, count, width, transmittance, scene.termination)
         done += count
         top += 1
     return top
@@ -197,24 +199,18 @@ def march(scene: Scene, batch: RayBatch, ray: int, buffer: SampleBuffer, tape: T
 
 @compiled()
 def integrate(
-    scene: Scene,
-    batch: RayBatch,
-    turns: Integers,
-    begin: int,
-    buffer: SampleBuffer,
-    tape: Tape,
-    ends: NDArray[np.int32],
-    out: Floats,
+    scene: Scene, batch: RayBatch, rays: Integers, begin: int, buffer: SampleBuffer, tape: Tape, ends: Ends, out: Floats
 ) -> int:
-    """Write colour, opacity and depth into out (5, n) for the rays whose turn it is, from number `begin` on.
+    """Write colour, opacity and depth of the listed rays, from rays[begin] on, to out (5, n).
 
-    The blocks of each stay on the tape, up to ends (n,). Returns the number of the first ray for which it is too short.
+    Their blocks stay on the tape, those of a ray up to ends[ray]. Returns the position in the list of the first ray for
+    which the tape is too short.
     """
     most, top = (len(buffer.distances) - 1) // WIDTH + 1, 0
-    for number in range(begin, len(turns)):
+    for number in range(begin, len(rays)):
         if top + most > len(tape.counts):
             return number
-        ray, first = turns[number], top
+        ray, first = rays[number], top
         top = march(scene, batch, ray, buffer, tape, first)
         ends[ray] = top
         red, green, blue, opacity, depth = ZERO, ZERO, ZERO, ZERO, ZERO
@@ -228,31 +224,31 @@ def integrate(
                 opacity += weight
                 depth += weight * block[DISTANCE + k]
         out[0, ray], out[1, ray], out[2, ray], out[3, ray], out[4, ray] = red, green, blue, opacity, depth
-    return len(turns)
+    return len(rays)
 
 
-# --- And back ---
+# --- Backward pass ---
 
 
 @compiled()
 def vjp(scene: Scene, block: Floats, values: Floats, count: int, grad: Floats, behind: np.float32) -> np.float32:
-    """Overwrite the values of a block with dL/dv; return sum w g.q from this block on, given that behind it."""
+    """Overwrite the values of a block with dL/dv; return sum w g.q from this block on, given the sum behind it."""
     mix, width = scene.mix, len(values) // CHANNELS
     g0, g1, g2, g3, g4 = grad[0], grad[1], grad[2], grad[3], grad[4]
     for k in range(width):
         red, green, blue = block[COLOUR + k], block[COLOUR + WIDTH + k], block[COLOUR + 2 * WIDTH + k]
-        block[SEEN + k] = g0 * red + g1 * green + g2 * blue + g3 + g4 * block[DISTANCE + k]
+        block[GRAD_Q + k] = g0 * red + g1 * green + g2 * blue + g3 + g4 * block[DISTANCE + k]
     for i in range(count):
         k = count - 1 - i
-        ahead = block[PASSED + k] * block[SEEN + k] - behind
-        behind += block[WEIGHT + k] * block[SEEN + k]
-        block[SEEN + k] = ahead
+        ahead = block[PASSED + k] * block[GRAD_Q + k] - behind
+        behind += block[WEIGHT + k] * block[GRAD_Q + k]
+        block[GRAD_Q + k] = ahead
     for k in range(width):
         weight, red, green = block[WEIGHT + k], block[COLOUR + k], block[COLOUR + WIDTH + k]
         blue = block[COLOUR + 2 * WIDTH + k]
         red, green = weight * g0 * red * (ONE - red), weight * g1 * green * (ONE - green)
         blue = weight * g2 * blue * (ONE - blue)
-        values[CHANNELS * k] = block[SEEN + k] * block[LENGTH + k] * block[SLOPE + k]
+        values[CHANNELS * k] = block[GRAD_Q + k] * block[LENGTH + k] * block[SLOPE + k]
         values[CHANNELS * k + 1] = mix[0] * red + mix[3] * green + mix[6] * blue
         values[CHANNELS * k + 2] = mix[1] * red + mix[4] * green + mix[7] * blue
         values[CHANNELS * k + 3] = mix[2] * red + mix[5] * green + mix[8] * blue
@@ -263,25 +259,19 @@ def vjp(scene: Scene, block: Floats, values: Floats, count: int, grad: Floats, b
 def distribute(
     side: int, block: Floats, starts: NDArray[np.int32], values: Floats, count: int, gradient: Floats
 ) -> None:
-    """Add dL/dv of each sample to the gradient of its 8 nodes: `interpolate` the other way."""
-    apart = CHANNELS * side, CHANNELS * side * side
+    """Add dL/dv of each sample to the gradient of the 8 nodes of its cell: the VJP of `interpolate`."""
+    strides = CHANNELS * side, CHANNELS * side * side
     for k in range(count):
-        scatter(values, CHANNELS * k, gradient, int(starts[k]), apart, (block[X + k], block[Y + k], block[Z + k]))
+        scatter(values, CHANNELS * k, gradient, int(starts[k]), strides, (block[X + k], block[Y + k], block[Z + k]))
 
 
 @compiled()
 def differentiate(
-    scene: Scene,
-    turns: Integers,
-    tape: Tape,
-    ends: NDArray[np.int32],
-    grads: Floats,
-    values: Floats,
-    gradient: Floats,
+    scene: Scene, rays: Integers, tape: Tape, ends: Ends, grads: Floats, values: Floats, gradient: Floats
 ) -> None:
-    """Add to the gradient of the nodes what the rays on a tape give for pulls g (5, n) on their pixels."""
+    """Add dL/d nodes of the rays on a tape to a gradient, given g (5, n); `values` is memory for a block."""
     first = 0
-    for ray in turns:
+    for ray in rays:
         behind, index = ZERO, int(ends[ray])
         while index > first:
             index -= 1

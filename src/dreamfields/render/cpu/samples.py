@@ -1,7 +1,7 @@
-"""Where rays are sampled, as compiled loops: intersect and sample of `renderer.render_rays`, ray by ray.
+"""Where rays are sampled, as compiled loops: "intersect" and "sample" of `renderer.render_rays`, ray by ray.
 
-Rays meet the box around the occupied cells, get their samples, and keep those in occupied cells. `kernels` goes on with
-them. The code of its loops is kept on disk and renewed when that file changes, not when this one does: change both.
+Rays are intersected with the box around the occupied cells and sampled; samples in occupied cells go on to `kernels`.
+What must equal torch to the bit is compiled without fused rounding: a sample in another cell would be another image.
 """
 
 from typing import NamedTuple
@@ -9,18 +9,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dreamfields.render.cpu.compiled import Floats, compiled
+from dreamfields.render.cpu.compiled import HALF, ONE, ZERO, Floats, compiled
 from dreamfields.render.cpu.vectors import CHANNELS
 
 WIDTH = 8
-"""Samples in a block, which `kernels` works on at once."""
-
-ZERO, HALF, ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
+"""Samples in a block, on which `kernels` works at once."""
 TINY = np.finfo(np.float32).tiny
 
 
 class Scene(NamedTuple):
-    """One fixed state of a voxel field, and where it is worth asking."""
+    """One state of a voxel field, and its occupancy."""
 
     nodes: Floats
     """((n+1)^3 * 4,) grid values, from slow to fast: z, y, x, channel."""
@@ -31,21 +29,20 @@ class Scene(NamedTuple):
     occupancy_side: np.int32
     """Cells a side, k."""
     low: tuple[np.float32, np.float32, np.float32]
-    """The corner of the box around the occupied cells, in x, y, z, and"""
     high: tuple[np.float32, np.float32, np.float32]
-    """the one across."""
+    """Corners of the box around the occupied cells, in x, y, z."""
     termination: np.float32
-    """Light at which a ray ends."""
+    """Transmittance at which a ray ends."""
     density_scale: np.float32
     density_gain: np.float32
     blob_strength: np.float32
     blob_offset: np.float32
     mix: tuple[np.float32, ...]
-    """9 numbers: k C, row by row."""
+    """9 numbers: k C of `fields.voxels`, row by row."""
 
 
 class RayBatch(NamedTuple):
-    """Rays, and how they are sampled."""
+    """n rays, and how they are sampled."""
 
     origins: Floats
     """(n, 3)"""
@@ -54,26 +51,26 @@ class RayBatch(NamedTuple):
     fractions: Floats
     """(s + 1,) edges of the bins, from 0 to 1."""
     offsets: Floats
-    """(n, s) or (n, 1): where in its bin each sample lies, or all those of a ray."""
+    """(n, s) or (n, 1) place of a sample in its bin: u of `sampling`."""
 
 
 class SampleBuffer(NamedTuple):
-    """Room for all samples of one ray; every thread needs its own."""
+    """Memory for the s samples of one ray; each thread needs its own."""
 
     distances: Floats
     """(s,)"""
     lengths: Floats
     """(s,)"""
     cells: NDArray[np.int32]
-    """(s,) which cell each is in."""
+    """(s,) cell of each sample."""
     kept: NDArray[np.int32]
-    """(s + WIDTH,) which of them are asked for."""
+    """(s + WIDTH,) indices of the samples that are evaluated."""
     values: Floats
-    """(WIDTH * 4,) v of the samples of a block; on the way back, dL/dv."""
+    """(WIDTH * 4,) grid values of the samples of a block; in the backward pass, dL/dv."""
 
 
 def make_sample_buffer(samples: int) -> SampleBuffer:
-    """Return room for the samples of any ray."""
+    """Return memory for the samples of any ray."""
     floats, whole = np.zeros((2, samples), np.float32), np.zeros(2 * samples + WIDTH, np.int32)
     return SampleBuffer(floats[0], floats[1], whole[:samples], whole[samples:], np.zeros(WIDTH * CHANNELS, np.float32))
 
@@ -83,7 +80,7 @@ def make_sample_buffer(samples: int) -> SampleBuffer:
 
 @compiled(fuse=False)
 def crossing(origin: np.float32, slope: np.float32, low: np.float32, high: np.float32) -> tuple[np.float32, np.float32]:
-    """Return the distances at which a ray crosses two planes across one axis, the nearer first."""
+    """Return the distances at which a ray crosses the two planes of the box across one axis, the nearer first."""
     slope = slope if abs(slope) >= TINY else TINY
     first, second = (low - origin) / slope, (high - origin) / slope
     return (first, second) if first < second else (second, first)
@@ -91,13 +88,13 @@ def crossing(origin: np.float32, slope: np.float32, low: np.float32, high: np.fl
 
 @compiled(fuse=False)
 def intersect(scene: Scene, batch: RayBatch, ray: int) -> tuple[np.float32, np.float32]:
-    """Return where a ray enters and leaves the box, to the bit as `rays.intersect_box`; 0 and 0 where it misses."""
+    """Return near and far of a ray in the box, as `rays.intersect_box` to the bit; 0 and 0 where it misses."""
     origin, direction, low, high = batch.origins[ray], batch.directions[ray], scene.low, scene.high
     a, b = crossing(origin[0], direction[0], low[0], high[0])
     c, d = crossing(origin[1], direction[1], low[1], high[1])
     e, f = crossing(origin[2], direction[2], low[2], high[2])
     near, far = max(max(a, c), max(e, ZERO)), min(min(b, d), f)
-    known = a == a and c == c and e == e  # A NaN is lost on its way through max and min.
+    known = a == a and c == c and e == e  # max and min would drop a NaN.
     return (near, far) if known and far > near else (ZERO, ZERO)
 
 
@@ -106,7 +103,7 @@ def intersect(scene: Scene, batch: RayBatch, ray: int) -> tuple[np.float32, np.f
 
 @compiled(fuse=False)
 def cell_of(coordinate: np.float32, cells: np.float32) -> np.int32:
-    """Return the index of the cell along one axis, as `occupancy.is_occupied` does; NaN is in cell 0."""
+    """Return the index of a cell along one axis, as `occupancy.is_occupied` does; NaN is in cell 0."""
     position = (coordinate + ONE) * (HALF * cells)
     position = position if position > ZERO else ZERO
     return np.int32(position if position < cells - ONE else cells - ONE)
@@ -114,7 +111,7 @@ def cell_of(coordinate: np.float32, cells: np.float32) -> np.int32:
 
 @compiled(fuse=False)
 def place(batch: RayBatch, ray: int, near: np.float32, far: np.float32, distances: Floats, lengths: Floats) -> None:
-    """Write where along a ray its samples lie, and how long a piece of it each stands for."""
+    """Write the distances of the samples of a ray and the lengths of their bins."""
     fractions, offsets, length = batch.fractions, batch.offsets, far - near
     if offsets.shape[1] == 1:
         offset = offsets[ray, 0]
@@ -131,7 +128,7 @@ def place(batch: RayBatch, ray: int, near: np.float32, far: np.float32, distance
 
 @compiled(fuse=False)
 def find_cells(batch: RayBatch, ray: int, distances: Floats, side: np.int32, found: NDArray[np.int32]) -> None:
-    """Write which of side^3 cells each sample of a ray is in."""
+    """Write the index of each sample's cell among side^3 cells."""
     cells = np.float32(side)
     x0, y0, z0 = batch.origins[ray, 0], batch.origins[ray, 1], batch.origins[ray, 2]
     x1, y1, z1 = batch.directions[ray, 0], batch.directions[ray, 1], batch.directions[ray, 2]
@@ -143,12 +140,12 @@ def find_cells(batch: RayBatch, ray: int, distances: Floats, side: np.int32, fou
 
 @compiled()
 def select(occupancy: NDArray[np.uint8], found: NDArray[np.int32], kept: NDArray[np.int32]) -> int:
-    """List those of a ray's samples that are in occupied cells; return their number."""
+    """Write the indices of the samples in occupied cells and return their number."""
     count = 0
     for i in range(len(found)):
-        kept[count] = i  # Written in any case; the next takes the place of one that does not count.
+        kept[count] = i  # Without a branch: the next sample overwrites one that does not count.
         count += occupancy[found[i]]
-    # Work on whole rows of a block goes on to their ends, on copies of a sample that there is.
+    # The last block is filled up with copies of sample 0, which do not count.
     for k in range(count, count + WIDTH):
         kept[k] = 0
     return count
@@ -156,10 +153,7 @@ def select(occupancy: NDArray[np.uint8], found: NDArray[np.int32], kept: NDArray
 
 @compiled()
 def sample(scene: Scene, batch: RayBatch, ray: int, buffer: SampleBuffer) -> int:
-    """Fill a row with a ray's samples, and list those that are in occupied cells; return their number.
-
-    Where they lie is computed to the bit as `sampling` and `Rays.at` do: another cell would be another picture.
-    """
+    """Fill the buffer with the samples of a ray and return the number of those in occupied cells."""
     near, far = intersect(scene, batch, ray)
     if far <= near:
         return 0

@@ -1,11 +1,10 @@
-"""Threads for compiled loops: those that torch computes with, so that the two never stand in each other's way.
+"""Run compiled loops in the threads that torch computes with.
 
-After each of its operations torch leaves its threads turning on the spot for milliseconds, ready for the next. A second
-set of threads shares the cores with them for that long, which cost half as much again as the loops themselves. So
-the loops ask the same OpenMP library for the same threads. Where torch came with another library, plain threads do.
+After each of its operations torch leaves its threads spinning for milliseconds. A second set of threads would share the
+cores with them for that long, which made the loops half as slow again. So the loops take the same threads from the same
+OpenMP library; where torch came with another library, plain threads serve.
 
-Numba's own threads are no way out: they would abort the process on some of its layers when a preview renders beside a
-training, and wait for cores like any others.
+Numba's own threads do not: some of its layers abort the process when a preview renders beside a training.
 """
 
 import ctypes
@@ -23,7 +22,7 @@ Work = Callable[[int, int], None]
 
 
 def in_threads(work: Work, parts: int) -> None:
-    """Do work(part, parts) for each part, side by side; the first error of any part is raised when all have ended."""
+    """Do work(part, parts) for each part in parallel; an error of any part is raised when all have ended."""
     if parts == 1:
         work(0, 1)
     elif (openmp := _openmp()) is not None:
@@ -48,8 +47,8 @@ def _in_openmp(openmp: Any, work: Work, parts: int) -> None:
     waiting, errors = iter(range(parts)), list[BaseException]()
 
     def take_parts(_: object) -> None:
-        # The library may give fewer threads than were asked for, so each goes on until nothing waits. To look whether
-        # anything does and to take it is one step: between two, another thread could take it.
+        # There may be fewer threads than parts, so each takes parts until none is left. `next` looks and takes in one
+        # step: between two, another thread could take the same part.
         try:
             while (part := next(waiting, None)) is not None:
                 work(part, parts)

@@ -1,12 +1,10 @@
-"""The two vector operations of the loops: the value of the grid at a sample, and the other way.
+"""The two vector operations of the loops over rays: interpolate the grid at a sample, and its VJP.
 
-The compiler does not find by itself that the 4 channels of a node are one vector, that two nodes beside each other in x
-are one of 8, nor that the sum over all 8 nodes around a sample may stay in registers. Here it is spelt out.
+The compiler does not see that the 4 channels of a node are one vector, that two nodes side by side in x are one of 8,
+nor that the sum over the 8 nodes of a cell can stay in registers. So these two are written as LLVM instructions.
 
-The code of the loops is kept on disk and renewed when `kernels` changes, not when this file does: change both.
-
-Notation: values[v : v + 4] are a sample's numbers; nodes[node : node + 4] those of the lowest node around it, and row
-and layer how far the next one in y and in z is; right, up, front in [0, 1] say where between its nodes the sample lies.
+Notation: values[v : v + 4] belong to a sample; nodes[node : node + 4] to the lowest corner of its cell, with its next
+nodes in y and z `row` and `layer` numbers further on; right, up, front in [0, 1] are the sample's place in the cell.
 """
 
 from collections.abc import Callable
@@ -20,19 +18,20 @@ from numba.extending import intrinsic
 from dreamfields.render.cpu.compiled import Floats
 
 CHANNELS = 4
-_ROUNDING = ("contract",)  # Products and sums may be fused, as everywhere in the loops.
+_LEFT, _RIGHT = list(range(CHANNELS)), list(range(CHANNELS, 2 * CHANNELS))
+_ROUNDING = ("contract",)  # A product and a sum may be rounded once, as everywhere in the loops.
 
 
 class _Cell:
-    """What both operations begin with: a sample, and the 8 nodes around it as 4 pairs with a share each."""
+    """The start of both operations: a sample, and its cell as 4 pairs of nodes in x with a weight each."""
 
     def __init__(self, context: Any, builder: ir.IRBuilder, signature: Any, arguments: list[ir.Value]) -> None:
-        _, v, _, node, apart, fractions = arguments
-        row, layer = (builder.extract_value(apart, index) for index in range(2))
-        right, up, front = (builder.extract_value(fractions, index) for index in range(3))
+        _, v, _, node, strides, place = arguments
+        row, layer = (builder.extract_value(strides, index) for index in range(2))
+        right, up, front = (builder.extract_value(place, index) for index in range(3))
         self.builder = builder
 
-        def start(array: int, index: ir.Value) -> ir.Value:
+        def pointer(array: int, index: ir.Value) -> ir.Value:
             return builder.gep(
                 context.make_array(signature.args[array])(context, builder, arguments[array]).data, [index]
             )
@@ -40,8 +39,8 @@ class _Cell:
         def rest(fraction: ir.Value) -> ir.Value:
             return builder.fsub(ir.FloatType()(1.0), fraction)
 
-        self.values = builder.bitcast(start(0, v), _vector(CHANNELS).as_pointer())
-        lowest = start(2, node)
+        self.values = builder.bitcast(pointer(0, v), _vector(CHANNELS).as_pointer())
+        lowest = pointer(2, node)
         self.sides = self.spread(rest(right), right)
         self.pairs = [
             (
@@ -85,42 +84,35 @@ def _vector(lanes: int) -> ir.VectorType:
     return ir.VectorType(ir.FloatType(), lanes)
 
 
-_LEFT, _RIGHT = list(range(CHANNELS)), list(range(CHANNELS, 2 * CHANNELS))
-
-
 def _gather(cell: _Cell) -> None:
-    first, second, third, fourth = (cell.times(cell.load(pair), fraction) for pair, fraction in cell.pairs)
+    first, second, third, fourth = (cell.times(cell.load(pair), weight) for pair, weight in cell.pairs)
     sides = cell.times(cell.plus(cell.plus(first, second), cell.plus(third, fourth)), cell.sides)
     cell.store(cell.plus(cell.lanes(sides, _LEFT), cell.lanes(sides, _RIGHT)), cell.values)
 
 
 def _scatter(cell: _Cell) -> None:
     sides = cell.times(cell.lanes(cell.load(cell.values), _LEFT + _LEFT), cell.sides)
-    for pair, fraction in cell.pairs:
-        cell.store(cell.plus(cell.load(pair), cell.times(sides, fraction)), pair)
-
-
-def _operation(make: Callable[[_Cell], None], *arguments: Any) -> Any:
-    """Say how the compiler makes an operation of the given types."""
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: list[ir.Value]) -> ir.Value:
-        make(_Cell(context, builder, signature, values))
-        return context.get_dummy_value()
-
-    return types.void(*arguments), generate
-
-
-def _gather_of(typing: Any, values: Any, v: Any, nodes: Any, node: Any, apart: Any, fractions: Any) -> Any:
-    return _operation(_gather, values, v, nodes, node, apart, fractions)
-
-
-def _scatter_of(typing: Any, values: Any, v: Any, nodes: Any, node: Any, apart: Any, fractions: Any) -> Any:
-    return _operation(_scatter, values, v, nodes, node, apart, fractions)
+    for pair, weight in cell.pairs:
+        cell.store(cell.plus(cell.load(pair), cell.times(sides, weight)), pair)
 
 
 Operation = Callable[[Floats, int, Floats, int, tuple[int, int], tuple[np.float32, np.float32, np.float32]], None]
 
-gather = cast(Operation, intrinsic(_gather_of))
-"""Write the trilinear value, values[v : v + 4], for (values, v, nodes, node, (row, layer), (right, up, front))."""
-scatter = cast(Operation, intrinsic(_scatter_of))
-"""Add values[v : v + 4], by their shares, to the 8 nodes around the sample: `gather` the other way."""
+
+def _operation(write: Callable[[_Cell], None]) -> Operation:
+    """Make a function of the loops whose instructions `write` writes."""
+
+    def typed(typing: Any, values: Any, v: Any, nodes: Any, node: Any, strides: Any, place: Any) -> Any:
+        def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: list[ir.Value]) -> ir.Value:
+            write(_Cell(context, builder, signature, arguments))
+            return context.get_dummy_value()
+
+        return types.void(values, v, nodes, node, strides, place), generate
+
+    return cast(Operation, intrinsic(typed))
+
+
+gather = _operation(_gather)
+"""Write the trilinear value to values[v : v + 4] for (values, v, nodes, node, (row, layer), (right, up, front))."""
+scatter = _operation(_scatter)
+"""Add values[v : v + 4], times their trilinear weights, to the 8 nodes of the cell: the VJP of `gather`."""

@@ -1,0 +1,14 @@
+"""Checkerboards."""
+
+import torch
+from torch import Tensor
+
+from dreamfields.render.settings import BackgroundSettings
+
+
+def draw(settings: BackgroundSettings, size: int, generator: torch.Generator) -> Tensor:
+    """Return a checkerboard of `checkerboard_squares` squares a side in two random colours."""
+    colours = torch.rand((2, 3, 1, 1), generator=generator)
+    index = torch.arange(size) * settings.checkerboard_squares // size
+    dark = ((index[:, None] + index[None, :]) % 2).float()
+    return colours[0] * (1.0 - dark) + colours[1] * dark

@@ -1,0 +1,94 @@
+"""Compiled loops: what may be cached on disk, when it is renewed, and what a broken cache costs."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import dreamfields.render.cpu
+from dreamfields.render.cpu.compiled import compiled
+
+SOURCES = Path(dreamfields.render.cpu.__file__).parent
+PROGRAM = """
+import numpy as np
+from dreamfields.render.cpu import kernels
+from dreamfields.render.cpu.vectors import CHANNELS
+block = np.zeros(kernels.BLOCK, np.float32)
+gradient = np.ones(2**3 * CHANNELS, np.float32)
+kernels.distribute(2, block, np.zeros(1, np.int32), np.full(CHANNELS, 5, np.float32), 1, gradient)
+print(gradient[0], sum(kernels.distribute.stats.cache_hits.values()))
+"""
+ADDED, OVERWRITTEN = 6.0, 5.0
+"""What `distribute` makes of a gradient of 1 and a value of 5, and what it makes of it when `scatter` overwrites."""
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """A copy of the compiled renderer alone, without a cache."""
+    copy = tmp_path / "source" / "dreamfields" / "render" / "cpu"
+    shutil.copytree(SOURCES, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    for folder in (copy.parent, copy.parent.parent):
+        (folder / "__init__.py").touch()
+    return copy
+
+
+def distribute(package: Path) -> tuple[float, bool]:
+    """Run a loop of `kernels` in a new process; return its result, and whether its code came from the cache."""
+    source = package.parents[2]
+    environment = {"PYTHONPATH": str(source), "HOME": str(source / "home"), "PYTHONDONTWRITEBYTECODE": "1"}
+    run = [sys.executable, "-c", PROGRAM]
+    words = subprocess.run(run, env=environment, check=True, capture_output=True, text=True).stdout.split()
+    return float(words[0]), words[1] == "1"
+
+
+def test_code_is_cached_until_a_source_that_is_inlined_in_it_changes(package: Path) -> None:
+    assert distribute(package) == (ADDED, False)
+    assert distribute(package) == (ADDED, True)
+    inlined = package / "vectors.py"
+    code = inlined.read_text()
+    changed = code.replace("cell.plus(cell.load(pair), cell.times(sides, fraction))", "cell.times(sides, fraction)")
+    assert changed != code
+    inlined.write_text(changed)
+    assert distribute(package) == (OVERWRITTEN, False)
+    assert distribute(package) == (OVERWRITTEN, True)
+
+
+def test_a_damaged_cache_is_renewed(package: Path) -> None:
+    def cut(content: bytes) -> bytes:
+        return content[: len(content) // 2]
+
+    distribute(package)
+    # Unpickling these raises other errors each: that of a renamed class is an AttributeError.
+    for kind, damage in [
+        ("nbi", lambda _: b"garbage"),
+        ("nbi", lambda content: content.replace(b"Float", b"Flout")),
+        ("nbi", cut),
+        ("nbc", cut),
+    ]:
+        files = list((package / "__pycache__").glob(f"*.{kind}"))
+        assert files
+        for file in files:
+            file.write_bytes(damage(file.read_bytes()))
+        assert distribute(package) == (ADDED, False)
+    assert distribute(package) == (ADDED, True)
+
+
+def test_without_a_writable_folder_in_the_package_the_cache_is_in_the_user_s_and_without_that_there_is_none(
+    package: Path,
+) -> None:
+    (package / "__pycache__").touch()  # No folder can be made there.
+    assert [distribute(package) for _ in range(2)] == [(ADDED, False), (ADDED, True)]
+    home = package.parents[2] / "home"
+    shutil.rmtree(home)
+    home.touch()
+    assert [distribute(package) for _ in range(2)] == [(ADDED, False), (ADDED, False)]
+
+
+def test_code_of_no_file_is_compiled_without_a_cache() -> None:
+    namespace: dict[str, Any] = {}
+    exec("def double(x):\n    return x + x", namespace)
+    assert compiled()(namespace["double"])(np.float32(2.0)) == 4.0
