@@ -19,8 +19,7 @@ from dreamfields.evaluate.classifier import Judge, Judgement, nearest_class
 from dreamfields.evaluate.retrieval import Candidate
 from dreamfields.export.formats.html import SUFFIX as VIEWER_SUFFIX
 from dreamfields.guidance.base import Guide
-from dreamfields.guidance.lit.weights import check_weights
-from dreamfields.guidance.load import load_guides
+from dreamfields.guidance.load import check_weights, load_guides
 from dreamfields.guidance.prompt_embeddings import all_sentences
 from dreamfields.guidance.settings import PromptSettings
 from dreamfields.optimize.loop import Step, optimize

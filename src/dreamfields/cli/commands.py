@@ -18,10 +18,9 @@ from dreamfields.cli.signals import StopRequest
 from dreamfields.cli.terminal import one_line
 from dreamfields.devices import resolve_device
 from dreamfields.evaluate.classifier import Judgement
-from dreamfields.evaluate.judges import load_judge
-from dreamfields.evaluate.report import judgement_json
-from dreamfields.evaluate.retrieval import Retrieval, check_judge, judge_objects
-from dreamfields.evaluate.retrieval_report import WITHIN, retrieval_json, retrieval_page, words
+from dreamfields.evaluate.judges import check_judge, load_judge
+from dreamfields.evaluate.report import WITHIN, judgement_json, retrieval_json, retrieval_page, words
+from dreamfields.evaluate.retrieval import Retrieval, judge_objects
 from dreamfields.export.pictures.film import camera_at
 from dreamfields.export.pictures.passes import Shot
 from dreamfields.export.pictures.paths import Keyframe
@@ -192,8 +191,8 @@ def retrieval_table(found: Retrieval) -> Table:
     table = Table(title=f"retrieval by {found.judge}", caption=caption)
     for heading in ("", *(f"R@{within}" for within in WITHIN)):
         table.add_column(heading)
-    for kind in ("colour", "geometry"):
-        table.add_row(kind, *(words(found.fraction(within, kind == "geometry")) for within in WITHIN))
+    for kind in ("colour", "textureless"):
+        table.add_row(kind, *(words(found.fraction(within, kind == "textureless")) for within in WITHIN))
     table.add_row("chance", *(f"{found.chance(within):.1%}" for within in WITHIN))
     return table
 

@@ -36,11 +36,11 @@ from dreamfields.cli.verbs import (
 from dreamfields.config import Config
 from dreamfields.devices import Device, check_device
 from dreamfields.errors import StorageError, UsageError
-from dreamfields.evaluate.judges import judge_member
+from dreamfields.evaluate.judges import check_judge_weights
 from dreamfields.export.pictures.paths import CameraPath, Keyframe, Orbit, read_path
 from dreamfields.export.settings import ExportSettings
 from dreamfields.guidance.clip.hub import KNOWN
-from dreamfields.guidance.lit.weights import JUDGE_TOWER, check_member, check_weights
+from dreamfields.guidance.load import check_weights
 from dreamfields.runs.directory import RunDirectory, run_path
 from dreamfields.runs.disk import check_space, run_bytes
 from dreamfields.runs.record import read_record
@@ -135,7 +135,7 @@ def preflight(command: Command, held: ExitStack) -> RunDirectory:
         case Retrieval():
             for run in run_folders(command.runs):
                 read_record(RunDirectory(run))
-            check_member(judge_member(command.judge), (JUDGE_TOWER,))
+            check_judge_weights(command.judge)
             return RunDirectory(Path())
         case Lit():
             check_lit(command)
