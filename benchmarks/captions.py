@@ -15,12 +15,11 @@ import tyro
 
 from dreamfields import paper
 from dreamfields.devices import resolve_device
-from dreamfields.evaluate import judges
 from dreamfields.evaluate.captions import captions
 from dreamfields.evaluate.classifier import held_out_renderings
-from dreamfields.evaluate.retrieval import Judged, Retrieval, judge_pictures, take_pictures
-from dreamfields.evaluate.retrieval_report import WITHIN, words
-from dreamfields.guidance.load import load_judge
+from dreamfields.evaluate.judges import load_judge
+from dreamfields.evaluate.report import WITHIN, words
+from dreamfields.evaluate.retrieval import Judged, Retrieval, judge_images, render_pair
 
 import runs
 
@@ -54,14 +53,14 @@ def main() -> None:
         raise SystemExit(f"--count is {arguments.count}; it must be from 1 to {COUNT}")
     device = resolve_device("auto")
     paths = runs.make_all(spread()[: arguments.count], arguments.plan)
-    asked = {ADAPTERS: load_judge(device), CLOSED_FORM: judges.load_judge("lit", device)}
-    size = asked[ADAPTERS].image_size  # Both are on one tower, so they look at the same pictures.
-    pictures, outcomes = [], []
+    asked = {ADAPTERS: load_judge("lit", device, "adapters"), CLOSED_FORM: load_judge("lit", device)}
+    size = asked[ADAPTERS].image_size  # Both are on one tower, so they are shown the same images.
+    images, outcomes = [], []
     for path in paths:
         run = runs.opened(path, *asked.values())
-        pictures.append(take_pictures(run.candidate(), size, arguments.samples))
+        images.append(render_pair(run.candidate(), size, arguments.samples))
         outcomes.append(runs.outcome(run, held_out_renderings(run.trained_state().field, size)))
-    found = {name: judge_pictures(judge, pictures) for name, judge in asked.items()}
+    found = {name: judge_images(judge, images) for name, judge in asked.items()}
     lines = table(found, outcomes, arguments.plan)
     entries = [(path, label(one)) for path, one in zip(paths, found[ADAPTERS].objects, strict=True)]
     runs.write("captions", arguments.plan, lines, entries)
@@ -69,7 +68,7 @@ def main() -> None:
 
 def label(one: Judged) -> str:
     """Return the text of an object on the sheet."""
-    return f"{one.caption}\n{one.colour.rank}. with colours, {one.geometry.rank}. without"
+    return f"{one.caption}\n{one.colour.rank}. with colours, {one.textureless.rank}. without"
 
 
 def table(found: dict[str, Retrieval], outcomes: list[runs.Outcome], plan: runs.Plan) -> list[str]:
@@ -96,7 +95,7 @@ def table(found: dict[str, Retrieval], outcomes: list[runs.Outcome], plan: runs.
     rows = []
     for index, outcome in enumerate(outcomes):
         seen = [retrieval.objects[index] for retrieval in found.values()]
-        ranks = [rank for one in seen for rank in (one.colour.rank, one.geometry.rank)]
+        ranks = [rank for one in seen for rank in (one.colour.rank, one.textureless.rank)]
         rows.append((seen[0].caption, *ranks, seen[0].colour.nearest, *runs.cells(outcome)))
     return lines + runs.markdown(("caption", *looks, "nearest", *runs.COLUMNS), rows)
 

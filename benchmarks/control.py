@@ -18,9 +18,9 @@ import tyro
 
 from dreamfields.devices import resolve_device
 from dreamfields.evaluate.classifier import VIEWS, held_out_cameras, held_out_renderings
+from dreamfields.evaluate.judges import load_judge
 from dreamfields.evaluate.sentences import similarities
 from dreamfields.guidance.base import AbstractGuidance
-from dreamfields.guidance.load import load_judge
 from dreamfields.render.occupancy import visible_cells
 from dreamfields.render.renderer import Rendering, render_still
 from dreamfields.render.shading import light_beside, textureless_fields
@@ -105,7 +105,7 @@ def main() -> None:
     plan = tyro.cli(Arguments, description=__doc__).plan
     with ThreadPoolExecutor(plan.jobs) as pool:
         paths = list(pool.map(lambda control: made(control, plan), (ALONE, *CONTROLS)))
-    judge = load_judge(resolve_device("auto"))
+    judge = load_judge("lit", resolve_device("auto"), "adapters")
     objects = [Seen(path, judge) for path in paths]
     rows = [
         (f"`{control.flags}`", *compared(look, objects[0], one, judge))

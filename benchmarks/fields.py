@@ -98,7 +98,7 @@ def seconds_a_step(plan: runs.Plan) -> float:
 
 def judged(noun: str, path: Path, judge: dreamfields.Judge) -> nouns.Row:
     """Judge one noun's run, of either field, at a size at which a network can be looked at."""
-    run = nouns.opened(path)
+    run = runs.opened(path, judge)
     seen = judge.judge(run.trained_state().field, list(nouns.NOUNS[noun]), JUDGED_SAMPLES, JUDGED_SIZE)
     views = held_out_renderings(run.trained_state().field, JUDGED_SIZE // 2, JUDGED_SAMPLES)
     return nouns.Row(noun, seen, runs.outcome(run, views))

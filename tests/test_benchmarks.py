@@ -164,6 +164,8 @@ class Stranger(AbstractGuidance):
 class Named:
     """A judge of nouns that sees a banana in five views of eight."""
 
+    name, identity = "named", ""
+
     def judge(self, field: object, classes: list[str], *_: int) -> Judgement:
         views = tuple(ViewJudgement(45.0 * index, 0.25, "banana", index < 5, True) for index in range(8))
         return Judgement("named", tuple(classes), views)
@@ -288,7 +290,7 @@ def test_free_prompts_are_looked_for_among_all(
     text = results("prompts", tmp_path)
     assert "| no class | 2 | " in text
     assert "| chance |  | 4.2% | 20.8% |" in text
-    monkeypatch.setattr(prompts, "load_judge", lambda device: ToyGuidance())
+    monkeypatch.setattr(prompts, "load_judge", lambda *_: ToyGuidance())
     with pytest.raises(UsageError, match="toy guided"):
         prompts.main()
     monkeypatch.setattr(sys, "argv", [*command, "a girafe"])
@@ -329,7 +331,6 @@ def test_captions_are_looked_for_by_both_judges(
 ) -> None:
     benchmark = load("captions", monkeypatch)
     monkeypatch.setattr(benchmark, "load_judge", Stranger)
-    monkeypatch.setattr(benchmark.judges, "load_judge", Stranger)
     monkeypatch.setattr(sys, "argv", arguments("captions", tmp_path, "--count", "2", "--samples", "8"))
     benchmark.main()
     assert made == benchmark.spread()[:2]

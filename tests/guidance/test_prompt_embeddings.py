@@ -12,6 +12,7 @@ from dreamfields.guidance.base import AbstractGuidance, mean_direction
 from dreamfields.guidance.clip.model import load_clip
 from dreamfields.guidance.ensemble import Member
 from dreamfields.guidance.lit.adapters import packaged_adapters
+from dreamfields.guidance.lit.closed_form import Bridge
 from dreamfields.guidance.lit.mixed import AdaptedGuidance
 from dreamfields.guidance.lit.weights import GUIDING_ADAPTERS
 from dreamfields.guidance.prompt_embeddings import (
@@ -24,7 +25,7 @@ from dreamfields.guidance.prompt_embeddings import (
     push_away,
 )
 from dreamfields.guidance.prompts import LONGEST, fill_wordings
-from dreamfields.guidance.settings import Bridge, PromptSettings
+from dreamfields.guidance.settings import PromptSettings
 from dreamfields.guidance.toy import ToyGuidance
 from tests.guidance.conftest import SIZE, Lit
 from tests.support.clips import make_folder

@@ -15,8 +15,7 @@ from dreamfields.cli.run_folder import find_runs
 from dreamfields.cli.terminal import say, say_table
 from dreamfields.devices import resolve_device
 from dreamfields.errors import UsageError
-from dreamfields.evaluate.judges import judge_member, load_judge
-from dreamfields.guidance.lit.weights import JUDGE_TOWER, check_member
+from dreamfields.evaluate.judges import check_judge, check_judge_weights, load_judge
 from dreamfields.runs.directory import RunDirectory
 from dreamfields.runs.record import read_record
 from dreamfields.storage import atomic_write
@@ -46,12 +45,12 @@ class Retrieval(Command):
             raise UsageError("name the runs to judge: dreamfields evaluate retrieval RUNS...")
         for directory in self.directories:
             read_record(directory)
-        check_member(judge_member(self.judge), (JUDGE_TOWER,))
+        check_judge_weights(self.judge)
 
     def run(self, console: Console) -> int:
         """Judge the runs, print the fractions, and write them with the pictures."""
-        from dreamfields.evaluate.retrieval import check_judge, judge_objects
-        from dreamfields.evaluate.retrieval_report import WITHIN, retrieval_json, retrieval_page, words
+        from dreamfields.evaluate.report import WITHIN, retrieval_json, retrieval_page, words
+        from dreamfields.evaluate.retrieval import judge_objects
         from dreamfields.runs.run import Run
 
         judge = load_judge(self.judge, resolve_device("auto"))
@@ -65,8 +64,8 @@ class Retrieval(Command):
         atomic_write(figures, json.dumps(retrieval_json(found), indent=2).encode())
         atomic_write(page, retrieval_page(found).encode())
         rows = [
-            (kind, *(words(found.fraction(within, kind == "geometry")) for within in WITHIN))
-            for kind in ("colour", "geometry")
+            (kind, *(words(found.fraction(within, kind == "textureless")) for within in WITHIN))
+            for kind in ("colour", "textureless")
         ]
         say_table(
             console,

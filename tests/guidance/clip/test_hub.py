@@ -11,8 +11,7 @@ import pytest
 from huggingface_hub import constants
 
 from dreamfields.errors import MissingPackageError, StorageError, UsageError
-from dreamfields.guidance.clip import download as reach
-from dreamfields.guidance.clip import hub
+from dreamfields.guidance.clip import download, hub
 from dreamfields.guidance.clip.folders import digests, identity
 from dreamfields.guidance.clip.model import load_clip
 from dreamfields.guidance.ensemble import Member
@@ -149,8 +148,8 @@ def test_an_identity_is_of_all_files_and_their_names() -> None:
 
 def test_offline_mode_is_respected_without_a_question(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "is_offline_mode", lambda: True)
-    monkeypatch.setattr(reach, "_get", None)
-    monkeypatch.setattr(reach, "fetch", None)
+    monkeypatch.setattr(download, "_get", None)
+    monkeypatch.setattr(hub, "fetch", None)
     with pytest.raises(MissingPackageError, match="HF_HUB_OFFLINE is set"):
         hub.download(ID)
 
@@ -175,8 +174,8 @@ def hub_with(model: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict
             spoil(snapshot)
             return snapshot
 
-        monkeypatch.setattr(reach, "fetch_metadata", lambda model_id, revision: {})
-        monkeypatch.setattr(reach, "fetch", fetch)
+        monkeypatch.setattr(hub, "fetch_metadata", lambda model_id, revision: {})
+        monkeypatch.setattr(hub, "fetch", fetch)
         return asked
 
     return make

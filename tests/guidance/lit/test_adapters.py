@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from dreamfields.errors import MissingPackageError, UsageError
-from dreamfields.guidance import load
-from dreamfields.guidance.lit import weights
+from dreamfields.evaluate.judges import load_judge
+from dreamfields.guidance.lit import load, weights
 from dreamfields.guidance.lit.adapters import (
     Adapters,
     Projection,
@@ -22,8 +22,8 @@ from dreamfields.guidance.lit.adapters import (
 )
 from dreamfields.guidance.lit.frozen import plain_activations
 from dreamfields.guidance.lit.mixed import NAMED_FROM, AdaptedGuidance, closed_form_weight
-from dreamfields.guidance.lit.weights import LITE0, AdapterSource, check_weights
-from dreamfields.guidance.load import load_guides, load_judge
+from dreamfields.guidance.lit.weights import LITE0, AdapterSource
+from dreamfields.guidance.load import check_weights, load_guides
 from dreamfields.guidance.prompt_embeddings import PromptEmbeddings, textureless_embeddings
 from dreamfields.guidance.settings import GuidanceSettings, Mode
 from tests.guidance.conftest import SIZE, Lit
@@ -315,7 +315,7 @@ def test_photographs_match_what_they_show_in_every_mode(mode: Mode) -> None:
 
 
 def test_the_judge_reads_sentences_and_is_not_among_the_guides() -> None:
-    judge = load_judge(CPU)
+    judge = load_judge("lit", CPU, "adapters")
     assert judge.name == "lit-lite1"
     pictures = torch.cat([photograph(name, 240) for name in PHOTOGRAPHS])
     with torch.no_grad():

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from dreamfields.guidance.lit.classes import class_names
-from dreamfields.guidance.lit.closed_form import LitGuidance, class_distribution, ridge_regression, rivals
-from dreamfields.guidance.settings import Bridge, GuidanceSettings
+from dreamfields.guidance.lit.closed_form import Bridge, LitGuidance, class_distribution, ridge_regression, rivals
+from dreamfields.guidance.settings import GuidanceSettings
 from tests.guidance.conftest import SIZE, Lit
 
 Bridges = Callable[[Bridge], LitGuidance]
@@ -240,7 +240,7 @@ def test_pictures_are_shown_at_multiples_of_16_around_the_size(
 
 def test_the_settings_reach_every_guide(lit: Lit) -> None:
     assert [guide.image_sizes for guide in lit.guides] == [(48, 64, 80)] * 2
-    assert [guide.bridge for guide in lit.guides] == ["both"] * 2
+    assert [guide.bridge for guide in lit.guides] == ["classes"] * 2
 
 
 @pytest.mark.parametrize("bridge", BRIDGES)

@@ -1,12 +1,12 @@
-"""A model's folder: what must be in it, what kind of model it is, and the digests that tell it from all others.
+"""A model's folder: the files it needs, the types of model that can guide, and digests.
 
-Weights are safetensors only: a pickle (pytorch_model.bin) runs code when it is read, and is refused. Nothing here
-imports torch, so a folder that cannot be used is refused at once.
+Weights are safetensors only: a pickle (pytorch_model.bin) can run code when it is loaded. Nothing here imports torch.
 """
 
 import fnmatch
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -29,25 +29,30 @@ FILES = (
     "spiece.model",
     "sentencepiece.bpe.model",
 )
-"""Every file that may be read, and so be fetched."""
+"""Every file that may be read, and so every file that is downloaded."""
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 _VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model")
 _PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "open_clip_pytorch_model.bin")
 
 KINDS = ("clip", "metaclip_2", "siglip", "siglip2", "vision-text-dual-encoder")
-"""The `model_type` of what can guide."""
+"""The `model_type` of models that can guide."""
+
+
+def is_path(model_id: str) -> bool:
+    """Return whether a model id is a folder: one exists, or it cannot be an id of the hub (`name` or `owner/name`)."""
+    return Path(model_id).expanduser().is_dir() or not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", model_id, re.ASCII)
 
 
 def check_folder(folder: Path, remedy: str) -> None:
     """Make sure that a folder holds a model that can guide.
 
     Args:
-        folder: where the model is.
-        remedy: what to do when something is missing, the end of a sentence.
+        folder: the model's folder.
+        remedy: the end of the sentence when something is missing: what to do.
 
     Raises:
         MissingPackageError: the folder lacks a file, or has its weights as a pickle only.
-        UsageError: its configuration cannot be read, or is of another kind of model.
+        UsageError: its config.json cannot be read, or is of a type of model that cannot guide.
     """
     if not (folder / "config.json").is_file():
         raise MissingPackageError(f"{folder} holds no model (no config.json); {remedy}")
@@ -64,13 +69,13 @@ def check_folder(folder: Path, remedy: str) -> None:
                 "convert it to model.safetensors, or take a revision that has it"
             )
         raise MissingPackageError(f"{folder} holds no weights (no model.safetensors); {remedy}")
-    # Checked because transformers makes do without: it builds a tokenizer that knows three words.
+    # Checked because transformers would go on with a tokenizer that knows three words.
     if not any((folder / name).is_file() for name in _VOCABULARIES):
         raise MissingPackageError(f"{folder} holds no tokenizer (no tokenizer.json or vocabulary); {remedy}")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return what a model's JSON file says.
+    """Return a model's JSON file.
 
     Raises:
         UsageError: it cannot be read, or is no JSON object.

@@ -1,19 +1,16 @@
-"""Where weights are: the packages that hold them, and a check that needs nothing heavy.
-
-The weights of `lit` come from installed packages, those of `clip` from a folder or the cache; nothing is ever
-fetched at run time. Nothing here imports torch, so what is missing is said at once.
-"""
+"""The weights of `lit`: the installed packages that hold them, and a check without torch that they are there."""
 
 import hashlib
 import importlib.util
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dreamfields.errors import MissingPackageError
-from dreamfields.guidance.clip import hub
-from dreamfields.guidance.ensemble import Member, parse_members
-from dreamfields.guidance.settings import GuidanceSettings
+
+if TYPE_CHECKING:
+    from dreamfields.guidance.ensemble import Member
+    from dreamfields.guidance.settings import GuidanceSettings
 
 
 @dataclass(frozen=True)
@@ -29,14 +26,14 @@ class PackagedFile:
 
 @dataclass(frozen=True)
 class TowerSource:
-    """Where a tower's weights are and how they are known to be the right ones."""
+    """The package of a tower's weights and their digest."""
 
     name: str
     architecture: str
     weights: PackagedFile
     sha256: str
     native_size: int
-    """Pixels a side of the pictures the network was trained on."""
+    """Pixels a side of the images the network was trained on."""
 
 
 LITE0 = TowerSource(
@@ -73,20 +70,20 @@ MINILM_SHA256 = "0872f5d7d0e806c443e588b6dd6b933e9200cf589b0e757e85e3afd57539c59
 
 GUIDING_TOWERS = (LITE0, LITE2)
 JUDGE_TOWER = LITE1
-"""Reserved for judging: it must never guide."""
+"""Only judges, never guides."""
 
 
 @dataclass(frozen=True)
 class AdapterSource:
-    """Adapters that come with this package, and how they are known to be the right ones."""
+    """A file of adapters in this package and its digest."""
 
     tower: TowerSource
     file: str
-    """Its name within guidance/data."""
+    """Its name within guidance/lit/data."""
     sha256: str
 
     def path(self) -> Path:
-        """Return where the file is, after a look at its digest.
+        """Return the path of the file after checking its digest.
 
         Raises:
             MissingPackageError: it is missing, cut short or not the recorded one.
@@ -110,7 +107,6 @@ GUIDING_ADAPTERS = (
 JUDGE_ADAPTERS = AdapterSource(
     LITE1, "lit-lite1.safetensors", "c6d4240e14bfbfde00b311f8e6dbf4ef499313935e69a615761c523f4abbc9b5"
 )
-"""Reserved for judging, as their tower is."""
 
 
 def package_file(wanted: PackagedFile) -> Path:
@@ -143,46 +139,31 @@ def check_digest(path: Path, sha256: str, package: str) -> None:
         )
 
 
-def check_weights(settings: GuidanceSettings) -> None:
-    """Make sure that all weights the settings need are on this machine.
+def check(_: "Member", settings: "GuidanceSettings") -> None:
+    """Make sure that the weights of the guiding towers, of the text tower and of the adapters are there.
 
     Raises:
-        MissingPackageError: a package or a model is missing; the sentence names the command.
-        UsageError: a folder holds no model that can guide.
+        MissingPackageError: a package or a file is missing, or a packaged file is not the recorded one.
     """
-    for member in parse_members(settings.name):
-        check_member(member)
-        if member.model == "lit":
-            check_adapters(settings)
-
-
-def check_adapters(settings: GuidanceSettings) -> None:
-    """Make sure that the adapters the settings need are there; in closed form none are.
-
-    Raises:
-        MissingPackageError: a file is missing or, of the shipped ones, not the recorded one.
-    """
+    for wanted in (*(tower.weights for tower in GUIDING_TOWERS), MINILM):
+        package_file(wanted)
     if settings.mode == "closed-form":
         return
     if not settings.adapters:
         for source in GUIDING_ADAPTERS:
             source.path()
-    for model_id in settings.adapters:
-        if not Path(model_id).is_file():
+    for path in settings.adapters:
+        if not Path(path).is_file():
             raise MissingPackageError(
-                f"there are no adapters {model_id}; make them with: dreamfields lit train DATA --out {model_id}"
+                f"there are no adapters {path}; make them with: dreamfields lit train DATA --out {path}"
             )
 
 
-def check_member(member: Member, towers: Sequence[TowerSource] = GUIDING_TOWERS) -> None:
-    """Make sure that the weights of one model are on this machine.
+def check_judge(_: "Member") -> None:
+    """Make sure that the weights of the judge's tower and of the text tower are there.
 
     Raises:
-        MissingPackageError: a package or a model is missing; the sentence names the command.
-        UsageError: a folder holds no model that can guide.
+        MissingPackageError: a package is missing.
     """
-    if member.model == "clip":
-        hub.locate(member.model_id)
-    elif member.model == "lit":
-        for wanted in (*(tower.weights for tower in towers), MINILM):
-            package_file(wanted)
+    for wanted in (JUDGE_TOWER.weights, MINILM):
+        package_file(wanted)
