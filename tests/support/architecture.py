@@ -100,7 +100,7 @@ WRITING_CALLS = {
 }
 WRITING_METHODS = {"write_text", "write_bytes", "touch", "hardlink_to", "symlink_to"}
 # Their first argument is what to open, not how.
-READING_OPENS = {"PIL.Image.open", "webbrowser.open"}
+READING_OPENS = {"PIL.Image.open", "webbrowser.open", "dreamfields.runs.run.Run.open"}
 # Video encoders write to a path of their own, in a temporary directory.
 MAY_WRITE = {"storage", "export.pictures.video"}
 # A lock is a descriptor held open, with the holder's number in it.
