@@ -17,7 +17,7 @@ from starlette.responses import FileResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from dreamfields.export.formats.html import library_text, style_text
+from dreamfields.export.viewer import library_text, style_text
 from dreamfields.studio.gate import Gate
 from dreamfields.studio.watcher import Watcher
 

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dreamfields.api import start
-from dreamfields.export.formats.html import html_bytes, library_text
+from dreamfields.export.formats.html import html_bytes
+from dreamfields.export.viewer import library_text
 from tests.support.toys import tiny_config, with_steps
 
 GLB = b"glTF\x02\x00\x00\x00" + bytes(range(256))

@@ -9,14 +9,13 @@ import hashlib
 import html
 import json
 from collections.abc import Mapping
-from functools import cache
-from importlib import resources
 from string import Template
 from typing import Any
 
 from dreamfields.export.asset import Asset
 from dreamfields.export.formats.glb import glb_bytes
 from dreamfields.export.settings import Metadata
+from dreamfields.export.viewer import data_text, library_text, style_text
 
 
 def write(asset: Asset, name: str) -> dict[str, bytes]:
@@ -29,9 +28,9 @@ def html_bytes(glb: bytes, metadata: Metadata, config: Mapping[str, Any]) -> byt
 
     `config` holds all settings of the run as JSON values, shown on demand.
     """
-    starter, library = _text("object.js"), library_text()
+    starter, library = data_text("object.js"), library_text()
     shown = {html.escape(key): html.escape(str(value)) for key, value in metadata.items()}
-    page = Template(_text("object.html")).substitute(
+    page = Template(data_text("object.html")).substitute(
         policy=_policy(starter, library),
         generator=shown.get("generator", "dreamfields"),
         prompt=shown.get("prompt", ""),
@@ -43,17 +42,6 @@ def html_bytes(glb: bytes, metadata: Metadata, config: Mapping[str, Any]) -> byt
         library=library,
     )
     return page.encode()
-
-
-@cache
-def library_text() -> str:
-    """Return model-viewer's script without its last line, which names a source map that is not here."""
-    return _text("model-viewer.min.js").rpartition("//# sourceMappingURL")[0]
-
-
-def style_text() -> str:
-    """Return the style that all pages with a viewer share."""
-    return _text("viewer.css")
 
 
 def _policy(*scripts: str) -> str:
@@ -68,7 +56,3 @@ def _policy(*scripts: str) -> str:
         f"default-src 'none'; script-src {allowed} 'wasm-unsafe-eval'; style-src 'unsafe-inline'; "
         "img-src data: blob:; connect-src data: blob:; worker-src blob:; base-uri 'none'; form-action 'none'"
     )
-
-
-def _text(name: str) -> str:
-    return resources.files("dreamfields.export").joinpath(f"data/{name}").read_text(encoding="utf-8")
