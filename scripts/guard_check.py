@@ -71,7 +71,7 @@ GUARDS: tuple[Guard, ...] = (
     Guard(
         "finite before the update",
         "optimize/loop.py",
-        "    if odd is None:\n        state.optimizer.step()\n",
+        "    if nonfinite is None:\n        state.optimizer.step()\n",
         "    state.optimizer.step()\n",
         NUMBERS,
     ),
