@@ -67,7 +67,7 @@ GUARDS: tuple[Guard, ...] = (
     Guard("sweep of what killed writers left", "Checkpointer.tidy", "self.directory.sweep", "None", KEPT),
     Guard(
         "plain text on the terminal",
-        "_say",
+        "say",
         "one_line",
         "{argument}",
         ("tests/reliability/test_inputs.py", "-k", "raw"),

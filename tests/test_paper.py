@@ -32,7 +32,7 @@ def test_the_three_differ_in_size_and_steps_alone(name: str, size: int, crop: in
 def test_intrinsics_are_33_4_degrees_in_training_and_39_6_in_tests() -> None:
     assert pytest.approx(33.4, abs=0.05) == paper.TRAIN_FOV_DEG
     assert pytest.approx(39.6, abs=0.05) == paper.TEST_FOV_DEG
-    # The focal length of NeRF's scenes is 1111.11 pixels of 800; a ray half a picture off the axis sees it.
+    # The focal length of NeRF's scenes is 1111.11 pixels of 800; so a ray half an image off the axis has this slope.
     for fov, focal in ((paper.TEST_FOV_DEG, 1111.1111), (paper.TRAIN_FOV_DEG, 1.2 * 1111.1111)):
         camera = Camera(0.0, 0.0, fov_deg=fov)
         right, _, forward = (camera.rays(800).directions[-1] @ axis for axis in camera.axes())
@@ -55,7 +55,7 @@ def test_the_learning_rate_is_that_of_the_table(recipe: Recipe) -> None:
 
 
 @pytest.mark.parametrize("recipe", PAPERS.values(), ids=list(PAPERS))
-def test_the_opacity_asked_for_is_that_of_the_table(recipe: Recipe) -> None:
+def test_the_target_opacity_is_that_of_the_table(recipe: Recipe) -> None:
     terms = recipe.losses
 
     def opacity(step: int) -> float:
@@ -71,7 +71,7 @@ def test_the_opacity_asked_for_is_that_of_the_table(recipe: Recipe) -> None:
     assert (terms.fog, terms.beta_prior, terms.density_noise) == (0.0, 0.0, (0.0, 0.0))
 
 
-def test_each_step_shows_64_pictures_of_one_view_to_clip_b_16() -> None:
+def test_each_step_scores_64_images_of_one_view_with_clip_b_16() -> None:
     for recipe in PAPERS.values():
         assert (recipe.optimize.views, recipe.optimize.backgrounds) == (1, 64)
         assert recipe.backgrounds.plain == recipe.backgrounds.black == 0.0

@@ -1,4 +1,4 @@
-"""Losses: cases worked by hand, and where there is nothing to gain."""
+"""Losses: each equation by hand, and every term of the table by the same rules."""
 
 from dataclasses import replace
 
@@ -20,9 +20,9 @@ def test_the_guidance_loss_is_minus_the_mean_score() -> None:
 @pytest.mark.parametrize(
     ("opacity", "target", "expected"),
     [
-        (0.75, 0.5, -0.25),  # Fuller than asked: minus the transmittance.
+        (0.75, 0.5, -0.25),  # Fuller than the target: minus the transmittance.
         (0.5, 0.5, -0.5),
-        (0.25, 0.5, -0.5),  # Emptier than asked: nothing more to gain.
+        (0.25, 0.5, -0.5),  # Emptier than the target: nothing more to gain.
         (0.0, 0.8, -0.8),
         (1.0, 0.8, 0.0),
     ],
@@ -37,7 +37,7 @@ def test_the_transmittance_loss_takes_the_mean_of_all_pixels_before_it_clips() -
 
 
 @pytest.mark.parametrize(("opacity", "slope"), [(0.75, 0.25), (0.25, 0.0)])
-def test_only_a_scene_fuller_than_asked_is_pushed(opacity: float, slope: float) -> None:
+def test_only_a_scene_fuller_than_the_target_has_a_gradient(opacity: float, slope: float) -> None:
     pixels = torch.full((1, 1, 2, 2), opacity, requires_grad=True)
     losses.transmittance_loss(pixels, 0.5).backward()
     assert pixels.grad is not None
@@ -49,7 +49,7 @@ def test_only_a_scene_fuller_than_asked_is_pushed(opacity: float, slope: float) 
     [
         ([0.0, 1.0, 1.0], 0.0),
         ([0.5, 0.5], 1.0),
-        ([0.25, 1.0, 0.0], 0.375),  # What is not seen does not count.
+        ([0.25, 1.0, 0.0], 0.375),  # Clear pixels do not count.
         ([0.0, 0.04], 0.0),
         ([], 0.0),
     ],
@@ -59,7 +59,7 @@ def test_fog_by_hand(pixels: list[float], expected: float) -> None:
 
 
 @given(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=9))
-def test_fog_is_a_share(pixels: list[float]) -> None:
+def test_fog_lies_between_0_and_1(pixels: list[float]) -> None:
     assert 0.0 <= losses.fog(torch.tensor(pixels)).item() <= 1.0
 
 

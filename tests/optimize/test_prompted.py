@@ -1,4 +1,4 @@
-"""What is asked besides the prompt: each of it reaches the step, and a stopped run goes on as if it had not been."""
+"""Additional prompts: each reaches the step, and a resumed run equals an uninterrupted one."""
 
 import json
 from collections import Counter
@@ -61,7 +61,7 @@ def test_a_run_stopped_at_every_step_ends_bit_for_bit_where_the_other_does(recip
 
 
 @pytest.mark.parametrize("prompts", [PromptSettings(), BLANK], ids=["nothing", "a weightless negative"])
-def test_where_nothing_is_asked_a_run_keeps_its_bits(prompts: PromptSettings) -> None:
+def test_without_additional_prompts_a_run_keeps_its_bits(prompts: PromptSettings) -> None:
     state = new_state()
     advance(state, STEPS)
     assert fingerprint(state) == end(prompts)
@@ -83,9 +83,9 @@ def test_every_paraphrase_is_drawn_about_equally_often_and_by_seed_and_step_alon
 
 
 class Wanting(RecordingGuidance):
-    """Remembers what it is to find, a number for each word that it knows, and in how many pictures."""
+    """Records the embeddings that it scores against, a number for each word that it knows, and for how many images."""
 
-    WORDS = ("ball", "front", "back", "plaster", "sphere")
+    WORDS = ("ball", "front", "back", "shape", "sphere")
 
     def __init__(self) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ def evaluated(
     recipe: Recipe = TINY,
     opacity: float = 1.0,
 ) -> tuple[Objective, list[tuple[int, list[float]]]]:
-    """Return a step's objective of a red and a black view, from the front and from behind, and what was wanted."""
+    """Return a step's objective of a red view from the front and a black one from behind, and the embeddings scored."""
     guidance = Wanting()
     targets = make_targets([Guide(guidance, 0.5)], "{}", "ball", prompts)
     still = replace(recipe, augment=STILL)
@@ -123,7 +123,7 @@ def test_each_view_is_scored_against_the_wording_of_its_side() -> None:
     assert objective.terms["guidance"].item() == pytest.approx(-0.5, abs=1e-5)
 
 
-def test_views_are_told_apart_by_their_own_pictures() -> None:
+def test_each_view_is_scored_on_its_own_images() -> None:
     class Facing(Wanting):
         def score(self, images: Tensor, text_embedding: Tensor, sharpness: float = 0.0) -> Tensor:
             # Only the view from the front is red.
@@ -152,8 +152,8 @@ def textureless(azimuth_deg: float = 180.0) -> TexturelessView:
     return TexturelessView(Rendering(torch.full((1, 3, 12, 12), 0.25), ones, ones), azimuth_deg)
 
 
-def test_the_geometry_prompt_is_scored_on_plaster_and_counts_by_its_weight() -> None:
-    prompts = PromptSettings(geometry_prompt="plaster", geometry_weight=3.0, style="front", paraphrases=("sphere",))
+def test_the_geometry_prompt_is_scored_on_the_textureless_view_and_counts_by_its_weight() -> None:
+    prompts = PromptSettings(geometry_prompt="shape", geometry_weight=3.0, style="front", paraphrases=("sphere",))
     plain, _ = evaluated(replace(prompts, geometry_prompt=""))
     objective, wanted = evaluated(prompts, textureless=textureless())
     assert wanted[-1] == (TINY.optimize.backgrounds, [0.0, 0.0, 0.0, 1.0, 0.0])
@@ -165,8 +165,8 @@ def test_the_geometry_prompt_is_scored_on_plaster_and_counts_by_its_weight() -> 
     }
 
 
-def test_the_geometry_prompt_has_the_wording_of_the_side_it_is_seen_from() -> None:
-    prompts = PromptSettings(geometry_prompt="plaster", azimuth_prompts=("front:{} front", "back:{} back"))
+def test_the_geometry_prompt_has_the_wording_of_its_view_s_side() -> None:
+    prompts = PromptSettings(geometry_prompt="shape", azimuth_prompts=("front:{} front", "back:{} back"))
     _, wanted = evaluated(prompts, textureless=textureless(180.0))
     half = 0.5**0.5
     assert wanted[-1][1] == pytest.approx([0.0, 0.0, half, half, 0.0])
@@ -177,7 +177,7 @@ def test_the_factor_of_a_gated_loss_is_also_that_of_the_geometry() -> None:
     # Half of what is in front of every pixel comes through, so the factor is a half.
     plain, _ = evaluated(PromptSettings(), recipe=gated, opacity=0.5)
     objective, _ = evaluated(
-        PromptSettings(geometry_prompt="plaster", geometry_weight=1.0),
+        PromptSettings(geometry_prompt="shape", geometry_weight=1.0),
         textureless=textureless(),
         recipe=gated,
         opacity=0.5,
@@ -186,12 +186,12 @@ def test_the_factor_of_a_gated_loss_is_also_that_of_the_geometry() -> None:
     assert added.item() == pytest.approx(-0.5 * 0.25, abs=1e-6)
 
 
-def test_a_geometry_prompt_alone_shapes_and_does_not_paint() -> None:
+def test_a_geometry_prompt_alone_changes_density_and_no_colour() -> None:
     recipe = replace(TINY, losses=LossSettings(guidance=1.0, transmittance=0.0, fog=0.0))
     state = new_state(recipe)
     prompts = PromptSettings(geometry_prompt="a white ball", geometry_weight=1.0)
     (target,) = make_targets([Guide(ToyGuidance())], "{}", PROMPT, prompts)
-    # A cosine with nothing is 0 and has no gradient, so the prompt has no say.
+    # A cosine with nothing is 0 and has no gradient, so the prompt has no effect.
     silent = replace(target, embeddings=PromptEmbeddings(torch.zeros_like(target.embeddings.table)))
     before = [grid.detach().clone() for grid in state.field.parameters()]
     list(islice(optimize(state, [silent]), 3))
@@ -200,7 +200,7 @@ def test_a_geometry_prompt_alone_shapes_and_does_not_paint() -> None:
         assert torch.equal(old[..., 1:], new[..., 1:])
 
 
-def test_what_is_asked_tells_a_run_from_others_and_old_runs_asked_nothing() -> None:
+def test_prompts_are_part_of_the_identity_of_a_run_and_old_runs_have_none() -> None:
     plain, asking = tiny_config(), replace(tiny_config(), prompts=ALL)
     others = {name for name, value in plain.identity().items() if asking.identity()[name] != value}
     assert others == {f"prompts.{name}" for name in ("negative_prompt", "paraphrases", "azimuth_prompts")} | {

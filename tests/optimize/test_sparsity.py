@@ -1,4 +1,4 @@
-"""The other ways to sparsity: each term against a case worked by hand, and what they do to a step."""
+"""The other rows of Dream Fields' table 2: each by hand, and in a step."""
 
 import math
 from dataclasses import replace
