@@ -8,9 +8,9 @@ import tyro
 import dreamfields
 
 
-def main(prompt: str = "a teapot", preset: str = "draft", guidance: str = "lit", steps: int | None = None) -> None:
+def main(prompt: str = "a teapot", preset: str = "draft", steps: int | None = None) -> None:
     """Generate an object with the shortest preset."""
-    run = dreamfields.generate(prompt, preset=preset, guidance=guidance, steps=steps)
+    run = dreamfields.generate(prompt, preset=preset, steps=steps)
     mesh = run.mesh()
     print(f"{len(mesh.faces)} triangles; the files are in {run.path}:")
     for path in sorted(run.path.iterdir()):

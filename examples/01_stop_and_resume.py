@@ -11,10 +11,9 @@ import dreamfields
 from dreamfields import PRESETS, Config
 
 
-def main(prompt: str = "a banana", seed: int = 1, guidance: str = "lit", steps: int = 40) -> None:
+def main(prompt: str = "a banana", seed: int = 1, steps: int = 40) -> None:
     """Stop after half of the steps, then load the run and finish it."""
     recipe = PRESETS["draft"].recipe
-    recipe = replace(recipe, guidance=replace(recipe.guidance, name=guidance))
     recipe = replace(recipe, optimize=replace(recipe.optimize, steps=steps))
     run = dreamfields.start(Config(prompt, seed=seed, recipe=recipe))
     for step in run.steps():

@@ -9,7 +9,7 @@ import dreamfields
 from dreamfields import PromptSettings
 
 
-def main(guidance: str = "lit", preset: str = "draft", steps: int | None = None) -> None:
+def main(preset: str = "draft", steps: int | None = None) -> None:
     """Make a teapot that is no mug, named differently from the back, in the form of a sphere."""
     prompts = PromptSettings(
         negative_prompt="a mug",
@@ -18,7 +18,7 @@ def main(guidance: str = "lit", preset: str = "draft", steps: int | None = None)
         geometry_prompt="a sphere",
         style="glazed ceramic",
     )
-    run = dreamfields.generate("a teapot", preset=preset, guidance=guidance, steps=steps, prompts=prompts)
+    run = dreamfields.generate("a teapot", preset=preset, steps=steps, prompts=prompts)
     print(f"made {run.config.prompt!r}, {run.config.prompts.style}: {run.path / 'object.glb'}")
 
 

@@ -14,9 +14,9 @@ from tests.support.toys import TINY, TINY_EXPORT, tiny_config
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 TOY: dict[str, dict[str, Any]] = {
-    "00_hello": {"prompt": "a red ball", "guidance": "toy", "steps": 2},
-    "01_stop_and_resume": {"prompt": "a red ball", "guidance": "toy", "steps": 4},
-    "02_steer_the_prompt": {"guidance": "toy", "steps": 2},
+    "00_hello": {"prompt": "a red ball", "steps": 2},
+    "01_stop_and_resume": {"prompt": "a red ball", "steps": 4},
+    "02_steer_the_prompt": {"steps": 2},
     "03_render_and_export": {"run": Path("runs/a-red-ball-0"), "size": 16},
     "04_own_guidance": {"steps": 3},
 }

@@ -22,7 +22,6 @@ def generate(
     out: str | Path = "runs",
     device: str = "auto",
     threads: int = 0,
-    guidance: str | None = None,
     prompts: PromptSettings | None = None,
 ) -> Run:
     """Make an object of a prompt, with all its files, and return its run.
@@ -40,7 +39,6 @@ def generate(
         out: folder for the run's folder.
         device: `auto`, `cpu`, `cuda` or `mps`.
         threads: CPU threads; 0 takes all cores.
-        guidance: model that scores images, such as `lit` or `clip:FOLDER-OR-ID`; None takes the preset's.
         prompts: further prompts, such as `PromptSettings(negative_prompt="a mug")`.
 
     Raises:
@@ -50,8 +48,6 @@ def generate(
     recipe = chosen.recipe
     if steps is not None:
         recipe = replace(recipe, optimize=replace(recipe.optimize, steps=steps))
-    if guidance is not None:
-        recipe = replace(recipe, guidance=replace(recipe.guidance, name=guidance))
     config = Config(
         prompt,
         seed=seed,

@@ -8,7 +8,7 @@ import ast
 import functools
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -54,6 +54,7 @@ MAX_FUNCTION_LINES = 60
 MAX_FILE_LINES = 400
 MAX_ARGUMENTS = 8
 MAX_DEPTH = 2
+MAX_ROOT_MODULES = 8
 
 # Loaded before anything heavy: prompts and settings are judged within a second.
 LIGHT_MODULES = {
@@ -98,7 +99,7 @@ WRITING_CALLS = {
 }
 WRITING_METHODS = {"write_text", "write_bytes", "touch", "hardlink_to", "symlink_to"}
 # Their first argument is what to open, not how.
-READING_OPENS = {"PIL.Image.open", "webbrowser.open"}
+READING_OPENS = {"PIL.Image.open", "webbrowser.open", "dreamfields.runs.run.Run.open"}
 # Video encoders write to a path of their own, in a temporary directory.
 MAY_WRITE = {"storage", "export.pictures.video"}
 # A lock is a descriptor held open, with the holder's number in it.
@@ -138,6 +139,26 @@ def imports_are_declared(module: str, tree: ast.Module) -> Iterator[str]:
         optional = module in EXTRAS and package in EXTRAS[module]
         if package and package != "dreamfields" and package not in sys.stdlib_module_names | declared and not optional:
             yield f"{module} imports {package}, which no dependency in pyproject.toml provides"
+
+
+def cycles(imports: Mapping[str, set[str]]) -> set[str]:
+    """Return the modules that import each other in a circle, or lead to such a circle only, given who imports whom."""
+    left = {module: targets & imports.keys() - {module} for module, targets in imports.items()}
+    while free := {module for module, targets in left.items() if not targets}:
+        left = {module: targets - free for module, targets in left.items() if module not in free}
+    return set(left)
+
+
+def imports_of_modules() -> dict[str, set[str]]:
+    """Return for each module of the package the others it imports, wherever in its code it does."""
+    trees = {module: ast.parse(path.read_text("utf-8")) for module, path in modules()}
+    del trees[""]  # The package itself loads public names only when they are asked for.
+    found = {}
+    for module, tree in trees.items():
+        targets = {name.removeprefix("dreamfields.") for name in _imported(tree) if name.startswith("dreamfields.")}
+        # A name is imported from a module, or is a module of a package.
+        found[module] = {name if name in trees else name.rpartition(".")[0] for name in targets} & trees.keys()
+    return found
 
 
 def functions_are_short(module: str, tree: ast.Module) -> Iterator[str]:
