@@ -25,7 +25,7 @@ from dreamfields.scene.fields import FIELDS
 from dreamfields.scene.fields.base import AbstractField, lattice
 from dreamfields.scene.settings import FieldChoice, FieldName, MlpSettings, VoxelSettings
 from dreamfields.studio import preview
-from tests.support.toys import TINY, TINY_MLP, fingerprint, new_state, tiny_config, with_steps
+from tests.support.toys import TINY, TINY_MLP, advance, fingerprint, new_state, tiny_config, with_steps
 
 EACH = pytest.mark.parametrize("name", list(FIELDS))
 
