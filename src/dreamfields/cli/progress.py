@@ -1,4 +1,4 @@
-"""Progress: what a command shows while it works, live on a terminal and as a few plain lines elsewhere."""
+"""Progress of a run: a live bar on a terminal, some ten plain lines elsewhere."""
 
 import time
 from types import TracebackType
@@ -41,18 +41,18 @@ class StepProgress:
             say(console, heading)
 
     def __enter__(self) -> Self:
-        """Start showing."""
+        """Show the bar."""
         self.bar.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop showing; what was shown last stays."""
+        """Leave the bar as it was last."""
         self.bar.stop()
 
     def show(self, step: "Step") -> None:
-        """Show one more step; a collapse is said in a line of its own."""
+        """Show one more step; a collapse gets a line of its own."""
         if self.first is None or step.collapsed is not None:
             self.first, self.began = step.index, time.perf_counter()
         if step.collapsed is not None:
