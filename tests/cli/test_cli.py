@@ -99,6 +99,7 @@ def run_light(folder: Path, *arguments: str, more: tuple[Path, ...] = ()) -> "su
         (["generate", "x" * 3000], "the prompt has 3000 characters; at most 2000 are allowed"),
         (["generate", PROMPT, "--preset", "qick"], "no preset called 'qick'; did you mean 'quick'?"),
         (["generate", PROMPT, "--preset=standart"], "did you mean 'standard'?"),
+        (["generate", PROMPT, "--preset="], "no preset called ''"),
         (["generate", PROMPT, "--stepz", "3"], "no option --stepz; did you mean --steps?"),
         (["generate", PROMPT, "--voxels.level=3"], "no option --voxels.level; did you mean --voxels.levels?"),
         (["generate", PROMPT, "--steps", "-5"], "steps is -5; it must be from 1 to 10,000,000"),

@@ -136,6 +136,15 @@ def test_a_file_that_cannot_be_used_is_one_sentence(
     assert str(path) in sentence
 
 
+def test_a_setting_that_is_gone_is_refused_unless_it_did_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("dreamfields.runs.upgrade.REMOVED", {"losses.old": 0.0})
+    assert changes("--config", str(written(tmp_path, "recipe: {losses: {old: 0.0}}"))) == {}
+    assert main(["generate", PROMPT, "--config", str(written(tmp_path, "recipe: {losses: {old: 1.0}}"))]) == 2
+    assert "sets losses.old, which this version no longer has; take it out" in capsys.readouterr().err
+
+
 def test_a_file_that_is_not_there_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for path in (tmp_path / "missing.yaml", tmp_path):
         assert main(["generate", PROMPT, "--config", str(path)]) == 2

@@ -39,10 +39,10 @@ class Generate(Command):
     seed: int = 0
     """Same seed, same machine, same object."""
     steps: int | None = None
-    """Steps of the optimiser, short for --optimize.steps; the preset's if not given."""
+    """Steps of the optimiser, short for --optimize.steps; that of file or preset if not given."""
     guidance: str | None = None
-    """Model that scores the views, such as lit or clip:FOLDER-OR-ID, short for --guidance.name; the preset's if not
-    given."""
+    """Model that scores the views, such as lit or clip:FOLDER-OR-ID, short for --guidance.name; that of file or
+    preset if not given."""
     out: Path = Path("runs")
     """Folder in which the run gets its own."""
     device: str = "auto"
@@ -59,7 +59,8 @@ class Generate(Command):
     @classmethod
     def defaults(cls, arguments: Sequence[str]) -> Self:
         """Return the values of the preset, with those of the file of settings over them."""
-        name, file = value_of("--preset", arguments) or presets.DEFAULT, value_of("--config", arguments)
+        given, file = value_of("--preset", arguments), value_of("--config", arguments)
+        name = presets.DEFAULT if given is None else given
         chosen = presets.preset(name)
         values = read_config(Path(file)) if file else {}
         # A placeholder, so that all else can be checked; the prompt itself may still be on the command line.

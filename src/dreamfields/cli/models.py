@@ -1,4 +1,4 @@
-"""`dreamfields models`: which CLIP-like models are here, getting one, and whether they are still the same."""
+"""`dreamfields models`: list, download and verify CLIP-like models."""
 
 from contextlib import suppress
 from dataclasses import dataclass

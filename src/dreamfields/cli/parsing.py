@@ -1,4 +1,4 @@
-"""From words on the command line to a command: every mistake in them is found, and all are said in one sentence."""
+"""Parsing the words of a command line into a command: all mistakes are found and named in one sentence."""
 
 import contextlib
 import difflib
@@ -29,12 +29,12 @@ def parse_as(kind: type[Parsed], arguments: Sequence[str], prog: str, default: P
     with collected_faults() as faults:
         rest, wrong = _without_wrong_kinds(arguments, options)
         faults += wrong
-        said = io.StringIO()
+        output = io.StringIO()
         try:
-            with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+            with contextlib.redirect_stderr(output), contextlib.redirect_stdout(output):
                 parsed = tyro.cli(kind, args=rest, prog=prog, default=default, return_unknown_args=True, add_help=False)
         except SystemExit:
-            raise UsageError(f"{_plain(said.getvalue())}; {prog} --help says more") from None
+            raise UsageError(f"{_plain(output.getvalue())}; {prog} --help says more") from None
         command, unknown = typing.cast(tuple[Parsed, list[str]], parsed)
         faults += [_unknown(given, list(options)) for given in unknown[:1]]
     return command
@@ -101,7 +101,7 @@ def _is(kind: type[int] | type[float], given: str) -> bool:
 
 
 def _plain(box: str) -> str:
-    """Return the message of a box: what stands below its title and above the next line across."""
+    """Return the message in a box that tyro drew: the text between its title and the next rule."""
     blocks: list[list[str]] = [[]]
     for line in box.splitlines():
         if re.search(r"[\u2500-]{3}", line):

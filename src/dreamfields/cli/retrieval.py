@@ -23,12 +23,12 @@ from dreamfields.storage import atomic_write
 
 @dataclass(frozen=True)
 class Retrieval(Command):
-    """Ask a judge for the own caption of each of several runs among 153, as Dream Fields was judged (R-Precision)."""
+    """Let a judge find the caption of each of several runs among 153, as Dream Fields was evaluated (R-Precision)."""
 
     folders: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUNS")] = ()
     """Folders of runs, or folders that hold such."""
     judge: str = "lit"
-    """Who judges: `lit` (a tower that never guides), or `clip:FOLDER-OR-ID`; never a model that guided a run."""
+    """The judge: `lit` (a tower that never guides), or `clip:FOLDER-OR-ID`; never a model that guided a run."""
     out: Path = Path("retrieval")
     """Folder for retrieval.json and retrieval.html."""
     samples: int = paper.TEST_SAMPLES
@@ -36,7 +36,7 @@ class Retrieval(Command):
 
     @cached_property
     def directories(self) -> list[RunDirectory]:
-        """The runs; a folder without any stands for itself, to be refused as one."""
+        """The runs; a folder without any is kept, so that reading it says that it holds none."""
         return [RunDirectory(run) for folder in self.folders for run in find_runs(folder) or [folder]]
 
     def check(self) -> None:

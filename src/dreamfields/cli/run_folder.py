@@ -1,4 +1,4 @@
-"""What commands share that work on a run: find, open or complete it, and print what it has to say."""
+"""What commands share that work on a run: find, open or complete it, and print its notes."""
 
 from contextlib import closing
 from pathlib import Path
@@ -69,12 +69,12 @@ def _show_steps(run: "Run", stop: StopRequest, console: Console) -> None:
     recipe = run.config.recipe
     say(console, f'"{run.config.prompt}", seed {run.config.seed}, into {run.path}')
     heading = f"{label(recipe.guidance.name)} guidance on {run.load_state().device}, {torch.get_num_threads()} threads"
-    said = 0
+    shown = 0
     with StepProgress(console, recipe.optimize.steps, heading) as progress, closing(run.steps()) as steps:
         for step in steps:
             stop.immediate = False
-            say_notes(run.notes[said:], console)
-            said = len(run.notes)
+            say_notes(run.notes[shown:], console)
+            shown = len(run.notes)
             progress.show(step)
             if stop.number is not None:
                 break

@@ -1,4 +1,4 @@
-"""The border to the terminal: whatever goes wrong becomes one plain line there, and the right exit code."""
+"""The terminal: text is printed as it is, and an error is one line and an exit code."""
 
 import io
 import os
@@ -15,9 +15,9 @@ from rich.text import Text
 from dreamfields.errors import DegenerateError, DreamfieldsError, StorageError
 
 DEBUG: Final = "DREAMFIELDS_DEBUG"
-"""Environment variable; set to anything, mistakes of ours show where they were made."""
+"""Environment variable; if it is set, errors of the program itself are shown with their traceback."""
 _OUT_OF_MEMORY: Final = ("out of memory", "can't allocate memory", "not enough memory")
-_TURNS_TEXT: Final = frozenset(
+_BIDI_CONTROLS: Final = frozenset(
     "\N{LEFT-TO-RIGHT OVERRIDE}\N{RIGHT-TO-LEFT OVERRIDE}\u202a\u202b\u202c\u2066\u2067\u2068\u2069"
 )
 
@@ -31,7 +31,7 @@ class Outcome:
 
 @contextmanager
 def guarded(errors: Console) -> Iterator[Outcome]:
-    """Turn what is raised inside into one line on the console of errors and an exit code; see `dreamfields.errors`."""
+    """Turn what is raised inside into one line of text and an exit code; see `dreamfields.errors`."""
     outcome = Outcome()
     try:
         yield outcome
@@ -72,24 +72,24 @@ def say_table(
 
 
 def one_line(text: str) -> str:
-    """Return text as it may go to a terminal: what would move the cursor, turn or break the line is spelt out."""
-    return "".join(_spelt(character) if _is_unsafe(character) else character for character in text)
+    """Return text with control characters, which could move the cursor or reverse the text, written as escapes."""
+    return "".join(_escaped(character) if _is_unsafe(character) else character for character in text)
 
 
 def console_on(stream: TextIO | None) -> Console:
     """Return a console that never ends the program, whatever becomes of the terminal.
 
-    It spells out letters that the encoding lacks; what cannot be written, as there is no stream, its reader has left or
-    the disk is full, goes unsaid.
+    It escapes letters that the encoding lacks, and drops what cannot be written: without a stream or a reader, or on a
+    full disk.
     """
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="backslashreplace")
-    return Console(file=cast(TextIO, _Forgiving(stream or io.StringIO())), highlight=False)
+    return Console(file=cast(TextIO, _ForgivingStream(stream or io.StringIO())), highlight=False)
 
 
 @final
-class _Forgiving:
-    """A stream that takes whatever it is given, also when nobody does."""
+class _ForgivingStream:
+    """A stream that drops what can no longer be written."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -115,13 +115,13 @@ class _Forgiving:
             yield
         except OSError:
             self._lost = True
-            # Or the interpreter would try once more at its end, and complain.
+            # Otherwise the interpreter flushes it at its end, and complains.
             with suppress(OSError):
                 self._stream.close()
 
 
 def _unforeseen(error: Exception) -> tuple[int, str]:
-    """Return exit code and sentence for what nobody foresaw."""
+    """Return exit code and sentence for an error of the program itself."""
     if isinstance(error, MemoryError) or any(words in str(error).lower() for words in _OUT_OF_MEMORY):
         sentence = "there is not enough memory; lower --render.size, --render.samples or --optimize.views"
         return DegenerateError.exit_code, sentence
@@ -131,8 +131,8 @@ def _unforeseen(error: Exception) -> tuple[int, str]:
 
 
 def _is_unsafe(character: str) -> bool:
-    return unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in _TURNS_TEXT
+    return unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in _BIDI_CONTROLS
 
 
-def _spelt(character: str) -> str:
+def _escaped(character: str) -> str:
     return character.encode("unicode_escape", "surrogatepass").decode("ascii")
