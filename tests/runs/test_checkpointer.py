@@ -1,4 +1,4 @@
-"""The keeper: what killed writers left is cleared away, and what differs on resuming is said."""
+"""The checkpointer: the files of killed writers are cleared away, and what differs on resuming is a note."""
 
 import shutil
 from dataclasses import replace

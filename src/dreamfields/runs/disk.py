@@ -1,4 +1,4 @@
-"""How much disk a run takes, told from its settings alone: a disk too full is found before anything is loaded."""
+"""How much disk a run takes, estimated from its settings, so that a full disk is found before torch is loaded."""
 
 import os
 from pathlib import Path
@@ -30,11 +30,7 @@ def run_bytes(recipe: Recipe, exports: int) -> int:
 
 
 def check_space(folder: Path, needed: int) -> None:
-    """Make sure that a disk has room.
-
-    Args:
-        folder: where files will go; it need not be there yet.
-        needed: bytes.
+    """Make sure that so many bytes have room where a folder is, or will be.
 
     Raises:
         StorageError: there is less room; the sentence names the place and both numbers.

@@ -57,12 +57,10 @@ class Run:
 
     @classmethod
     def begin(cls, directory: RunDirectory, config: Config) -> "Run":
-        """Make the folder of a new run and its first record; `check_runnable` tells whether it can work at all.
+        """Make the folder of a new run and its first record; `check_runnable` has told that it can work.
 
         Raises:
-            UsageError: there is a run in the folder already.
-            LockedError: another process works in it.
-            StorageError: it cannot be written.
+            UsageError, LockedError, StorageError: the folder holds a run, is in use, or cannot be written.
         """
         with directory.locked():
             # Only under the lock is the answer final: two may have started at once.
@@ -73,12 +71,7 @@ class Run:
 
     @classmethod
     def open(cls, directory: RunDirectory) -> "Run":
-        """Open a run that was started before.
-
-        Raises:
-            UsageError: there is no run in the folder.
-            StorageError: its record cannot be understood.
-        """
+        """Open a run that was started before; see `read_record` for what it raises."""
         return cls(directory, read_record(directory))
 
     @property
@@ -129,7 +122,6 @@ class Run:
 
         Raises:
             UsageError: not one step has been saved.
-            CheckpointError: there are checkpoints, but none is whole.
         """
         state = self.load_state()
         if state.step == 0 and state.attempt == 0:

@@ -40,27 +40,28 @@ REMOVED: Final[Mapping[str, Any]] = {
 
 
 def upgrade_config(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return a configuration, as run.json of any version holds it, under the present names.
+    """Return the configuration of any version's run.json under present names, and what is lost of it by dotted name.
 
-    The second value is what is lost: settings that are gone and that were not at their defaults, by dotted name.
+    Lost is a setting that is gone and was not at its default.
     """
     lost: dict[str, Any] = {}
 
     def upgraded(part: str, settings: Any) -> Any:
         if not isinstance(settings, Mapping):
             return settings
-        named = {f"{part}.{name}": value for name, value in settings.items()}
-        lost.update({name: named[name] for name in named.keys() & REMOVED.keys() if named[name] != REMOVED[name]})
-        return {
-            RENAMED.get(name, name).removeprefix(f"{part}."): value
-            for name, value in named.items()
-            if name not in REMOVED
-        }
+        present = {}
+        for name, value in settings.items():
+            dotted = f"{part}.{name}"
+            if dotted not in REMOVED:
+                present[RENAMED.get(dotted, dotted).removeprefix(f"{part}.")] = value
+            elif value != REMOVED[dotted]:
+                lost[dotted] = value
+        return present
 
     config = {name: upgraded(name, value) for name, value in values.items()}
     if isinstance(config.get("recipe"), Mapping):
         config["recipe"] = {part: upgraded(part, settings) for part, settings in config["recipe"].items()}
-    return config, dict(sorted(lost.items()))
+    return config, lost
 
 
 def upgrade_identity(identity: Mapping[str, Any]) -> dict[str, Any]:
