@@ -78,7 +78,7 @@ def measure(places: Places, files: Sequence[Path], count: int, console: Console)
     )
     found: dict[str, Tensor] = {}
     for each in trained:
-        found[each.adapters.tower] = retrieval.logits(each.adapters, pictures, pairs, places.cache, console)
+        found[each.tower] = retrieval.logits(each, pictures, pairs, places.cache, console)
     guiding = [name for name in found if name != JUDGE_TOWER.name]
     if len(guiding) > 1:
         found["+".join(guiding)] = torch.stack([found[name] for name in guiding]).mean(dim=0)
