@@ -34,7 +34,8 @@ from dreamfields.cli.generate import Generate
 from dreamfields.devices import thread_count
 from dreamfields.errors import DegenerateError, UsageError
 from dreamfields.evaluate.cleanness import Cleanness, cleanness
-from dreamfields.evaluate.judges import AbstractJudge, check_judge
+from dreamfields.evaluate.judges import check_judge
+from dreamfields.guidance.base import AbstractGuidance
 from dreamfields.guidance.prompts import clean_prompt
 from dreamfields.render.renderer import Rendering
 from dreamfields.runs.directory import RunDirectory, run_path
@@ -170,7 +171,7 @@ def refuse_others(prompts: Sequence[str], plan: Plan) -> None:
         raise SystemExit(str(error)) from None
 
 
-def opened(path: Path, *judges: AbstractJudge) -> dreamfields.Run:
+def opened(path: Path, *judges: AbstractGuidance | dreamfields.Judge) -> dreamfields.Run:
     """Return a finished run that none of the judges guided, and let all cores look at it.
 
     Raises:

@@ -39,10 +39,9 @@ def loaded(settings: GuidanceSettings) -> list[AbstractGuidance]:
     return [*(guide.guidance for guide in load_guides(settings, CPU)), load_judge(settings.name, CPU)]
 
 
-def test_the_modules_of_the_table_are_of_one_shape() -> None:
-    assert [kind.import_module() for kind in KINDS] == list(MODULES)
+def test_names_are_distinct_and_listed_for_the_user() -> None:
     assert len({kind.name for kind in KINDS}) == len(KINDS)
-    assert name_choices() == "lit, toy or clip:FOLDER-OR-ID"
+    assert all(kind.name in name_choices() for kind in KINDS)
 
 
 def test_weights_that_are_here_pass_the_checks(settings: GuidanceSettings) -> None:

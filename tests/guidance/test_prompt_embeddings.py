@@ -57,7 +57,7 @@ def guidance(
         case "clip":
             return load_clip(Member("clip", str(make_folder(tmp_path_factory.mktemp("models") / "clip"))), "fp32")
         case "adapters" | "both":
-            trained = packaged_adapters(GUIDING_ADAPTERS[0]).adapters
+            trained = packaged_adapters(GUIDING_ADAPTERS[0])
             return AdaptedGuidance(lit.guides[0], trained, both=request.param == "both")
         case name:
             return bridged(_BRIDGES[name])

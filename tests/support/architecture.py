@@ -151,12 +151,13 @@ def cycles(imports: Mapping[str, set[str]]) -> set[str]:
 
 
 def imports_of_modules() -> dict[str, set[str]]:
-    """Return for each module of the package the others it imports, wherever in its code it does."""
+    """Return for each module of the package the others it imports when it runs, wherever in its code it does."""
     trees = {module: ast.parse(path.read_text("utf-8")) for module, path in modules()}
     del trees[""]  # The package itself loads public names only when they are asked for.
     found = {}
     for module, tree in trees.items():
-        targets = {name.removeprefix("dreamfields.") for name in _imported(tree) if name.startswith("dreamfields.")}
+        names = _imported(tree, at_run_time=True)
+        targets = {name.removeprefix("dreamfields.") for name in names if name.startswith("dreamfields.")}
         # A name is imported from a module, or is a module of a package.
         found[module] = {name if name in trees else name.rpartition(".")[0] for name in targets} & trees.keys()
     return found
@@ -276,7 +277,7 @@ def _functions(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunction
     return (node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)))
 
 
-def _imported(tree: ast.AST, *, at_load_only: bool = False) -> Iterator[str]:
+def _imported(tree: ast.AST, *, at_load_only: bool = False, at_run_time: bool = False) -> Iterator[str]:
     """Yield the full dotted names that a module imports; relative imports keep their leading dots."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.Import):
@@ -287,16 +288,19 @@ def _imported(tree: ast.AST, *, at_load_only: bool = False) -> Iterator[str]:
         elif isinstance(node, ast.Call) and _dotted(node.func).endswith("import_module") and node.args:
             if isinstance(node.args[0], ast.Constant):
                 yield str(node.args[0].value)
-        elif at_load_only and _runs_later(node):
+        elif (at_load_only and _runs_later(node)) or (at_run_time and _is_for_types(node)):
             continue
         else:
-            yield from _imported(node, at_load_only=at_load_only)
+            yield from _imported(node, at_load_only=at_load_only, at_run_time=at_run_time)
+
+
+def _is_for_types(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and _dotted(node.test).endswith("TYPE_CHECKING")
 
 
 def _runs_later(node: ast.AST) -> bool:
     """Tell whether a node's body does not run when its module loads."""
-    checks_types = isinstance(node, ast.If) and _dotted(node.test).endswith("TYPE_CHECKING")
-    return checks_types or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+    return _is_for_types(node) or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
 
 
 def _calls(tree: ast.Module) -> Iterator[tuple[ast.Call, str]]:

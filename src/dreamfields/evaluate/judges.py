@@ -5,7 +5,7 @@ Nothing here imports torch before a judge is loaded, so a wrong name is refused 
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from dreamfields.errors import UsageError
 from dreamfields.guidance.ensemble import Member, parse_members
@@ -14,19 +14,8 @@ from dreamfields.guidance.kinds import JudgeMode, kind_named, name_choices
 if TYPE_CHECKING:
     import torch
 
+    from dreamfields.evaluate.classifier import Judge
     from dreamfields.guidance.base import AbstractGuidance
-
-
-class AbstractJudge(Protocol):
-    """What tells a judge from the guides of a run."""
-
-    @property
-    def name(self) -> str:
-        """Return the name that it guides under."""
-
-    @property
-    def identity(self) -> str:
-        """Return the digest of its weights; empty where the package pins them."""
 
 
 def judge_member(name: str) -> Member:
@@ -55,10 +44,7 @@ def check_judge_weights(name: str) -> None:
 def load_judge(name: str, device: "torch.device", mode: JudgeMode = "closed-form") -> "AbstractGuidance":
     """Load a judge onto a device.
 
-    Args:
-        name: `lit`, whose judge never guides, or any other model as in `--guidance.name`.
-        device: where it computes.
-        mode: how `lit` judges: in closed form, which knows nouns, or by adapters, which understand sentences.
+    The judge of `lit` never guides; in closed form it knows nouns, by its adapters it understands sentences.
 
     Raises:
         MissingPackageError: its weights are not on this machine.
@@ -68,7 +54,7 @@ def load_judge(name: str, device: "torch.device", mode: JudgeMode = "closed-form
     return kind_named(member.kind).import_module().load_judge(member, mode, device)
 
 
-def check_judge(judge: AbstractJudge, guides: Sequence[str], weights: Sequence[str], run: str) -> None:
+def check_judge(judge: "AbstractGuidance | Judge", guides: Sequence[str], weights: Sequence[str], run: str) -> None:
     """Refuse a judge that guided a run, compared by name and by the digest of its weights.
 
     Raises:

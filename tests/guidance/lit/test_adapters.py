@@ -253,7 +253,7 @@ def test_a_shape_in_plaster_is_scored_by_the_adapters_alone(
 
 @pytest.mark.parametrize("mode", ["adapters", "both"])
 def test_following_the_gradient_raises_the_score_of_the_shipped_adapters(mode: str, lit: Lit) -> None:
-    trained = packaged_adapters(weights.GUIDING_ADAPTERS[0]).adapters
+    trained = packaged_adapters(weights.GUIDING_ADAPTERS[0])
     guide = AdaptedGuidance(lit.guides[0], trained, mode == "both")
     wanted = guide.encode_text(["a teapot"])[0]
     # Not a flat picture: there, filters for edges sit at the kink of their ReLU, and a gradient says nothing.

@@ -12,7 +12,6 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
@@ -36,14 +35,7 @@ class Projection(nn.Module):
     """Maps inputs (n, i) to unit vectors (n, d): standardises, then adds a linear map and one hidden layer."""
 
     def __init__(self, inputs: int, hidden: int, outputs: int, dropout: tuple[float, float] = (0.0, 0.0)) -> None:
-        """Make one with random weights.
-
-        Args:
-            inputs: numbers of an image or a sentence, i.
-            hidden: units of the hidden layer, k.
-            outputs: dimensions of the joint space, d.
-            dropout: fractions of the inputs and of the hidden units dropped in training.
-        """
+        """Draw random weights; `dropout` holds the fractions of inputs and hidden units dropped in training."""
         super().__init__()
         self.mean = nn.Buffer(torch.zeros(inputs))
         self.deviation = nn.Buffer(torch.ones(inputs))
@@ -69,15 +61,11 @@ class Projection(nn.Module):
 class Adapters(nn.Module):
     """The two networks of one image tower and the scale of their logits."""
 
-    def __init__(self, tower: str, image: Projection, text: Projection, scale: float = 20.0) -> None:
-        """Join two networks with the same outputs.
+    identity: str = ""
+    """Sha256 of the file; empty where the package pins it."""
 
-        Args:
-            tower: name of the image tower.
-            image: for outputs of the tower.
-            text: for sentence embeddings.
-            scale: initial logit per unit of cosine.
-        """
+    def __init__(self, tower: str, image: Projection, text: Projection, scale: float = 20.0) -> None:
+        """Join the networks of a tower, given by name, with an initial logit per unit of cosine, `scale`."""
         super().__init__()
         self.tower = tower
         self.image = image
@@ -132,32 +120,25 @@ def _parse(path: Path, content: bytes) -> Adapters:
     return adapters.requires_grad_(False).eval()
 
 
-@dataclass(frozen=True)
-class TrainedAdapters:
-    """Adapters with the identity of their file."""
-
-    adapters: Adapters
-    identity: str = ""
-    """The file's sha256; empty where the package pins it."""
-
-
-def packaged_adapters(source: AdapterSource) -> TrainedAdapters:
+def packaged_adapters(source: AdapterSource) -> Adapters:
     """Load adapters of this package.
 
     Raises:
         MissingPackageError: the file is missing or not the recorded one.
     """
-    return TrainedAdapters(read_adapters(source.path()))
+    return read_adapters(source.path())
 
 
-def file_adapters(path: Path) -> TrainedAdapters:
+def file_adapters(path: Path) -> Adapters:
     """Load adapters from a user's file.
 
     Raises:
         MissingPackageError: the file is missing, cut short, or holds no adapters.
     """
     content = _content(path)
-    return TrainedAdapters(_parse(path, content), hashlib.sha256(content).hexdigest())
+    adapters = _parse(path, content)
+    adapters.identity = hashlib.sha256(content).hexdigest()
+    return adapters
 
 
 def _content(path: Path) -> bytes:

@@ -8,7 +8,7 @@ from dreamfields.errors import UsageError
 from dreamfields.guidance.base import AbstractGuidance, Guide
 from dreamfields.guidance.ensemble import Member
 from dreamfields.guidance.kinds import JudgeMode
-from dreamfields.guidance.lit.adapters import TrainedAdapters, file_adapters, packaged_adapters
+from dreamfields.guidance.lit.adapters import Adapters, file_adapters, packaged_adapters
 from dreamfields.guidance.lit.closed_form import LitGuidance, embed_class_names
 from dreamfields.guidance.lit.mixed import AdaptedGuidance
 from dreamfields.guidance.lit.text import SentenceEncoder
@@ -34,8 +34,7 @@ def load_guides(_: Member, settings: GuidanceSettings, device: torch.device) -> 
             continue
         guide = LitGuidance(Tower(source), sentences, classes, "classes", settings.image_size, settings.size_jitter)
         if source.name in trained:
-            adapters = trained[source.name]
-            guides.append(AdaptedGuidance(guide, adapters.adapters, settings.mode == "both", adapters.identity))
+            guides.append(AdaptedGuidance(guide, trained[source.name], settings.mode == "both"))
         else:
             guides.append(guide)
     return [Guide(guide.to(device), weight=1.0 / len(guides)) for guide in guides]
@@ -52,17 +51,17 @@ def load_judge(_: Member, mode: JudgeMode, device: torch.device) -> AbstractGuid
     closed_form = LitGuidance(Tower(JUDGE_TOWER), sentences, classes, "both", JUDGE_TOWER.native_size)
     if mode == "closed-form":
         return closed_form.to(device)
-    return AdaptedGuidance(closed_form, packaged_adapters(JUDGE_ADAPTERS).adapters, both=False).to(device)
+    return AdaptedGuidance(closed_form, packaged_adapters(JUDGE_ADAPTERS), both=False).to(device)
 
 
-def _load_adapters(settings: GuidanceSettings) -> dict[str, TrainedAdapters]:
+def _load_adapters(settings: GuidanceSettings) -> dict[str, Adapters]:
     """Return the adapters that guide, by the name of their tower."""
     if not settings.adapters:
         return {source.tower.name: packaged_adapters(source) for source in GUIDING_ADAPTERS}
-    trained: dict[str, TrainedAdapters] = {}
+    trained: dict[str, Adapters] = {}
     for path in settings.adapters:
         found = file_adapters(Path(path))
-        tower = found.adapters.tower
+        tower = found.tower
         if tower == JUDGE_TOWER.name:
             raise UsageError(f"{path} belongs to {tower}, which only judges and never guides; train for lite0 or lite2")
         if tower in trained:

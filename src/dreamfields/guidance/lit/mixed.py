@@ -30,14 +30,8 @@ _MAX_CLOSED_FORM_WEIGHT = 0.75
 class AdaptedGuidance(AbstractGuidance):
     """One image tower with its adapters, and optionally its closed form."""
 
-    def __init__(self, closed_form: LitGuidance, adapters: Adapters, both: bool, identity: str = "") -> None:
-        """Join adapters to the tower that they were trained for.
-
-        Args:
-            closed_form: the tower, bridged to sentences in closed form.
-            adapters: of that tower.
-            both: whether scores are mixed with the closed form's.
-            identity: digest of the adapters' file; empty where the package pins it.
+    def __init__(self, closed_form: LitGuidance, adapters: Adapters, both: bool) -> None:
+        """Join adapters to their tower; `both` mixes their scores with the closed form's.
 
         Raises:
             MissingPackageError: the adapters are of another width than the tower.
@@ -52,7 +46,7 @@ class AdaptedGuidance(AbstractGuidance):
         self.closed_form = closed_form
         self.adapters = adapters
         self.both = both
-        self.identity = identity
+        self.identity = adapters.identity
         self.name = closed_form.name
         self.image_size = closed_form.image_size
         self.width = adapters.image.leave.out_features

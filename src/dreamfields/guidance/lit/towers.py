@@ -8,7 +8,7 @@ W features + bias with W (1000, f).
 """
 
 import math
-from typing import Any, final
+from typing import Any, Final, final
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,12 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from dreamfields.guidance.lit.frozen import Convolution, LockedNetwork, Stage
 from dreamfields.guidance.lit.weights import TowerSource, check_digest, package_file
+
+_FOLDED: Final = (
+    *(("_conv_stem", "_bn0"), ("_conv_head", "_bn1")),
+    *(("_expand_conv", "_bn0"), ("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2")),
+)
+"""Convolutions and the batch norms after them: attributes of the network, then of its inverted-bottleneck blocks."""
 
 
 @final
@@ -26,12 +32,15 @@ class Tower(nn.Module):
         """Load the weights of a source.
 
         Raises:
-            MissingPackageError: the package with the weights is not installed, or its file is not the pinned one.
+            MissingPackageError: the package is not installed, or its file is not the pinned one.
         """
         super().__init__()
         self.source = source
         network = _load_network(source)
-        self.feature_mean = nn.Buffer(_feature_mean(network))
+        # The mean features (f,) over the training images, in closed form: the last batch norm makes each channel normal
+        # with mean beta and deviation |gamma|, and ReLU6 clips it.
+        norm = network._bn1
+        self.feature_mean = nn.Buffer(clipped_normal_mean(norm.bias.detach(), norm.weight.detach().abs(), 6.0))
         self.class_weight = nn.Buffer(network._fc.weight.detach().clone())
         self.class_bias = nn.Buffer(network._fc.bias.detach().clone())
         self.network = lock(fold_batch_norms(network))
@@ -41,7 +50,7 @@ class Tower(nn.Module):
     def features(self, images: Tensor) -> Tensor:
         """Return features (b, f) of images (b, 3, h, w) in [0, 1]."""
         activations: Tensor = self.network(_scaled(images))
-        return activations.mean(dim=(2, 3)) * self._area_fraction(images)
+        return activations.mean(dim=(2, 3)) * _area_fraction(images, self.source)
 
     @property
     def width(self) -> int:
@@ -59,19 +68,20 @@ class Tower(nn.Module):
         for part in self.network.parts():
             rotated = part.from_rotated(rotated)
             means.append(rotated.float().mean(dim=(2, 3)))
-        return means[-1] * self._area_fraction(images), torch.cat(means[:-1], dim=-1)
+        return means[-1] * _area_fraction(images, self.source), torch.cat(means[:-1], dim=-1)
 
     def logits(self, features: Tensor) -> Tensor:
         """Return class logits (b, 1000) of features (b, f)."""
         return features @ self.class_weight.T + self.class_bias
 
-    def _area_fraction(self, images: Tensor) -> float:
-        """Return the area of the images relative to the native one.
 
-        Shrinking a photograph keeps the sum of its activations and so raises their mean. Multiplied by this fraction,
-        features are the same at every size (measured on photographs at 128 to 224 pixels).
-        """
-        return float(images.shape[-2] * images.shape[-1] / self.source.native_size**2)
+def _area_fraction(images: Tensor, source: TowerSource) -> float:
+    """Return the area of the images relative to the native one.
+
+    Shrinking a photograph keeps the sum of its activations and so raises their mean. Multiplied by this fraction,
+    features are the same at every size (measured on photographs at 128 to 224 pixels).
+    """
+    return images.shape[-2] * images.shape[-1] / source.native_size**2
 
 
 def _scaled(images: Tensor) -> Tensor:
@@ -94,18 +104,11 @@ def _load_network(source: TowerSource) -> Any:
 def fold_batch_norms(network: Any) -> Any:
     """Fold every batch norm into the convolution before it; the function stays the same."""
     for block in list(network.modules()):
-        for convolution, norm in _convolutions_before_norms(block):
-            setattr(block, convolution, fuse_conv_bn_eval(getattr(block, convolution), getattr(block, norm)))
-            setattr(block, norm, nn.Identity())
+        for convolution, norm in _FOLDED:
+            if hasattr(block, convolution):
+                setattr(block, convolution, fuse_conv_bn_eval(getattr(block, convolution), getattr(block, norm)))
+                setattr(block, norm, nn.Identity())
     return network
-
-
-def _convolutions_before_norms(block: nn.Module) -> list[tuple[str, str]]:
-    """Return the attribute names of each pair in a network or in one of its inverted-bottleneck blocks."""
-    outer = [("_conv_stem", "_bn0"), ("_conv_head", "_bn1")]
-    inner = [("_expand_conv", "_bn0"), ("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2")]
-    pairs = outer if hasattr(block, "_conv_stem") else inner
-    return [pair for pair in pairs if all(hasattr(block, name) for name in pair)]
 
 
 def lock(network: Any) -> LockedNetwork:
@@ -120,15 +123,6 @@ def lock(network: Any) -> LockedNetwork:
         stages.append(Stage([*expand, depthwise, project], skip=block.id_skip and same_shape))
     stages.append(Stage([Convolution(network._conv_head, clipped=True)], skip=False))
     return LockedNetwork(stages)
-
-
-def _feature_mean(network: Any) -> Tensor:
-    """Return the mean features (f,) over the training images, in closed form.
-
-    The last batch norm makes each channel normal with mean beta and deviation |gamma|, and ReLU6 clips it.
-    """
-    norm = network._bn1
-    return clipped_normal_mean(norm.bias.detach(), norm.weight.detach().abs(), 6.0)
 
 
 def clipped_normal_mean(mean: Tensor, deviation: Tensor, ceiling: float) -> Tensor:

