@@ -62,7 +62,7 @@ def measure(place: str, files: Sequence[Path], count: int, cache: Path) -> Gener
     ]
     scores: dict[str, Tensor] = {}
     for each in trained:
-        scores[each.adapters.tower] = yield from logits(each.adapters, pictures, pairs, cache)
+        scores[each.tower] = yield from logits(each, pictures, pairs, cache)
     guiding = [name for name in scores if name != JUDGE_TOWER.name]
     if len(guiding) > 1:
         scores["+".join(guiding)] = torch.stack([scores[name] for name in guiding]).mean(dim=0)
