@@ -188,8 +188,7 @@ def kind_of(background: Tensor) -> str:
 
 @pytest.mark.parametrize("kind", ["noise", "checkerboard", "fourier", "plain"])
 def test_a_kind_alone_with_a_weight_is_always_drawn(kind: str) -> None:
-    settings = only(kind, checkerboard_squares=4)
-    settings = replace(settings, **{kind: 0.3})  # type: ignore[arg-type]
+    settings = only(kind, **{kind: 0.3, "checkerboard_squares": 4})
     assert {kind_of(draw_background(settings, 24, seeded(seed))) for seed in range(30)} == {kind}
 
 
