@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from dreamfields.guidance.lit.adapters import Adapters, adapters_bytes, file_adapters, packaged_adapters
+from dreamfields.guidance.lit.adapters import Adapters, adapters_bytes, packaged_adapters, read_adapters
 from dreamfields.guidance.lit.weights import GUIDING_ADAPTERS, JUDGE_ADAPTERS, JUDGE_TOWER
 from dreamfields.storage import atomic_write
 from dreamfields.train import recall as retrieval
@@ -72,7 +72,7 @@ def measure(places: Places, files: Sequence[Path], count: int, console: Console)
     pictures = read_pairs(places.data[0])
     pairs = retrieval.heldout(pictures, count)
     trained = (
-        [file_adapters(path) for path in files]
+        [read_adapters(path) for path in files]
         if files
         else [packaged_adapters(source) for source in (*GUIDING_ADAPTERS, JUDGE_ADAPTERS)]
     )
