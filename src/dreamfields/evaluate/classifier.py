@@ -90,20 +90,12 @@ class Judge:
     def judge(
         self, field: AbstractField, classes: Sequence[str], samples: int = 96, size: int | None = None
     ) -> Judgement:
-        """Judge a field from all held-out views.
-
-        Args:
-            field: the object.
-            classes: names that count as right.
-            samples: along each ray.
-            size: pixels a side of the views, by default the tower's own; fewer cost less and are enlarged.
+        """Judge a field from all held-out views, `size` pixels a side (by default the tower's own), by right classes.
 
         Raises:
             UsageError: a name is not one of the 1000 classes; the nearest is offered.
         """
-        right = class_indices(classes)
-        views = []
-        native = JUDGE_TOWER.native_size
+        right, native, views = class_indices(classes), JUDGE_TOWER.native_size, []
         renderings = held_out_renderings(field, size or native, samples)
         for camera, rendering in zip(held_out_cameras(), renderings, strict=True):
             images = torch.cat([rendering.over(background) for background in BACKGROUNDS]).to(self.device)
@@ -133,13 +125,8 @@ def held_out_renderings(field: AbstractField, size: int, samples: int = 96) -> l
 def judge_view(probabilities: Tensor, right: Sequence[int], azimuth_deg: float) -> ViewJudgement:
     """Compare class probabilities (1000,) of one view with the right classes."""
     best = probabilities.topk(5).indices.tolist()
-    return ViewJudgement(
-        azimuth_deg=azimuth_deg,
-        probability=float(probabilities[list(right)].sum()),
-        answer=class_names()[best[0]],
-        top1=best[0] in right,
-        top5=any(index in right for index in best),
-    )
+    top1, top5 = best[0] in right, any(index in right for index in best)
+    return ViewJudgement(azimuth_deg, float(probabilities[list(right)].sum()), class_names()[best[0]], top1, top5)
 
 
 def class_indices(classes: Sequence[str]) -> list[int]:

@@ -41,15 +41,10 @@ def retrieval_json(retrieval: Retrieval) -> dict[str, Any]:
             one = retrieval.fraction(within, look == "textureless")
             rounded = {"value": round(one.value, 4), "standard_error": round(one.error, 4), "objects": one.objects}
             fractions[f"{look}_r_at_{within}"] = rounded
-    objects = [
-        {
-            "run": one.images.name,
-            "caption": one.caption,
-            "colour": dataclasses.asdict(one.colour),
-            "textureless": dataclasses.asdict(one.textureless),
-        }
-        for one in retrieval.objects
-    ]
+    objects = []
+    for each in retrieval.objects:
+        found = {"colour": dataclasses.asdict(each.colour), "textureless": dataclasses.asdict(each.textureless)}
+        objects.append({"run": each.images.name, "caption": each.caption, **found})
     chance = {f"r_at_{within}": round(retrieval.chance(within), 4) for within in WITHIN}
     return {"judge": retrieval.judge, "captions": retrieval.captions, "chance": chance, **fractions, "objects": objects}
 

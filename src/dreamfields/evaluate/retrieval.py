@@ -131,16 +131,15 @@ def judge_images(judge: AbstractGuidance, pairs: Iterable[ImagePair]) -> Retriev
 
 def render_pair(candidate: Candidate, size: int, samples: int) -> ImagePair:
     """Render the view that no training camera has, with and without colours."""
-    camera = Camera(
-        paper.TEST_AZIMUTH_DEG, paper.TEST_ELEVATION_DEG, fov_deg=paper.TEST_FOV_DEG, target=candidate.target
-    )
+    azimuth, elevation, fov = paper.TEST_AZIMUTH_DEG, paper.TEST_ELEVATION_DEG, paper.TEST_FOV_DEG
+    camera = Camera(azimuth, elevation, fov_deg=fov, target=candidate.target)
     occupancy = visible_cells(candidate.field)
 
     def image(field: AbstractField) -> Tensor:
         rendering = render_still(field, camera, size, samples, occupancy=occupancy)
         return rendering.over(1.0)[0].clamp(0.0, 1.0)
 
-    textureless = ShadedField(candidate.field, light_beside(paper.TEST_AZIMUTH_DEG))
+    textureless = ShadedField(candidate.field, light_beside(azimuth))
     return ImagePair(candidate.name, candidate.prompt, image(candidate.field), image(textureless))
 
 

@@ -16,7 +16,6 @@ from dreamfields.guidance.lit.adapters import (
     Adapters,
     Projection,
     adapters_bytes,
-    file_adapters,
     packaged_adapters,
     read_adapters,
 )
@@ -85,7 +84,7 @@ def test_a_file_gives_back_the_adapters_at_half_precision(tmp_path: Path) -> Non
     assert not any(parameter.requires_grad for parameter in read.parameters())
     for name, value in adapters.state_dict().items():
         assert torch.equal(read.state_dict()[name], value.half().float()), name
-    assert file_adapters(path).identity != file_adapters(saved(tmp_path, "lite0", 9)).identity
+    assert read_adapters(path).identity != read_adapters(saved(tmp_path, "lite0", 9)).identity
 
 
 def test_every_truncation_of_a_file_is_refused_in_one_sentence(tmp_path: Path) -> None:
@@ -124,7 +123,7 @@ def test_what_holds_no_adapters_is_refused(content: bytes, tmp_path: Path) -> No
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MissingPackageError, match=r"none\.safetensors cannot be read"):
-        file_adapters(tmp_path / "none.safetensors")
+        read_adapters(tmp_path / "none.safetensors")
 
 
 @pytest.mark.parametrize("source", [*weights.GUIDING_ADAPTERS, weights.JUDGE_ADAPTERS], ids=lambda s: s.tower.name)
@@ -172,7 +171,7 @@ def test_files_of_ones_own_guide_the_towers_they_belong_to(tmp_path: Path, lit: 
     check_weights(settings)
     (guide,) = load_guides(settings, CPU)
     assert (guide.guidance.name, guide.weight) == ("lit-lite0", 1.0)
-    assert guide.guidance.identity == file_adapters(path).identity
+    assert guide.guidance.identity == read_adapters(path).identity
     with pytest.raises(UsageError, match="one file a tower"):
         load_guides(dataclasses.replace(settings, adapters=(str(path), str(path))), CPU)
 

@@ -105,7 +105,7 @@ def _get(url: str, endpoint: str) -> bytes | str:
 
 
 def fetch(model_id: str, revision: str, patterns: Sequence[str], folder: Path) -> Path:
-    """Let the hub's client fetch a model's files into its cache folder, and return the folder of the revision.
+    """Let the hub's client fetch files into the model's cache folder, and return the folder of the revision.
 
     Raises:
         TimeoutError: no byte came for a while.

@@ -12,26 +12,13 @@ from typing import Any
 
 from dreamfields.errors import MissingPackageError, UsageError
 
-FILES = (
-    "config.json",
-    "preprocessor_config.json",
-    "processor_config.json",
-    "model.safetensors",
-    "model-*-of-*.safetensors",
-    "model.safetensors.index.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "vocab.txt",
-    "spiece.model",
-    "sentencepiece.bpe.model",
-)
-"""Every file that may be read, and so every file that is downloaded."""
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 _VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model")
+FILES = (
+    *("config.json", "preprocessor_config.json", "processor_config.json", *_WEIGHTS, "model-*-of-*.safetensors"),
+    *(*_VOCABULARIES, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt"),
+)
+"""Every file that may be read, and so every file that is downloaded."""
 _PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "open_clip_pytorch_model.bin")
 
 KINDS = ("clip", "metaclip_2", "siglip", "siglip2", "vision-text-dual-encoder")
@@ -44,11 +31,7 @@ def is_path(model_id: str) -> bool:
 
 
 def check_folder(folder: Path, remedy: str) -> None:
-    """Make sure that a folder holds a model that can guide.
-
-    Args:
-        folder: the model's folder.
-        remedy: the end of the sentence when something is missing: what to do.
+    """Make sure that a folder holds a model that can guide; `remedy` ends the sentence when something is missing.
 
     Raises:
         MissingPackageError: the folder lacks a file, or has its weights as a pickle only.
@@ -91,8 +74,8 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def digests(folder: Path) -> dict[str, str]:
     """Return the sha256 of every file of the model, by name."""
-    found = [path for path in sorted(folder.iterdir()) if path.is_file() and _is_read(path.name)]
-    return {path.name: file_sha256(path) for path in found}
+    files = [path for path in sorted(folder.iterdir()) if path.is_file()]
+    return {path.name: file_sha256(path) for path in files if any(fnmatch.fnmatchcase(path.name, one) for one in FILES)}
 
 
 def identity(files: dict[str, str]) -> str:
@@ -105,7 +88,3 @@ def file_sha256(path: Path) -> str:
     """Return the sha256 of a file, however large."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _is_read(name: str) -> bool:
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in FILES)

@@ -32,14 +32,7 @@ class ClipGuidance(AbstractGuidance):
     """An image and a text tower of transformers with one joint embedding space."""
 
     def __init__(self, model: Any, tokenizer: Any, preprocessing: Preprocessing, name: str = "clip") -> None:
-        """Freeze a model and keep its dtype.
-
-        Args:
-            model: a CLIPModel, SiglipModel, Siglip2Model, MetaClip2Model or VisionTextDualEncoderModel.
-            tokenizer: the model's own, of transformers.
-            preprocessing: how images become the image tower's input.
-            name: shown to the user and recorded with the run.
-        """
+        """Freeze a CLIPModel, SiglipModel, Siglip2Model, MetaClip2Model or VisionTextDualEncoderModel of any dtype."""
         super().__init__()
         self.model = model
         self.tokenizer = tokenizer

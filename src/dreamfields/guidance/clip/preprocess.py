@@ -71,11 +71,7 @@ CLIP_PREPROCESSING = Preprocessing(
 
 
 def read_preprocessing(folder: Path, config: Mapping[str, Any]) -> Preprocessing:
-    """Return the preprocessing that a model's folder describes.
-
-    Args:
-        folder: the model's folder.
-        config: its config.json.
+    """Return the preprocessing that a model's folder describes, given its config.json.
 
     Raises:
         UsageError: the folder describes none and the model is no CLIP, or it cannot be done here.

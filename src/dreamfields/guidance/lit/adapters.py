@@ -99,11 +99,12 @@ def adapters_bytes(adapters: Adapters, facts: Mapping[str, str]) -> bytes:
 
 
 def read_adapters(path: Path) -> Adapters:
-    """Load adapters from a file, frozen; see `file_adapters` for errors."""
-    return _parse(path, _content(path))
+    """Load adapters from a file, frozen, with the file's identity.
 
-
-def _parse(path: Path, content: bytes) -> Adapters:
+    Raises:
+        MissingPackageError: the file is missing, cut short, or holds no adapters.
+    """
+    content = _content(path)
     try:
         facts = _metadata(content)
         if facts["format"] != FORMAT:
@@ -117,27 +118,18 @@ def _parse(path: Path, content: bytes) -> Adapters:
         raise MissingPackageError(
             f"{path} is cut short or holds no adapters ({error}); make them with: dreamfields lit train DATA --out FILE"
         ) from error
+    adapters.identity = hashlib.sha256(content).hexdigest()
     return adapters.requires_grad_(False).eval()
 
 
 def packaged_adapters(source: AdapterSource) -> Adapters:
-    """Load adapters of this package.
+    """Load adapters of this package, which need no identity because their digest is pinned.
 
     Raises:
         MissingPackageError: the file is missing or not the recorded one.
     """
-    return read_adapters(source.path())
-
-
-def file_adapters(path: Path) -> Adapters:
-    """Load adapters from a user's file.
-
-    Raises:
-        MissingPackageError: the file is missing, cut short, or holds no adapters.
-    """
-    content = _content(path)
-    adapters = _parse(path, content)
-    adapters.identity = hashlib.sha256(content).hexdigest()
+    adapters = read_adapters(source.path())
+    adapters.identity = ""
     return adapters
 
 

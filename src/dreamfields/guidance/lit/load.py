@@ -8,7 +8,7 @@ from dreamfields.errors import UsageError
 from dreamfields.guidance.base import AbstractGuidance, Guide
 from dreamfields.guidance.ensemble import Member
 from dreamfields.guidance.kinds import JudgeMode
-from dreamfields.guidance.lit.adapters import Adapters, file_adapters, packaged_adapters
+from dreamfields.guidance.lit.adapters import Adapters, packaged_adapters, read_adapters
 from dreamfields.guidance.lit.closed_form import LitGuidance, embed_class_names
 from dreamfields.guidance.lit.mixed import AdaptedGuidance
 from dreamfields.guidance.lit.text import SentenceEncoder
@@ -60,7 +60,7 @@ def _load_adapters(settings: GuidanceSettings) -> dict[str, Adapters]:
         return {source.tower.name: packaged_adapters(source) for source in GUIDING_ADAPTERS}
     trained: dict[str, Adapters] = {}
     for path in settings.adapters:
-        found = file_adapters(Path(path))
+        found = read_adapters(Path(path))
         tower = found.tower
         if tower == JUDGE_TOWER.name:
             raise UsageError(f"{path} belongs to {tower}, which only judges and never guides; train for lite0 or lite2")
