@@ -2,7 +2,7 @@
 
 python benchmarks/captions.py [--preset quick] [--seed 0] [--jobs 1] [--count 24] [--extra="--guidance.mode both"]
 
-R@1 and R@5 among all 153, of the object with its colours and in white plaster, as `dreamfields evaluate retrieval` asks
+R@1 and R@5 among all 153, of the object with its colours and textureless, as `dreamfields evaluate retrieval` asks
 it, by two judges on EfficientNet-Lite1, which never guides: its adapters, and its closed form, which knows nouns and
 little else. Writes a table and a picture into --out; see `runs` for how objects are made and kept.
 """
@@ -76,22 +76,22 @@ def table(found: dict[str, Retrieval], outcomes: list[runs.Outcome], plan: runs.
     known = found[ADAPTERS].captions
     first = found[ADAPTERS].fraction(1)
     fractions = [
-        (name, look, *(words(retrieval.fraction(within, look == "plaster")) for within in WITHIN))
+        (name, look, *(words(retrieval.fraction(within, look == "textureless")) for within in WITHIN))
         for name, retrieval in found.items()
-        for look in ("colours", "plaster")
+        for look in ("colours", "textureless")
     ]
     chance = ("chance", "", *(f"{found[ADAPTERS].chance(within):.1%}" for within in WITHIN))
     lines = [
         *runs.heading("Captions", plan),
         f"Judges: EfficientNet-Lite1 with adapters and in closed form, each object's own caption among {known}; "
-        "azimuth 30, elevation 45, over white, with colours and in white plaster. Shares with their standard errors.",
+        "azimuth 30, elevation 45, over white, with colours and textureless. Fractions with their standard errors.",
         "",
         f"**R@1 {words(first)}** of {first.objects} objects; {runs.medians(outcomes)}.",
         "",
         *runs.markdown(("judge", "look", *(f"R@{within}" for within in WITHIN)), [*fractions, chance]),
         "",
     ]
-    looks = [f"{name}, {look}" for name in found for look in ("colours", "plaster")]
+    looks = [f"{name}, {look}" for name in found for look in ("colours", "textureless")]
     rows = []
     for index, outcome in enumerate(outcomes):
         seen = [retrieval.objects[index] for retrieval in found.values()]

@@ -336,7 +336,7 @@ def test_captions_are_looked_for_by_both_judges(
     assert made == benchmark.spread()[:2]
     text = results("captions", tmp_path)
     for name in ("adapters", "closed form"):
-        for look in ("colours", "plaster"):
+        for look in ("colours", "textureless"):
             assert f"| {name} | {look} | " in text
     assert "| chance |  | 0.7% | 3.3% |" in text
     assert "among 153" in text

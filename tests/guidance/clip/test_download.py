@@ -1,4 +1,4 @@
-"""A hub of this machine with eleven faults: each ends in one sentence with a cure, in less than five seconds."""
+"""A hub of this machine with eleven faults: each ends in one sentence with a remedy, in less than five seconds."""
 
 import hashlib
 import http.server
@@ -29,7 +29,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def empty_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give every test a cache and a record of its own, and the same fault less patience than the five seconds allow."""
+    """Give every test a cache and a record of its own."""
     monkeypatch.setenv("DREAMFIELDS_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
 
@@ -45,7 +45,7 @@ def reply(request: http.server.BaseHTTPRequestHandler, status: int, content: byt
 
 
 def listing(model: Path, tree: bool) -> bytes:
-    """Return what the hub says of a model, or of its files alone."""
+    """Return the hub's answer about a model, or about its files only."""
     files = [
         {
             "rfilename": path.name,
@@ -94,7 +94,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Answer], None]]
             def do_GET(self) -> None:
                 try:
                     answer(self)
-                except OSError:  # Whoever asked has given up.
+                except OSError:  # The client has given up.
                     self.close_connection = True
 
             do_HEAD = do_GET  # noqa: N815

@@ -1,4 +1,4 @@
-"""Where models are found, what is recorded of them, and how soon an unreachable hub is given up."""
+"""Where models are found, and what is recorded of them."""
 
 import json
 import shutil
@@ -62,7 +62,7 @@ def test_a_folder_that_is_not_there_is_a_sentence(model_id: str) -> None:
         hub.locate(model_id)
 
 
-def test_a_model_that_is_not_here_is_a_sentence_at_once_with_both_cures() -> None:
+def test_a_model_that_is_not_here_is_a_sentence_at_once_with_both_remedies() -> None:
     began = time.perf_counter()
     with pytest.raises(MissingPackageError) as caught:
         hub.locate(ID)
@@ -71,7 +71,7 @@ def test_a_model_that_is_not_here_is_a_sentence_at_once_with_both_cures() -> Non
     assert "clip:/path/to/folder" in str(caught.value)
 
 
-def test_a_model_of_which_the_cache_has_a_part_is_a_sentence_with_the_cure(model: Path) -> None:
+def test_a_model_of_which_the_cache_has_a_part_is_a_sentence_with_the_remedy(model: Path) -> None:
     (put_into_cache(model) / "model.safetensors").unlink()
     with pytest.raises(MissingPackageError, match=f"no model.safetensors.*dreamfields models download {ID}"):
         hub.locate(ID)
@@ -162,7 +162,7 @@ def test_only_an_id_can_be_downloaded(model_id: str) -> None:
 
 @pytest.fixture
 def hub_with(model: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
-    """Put a hub in the place of the real one, which has one model at one revision; return what it was asked."""
+    """Replace the hub by one with a single model at one revision; return the arguments it is called with."""
 
     def make(revision: str = REVISION, spoil: Callable[[Path], Any] = lambda _: None) -> dict[str, Any]:
         asked: dict[str, Any] = {}
