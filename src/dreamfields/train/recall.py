@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dreamfields.errors import UsageError
-from dreamfields.guidance.lit.adapters import Adapters, file_adapters, packaged_adapters
+from dreamfields.guidance.lit.adapters import Adapters, packaged_adapters, read_adapters
 from dreamfields.guidance.lit.text import SentenceEncoder
 from dreamfields.guidance.lit.towers import Tower
 from dreamfields.guidance.lit.weights import GUIDING_ADAPTERS, JUDGE_ADAPTERS, JUDGE_TOWER
@@ -57,7 +57,7 @@ def measure(place: str, files: Sequence[Path], count: int, cache: Path) -> Gener
     """
     pictures = read_pairs(place)
     pairs = heldout(pictures, count)
-    trained = [file_adapters(path) for path in files] or [
+    trained = [read_adapters(path) for path in files] or [
         packaged_adapters(source) for source in (*GUIDING_ADAPTERS, JUDGE_ADAPTERS)
     ]
     scores: dict[str, Tensor] = {}
