@@ -47,7 +47,7 @@ class Sample(Settings):
 
 
 def every_settings_class() -> list[type[Settings]]:
-    """Return all settings classes that a run is made of, and the two above; commands are checked by tests of their own."""
+    """Return all settings classes that a run is made of, and the two above; commands have tests of their own."""
     for module, _ in modules():
         if module.split(".")[-1] in ("settings", "config"):
             importlib.import_module(f"dreamfields.{module}")

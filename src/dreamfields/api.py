@@ -41,8 +41,7 @@ def generate(
         threads: CPU threads; 0 takes all cores.
         prompts: further prompts, such as `PromptSettings(negative_prompt="a mug")`.
 
-    Raises:
-        DreamfieldsError: one sentence that says what to do; see `dreamfields.errors`.
+    Raises DreamfieldsError: one sentence that says what to do; see `dreamfields.errors`.
     """
     chosen = presets.preset(preset)
     recipe = chosen.recipe

@@ -33,11 +33,7 @@ class Config(Settings):
     """The exported files."""
 
     def __post_init__(self) -> None:
-        """Check every field and normalise the prompt.
-
-        Raises:
-            UsageError: a field cannot be used.
-        """
+        """Check every field and normalise the prompt. Raises UsageError: a field cannot be used."""
         super().__post_init__()
         # Where faults are collected, as the command line does, a prompt that cannot be used stays as it is.
         with contextlib.suppress(UsageError):

@@ -18,8 +18,7 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 def check_device(device: Device) -> None:
     """Refuse a device that this machine cannot have, without importing torch.
 
-    Raises:
-        UsageError: CUDA without a driver or with a CPU build of torch, or MPS away from Apple silicon.
+    Raises UsageError: CUDA without a driver or with a CPU build of torch, or MPS away from Apple silicon.
     """
     if device == "cuda" and not _may_have_cuda():
         raise UsageError("device is 'cuda', but this machine has no usable NVIDIA GPU; use --device cpu or auto")
@@ -30,8 +29,7 @@ def check_device(device: Device) -> None:
 def resolve_device(device: Device) -> "torch.device":
     """Return the device to compute on; `auto` takes CUDA, then MPS, then the CPU.
 
-    Raises:
-        UsageError: torch does not find the device.
+    Raises UsageError: torch does not find the device.
     """
     import torch
 

@@ -15,23 +15,17 @@ from dreamfields.optimize.settings import CollapseSettings, LossSettings, Optimi
 from dreamfields.render.settings import AugmentSettings, BackgroundSettings, RenderSettings
 from dreamfields.scene.settings import CameraSettings, MlpSettings
 
-GUIDE: Final = "openai/clip-vit-base-patch16"
-"""base: loss_model = clip_vit_b16."""
-JUDGE: Final = "openai/clip-vit-base-patch32"
-"""base: retrieve_models = [clip_vit_b32]."""
+GUIDE: Final = "openai/clip-vit-base-patch16"  # base: loss_model = clip_vit_b16
+JUDGE: Final = "openai/clip-vit-base-patch32"  # base: retrieve_models = [clip_vit_b32]
 
 FOCAL_LENGTH: Final = 1111.1111 / 800.0
 """base: the focal length of NeRF's synthetic scenes, in widths of the image (scene.py: _HWF_BLENDER)."""
-TEST_FOV_DEG: Final = math.degrees(2.0 * math.atan(0.5 / FOCAL_LENGTH))
-"""39.6: held-out views have that focal length."""
+TEST_FOV_DEG: Final = math.degrees(2.0 * math.atan(0.5 / FOCAL_LENGTH))  # 39.6: held-out views have that focal length
 TRAIN_FOV_DEG: Final = math.degrees(2.0 * math.atan(0.5 / (1.2 * FOCAL_LENGTH)))
 """33.4: training views have 1.2 times that (base: focal_mult_range = [1.2, 1.2])."""
-TEST_AZIMUTH_DEG: Final = 30.0
-"""lib.py, text: the held-out view's."""
-TEST_ELEVATION_DEG: Final = 45.0
-"""lib.py, text."""
-TEST_SAMPLES: Final = 512
-"""base: test_hq.num_samples."""
+TEST_AZIMUTH_DEG: Final = 30.0  # lib.py, text: the held-out view's
+TEST_ELEVATION_DEG: Final = 45.0  # lib.py, text
+TEST_SAMPLES: Final = 512  # base: test_hq.num_samples
 
 BLURRED_SIZE: Final = 224
 """base: clip_width; backgrounds are blurred at this size, so widths in pixels are fractions of it."""
@@ -128,10 +122,8 @@ def recipe(size: int, crop: int, steps: int) -> Recipe:
     )
 
 
-LQ: Final = recipe(size=88, crop=80, steps=10_000)
-"""lq: render_width = 88, crop_width = 80."""
-MQ: Final = recipe(size=168, crop=154, steps=10_000)
-"""mq: render_width = 168, crop_width = 154; the paper's tables."""
+LQ: Final = recipe(size=88, crop=80, steps=10_000)  # lq: render_width = 88, crop_width = 80
+MQ: Final = recipe(size=168, crop=154, steps=10_000)  # mq: render_width = 168, crop_width = 154; the paper's tables
 HQ: Final = recipe(size=252, crop=224, steps=20_000)
 """hq: render_width = 252, crop_width = 224, iters = 20000; the paper's figures."""
 
@@ -141,5 +133,4 @@ EXPORT: Final = ExportSettings(
     video_frames=240,  # lib.py: hq_video_n_frames
     video_fps=30,  # log.py
     still_samples=TEST_SAMPLES,
-)
-"""The released code's large video, and a mesh."""
+)  # The released code's large video, and a mesh

@@ -15,8 +15,7 @@ from dreamfields.settings import unknown_name
 class Preset:
     """A recipe, and the settings of its exports."""
 
-    summary: str
-    """Its purpose and its cost, in one line."""
+    summary: str  # Its purpose and its cost, in one line
     recipe: Recipe
     export: ExportSettings
 
@@ -56,11 +55,7 @@ DEFAULT = "quick"
 
 
 def preset(name: str) -> Preset:
-    """Return a preset by name.
-
-    Raises:
-        UsageError: there is none of that name; the nearest name is offered.
-    """
+    """Return a preset by name. Raises UsageError: there is none of that name; the nearest name is offered."""
     if name not in PRESETS:
         raise UsageError(unknown_name(name, list(PRESETS), "preset"))
     return PRESETS[name]

@@ -59,8 +59,7 @@ def collected_faults() -> Iterator[list[str]]:
 
     Other faults can be added to the list yielded. An inner block leaves the refusal to the outer one.
 
-    Raises:
-        UsageError: a field of any of the settings cannot be used.
+    Raises UsageError: a field of any of the settings cannot be used.
     """
     faults: list[str] = []
     outer, broken = _collected.get(), False
@@ -82,8 +81,7 @@ def collected_faults() -> Iterator[list[str]]:
 class Settings:
     """Base of all settings: checks every field when made, and names every fault at once.
 
-    Raises:
-        UsageError: a field has a wrong type or lies outside its range.
+    Raises UsageError: a field has a wrong type or lies outside its range.
     """
 
     def __post_init__(self) -> None:
@@ -108,8 +106,7 @@ class Settings:
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """Rebuild settings from JSON values; missing fields keep their defaults.
 
-        Raises:
-            UsageError: names are unknown or missing, or values cannot be used; all are named at once.
+        Raises UsageError: names are unknown or missing, or values cannot be used; all are named at once.
         """
         hints = get_type_hints(cls)
         required = {f.name for f in dataclasses.fields(cls) if f.default is f.default_factory is dataclasses.MISSING}
@@ -144,8 +141,7 @@ def unknown_name(given: str, known: list[str], what: str) -> str:
 def value_from_json(value: Any, hint: Any) -> Any:
     """Return a JSON value as a field of this type holds it: tables as settings, lists as tuples.
 
-    Raises:
-        UsageError: settings in it cannot be used.
+    Raises UsageError: settings in it cannot be used.
     """
     if isinstance(hint, type) and issubclass(hint, Settings) and isinstance(value, Mapping):
         return hint.from_json(value)

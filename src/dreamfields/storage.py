@@ -23,8 +23,7 @@ def atomic_write(path: Path, content: bytes) -> None:
 
     A new temporary file beside the target is written, synced and renamed; then the folder is synced.
 
-    Raises:
-        StorageError: the target is no regular file, or the system refuses (disk full, read-only, no permission).
+    Raises StorageError: the target is no regular file, or the system refuses (disk full, read-only, no permission).
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
@@ -44,8 +43,7 @@ def atomic_write(path: Path, content: bytes) -> None:
 def append_line(path: Path, line: str) -> None:
     """Add one line to a text file, all of it or nothing: a part that was written is removed again.
 
-    Raises:
-        StorageError: the system refuses.
+    Raises StorageError: the system refuses.
     """
     content = (line + "\n").encode()
     try:
@@ -106,8 +104,7 @@ def sweep(folder: Path) -> None:
 def user_data() -> Path:
     """Return the folder of the user's data: in $XDG_DATA_HOME, or in ~/.local/share.
 
-    Raises:
-        StorageError: the user has no home folder.
+    Raises StorageError: the user has no home folder.
     """
     return _user_folder("XDG_DATA_HOME", ".local/share")
 
@@ -115,8 +112,7 @@ def user_data() -> Path:
 def user_cache() -> Path:
     """Return the folder of the user's caches: in $XDG_CACHE_HOME, or in the system's place for them.
 
-    Raises:
-        StorageError: the user has no home folder.
+    Raises StorageError: the user has no home folder.
     """
     return _user_folder("XDG_CACHE_HOME", "Library/Caches" if sys.platform == "darwin" else ".cache")
 
@@ -133,11 +129,7 @@ def _user_folder(variable: str, default: str) -> Path:
 
 @contextlib.contextmanager
 def refusals(path: Path) -> Iterator[None]:
-    """Turn an OSError inside the block into a sentence about a path.
-
-    Raises:
-        StorageError: the system refused.
-    """
+    """Turn an OSError inside the block into a sentence about a path. Raises StorageError: the system refused."""
     try:
         yield
     except OSError as error:

@@ -28,8 +28,7 @@ from dreamfields.guidance.lit.weights import (
     package_file,
 )
 
-_NEEDED_DISK: Final = 200_000_000
-"""Bytes a run of the default preset may take, with room to spare."""
+_NEEDED_DISK: Final = 200_000_000  # Bytes a run of the default preset may take, with room to spare
 
 
 @dataclass(frozen=True)

@@ -74,11 +74,7 @@ class Generate(Command):
 
     @cached_property
     def configuration(self) -> Config:
-        """The configuration of the run.
-
-        Raises:
-            UsageError: a value cannot be used; all of them are named.
-        """
+        """The configuration of the run. Raises UsageError: a value cannot be used; all of them are named."""
         with collected_faults():
             recipe = self.recipe
             if self.steps is not None:

@@ -101,8 +101,7 @@ def parse(arguments: list[str], console: Console) -> Command | None:
 def refuse_lost_folder() -> None:
     """Refuse to work in a folder that has been deleted, where torch itself ends in a message nobody understands.
 
-    Raises:
-        StorageError: the current folder is gone.
+    Raises StorageError: the current folder is gone.
     """
     try:
         Path.cwd()

@@ -15,10 +15,8 @@ if TYPE_CHECKING:
     from dreamfields.optimize.loop import Step
     from dreamfields.train.features import Advance
 
-_STEP_LINES: Final = 10
-"""Lines that a run prints where there is no terminal."""
-_LINE_SECONDS: Final = 10.0
-"""Seconds between two lines of other work."""
+_STEP_LINES: Final = 10  # Lines that a run prints where there is no terminal
+_LINE_SECONDS: Final = 10.0  # Seconds between two lines of other work
 _Result = TypeVar("_Result")
 
 

@@ -17,8 +17,7 @@ from dreamfields.runs.directory import RunDirectory
 from dreamfields.runs.record import read_record
 
 _STEPS: Final = 20
-_TAIL_BYTES: Final = 16_384
-"""Of metrics.jsonl: more than so many steps take."""
+_TAIL_BYTES: Final = 16_384  # Of metrics.jsonl: more than so many steps take
 
 
 @dataclass(frozen=True)

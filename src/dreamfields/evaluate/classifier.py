@@ -36,14 +36,10 @@ class ViewJudgement:
     """The judgement of one view."""
 
     azimuth_deg: float
-    probability: float
-    """Sum over the right classes, averaged over the backgrounds, in [0, 1]."""
-    answer: str
-    """The most likely class."""
-    top1: bool
-    """Whether the answer is a right class."""
-    top5: bool
-    """Whether one of the five most likely classes is right."""
+    probability: float  # Sum over the right classes, averaged over the backgrounds, in [0, 1]
+    answer: str  # The most likely class
+    top1: bool  # Whether the answer is a right class
+    top5: bool  # Whether one of the five most likely classes is right
 
 
 @dataclass(frozen=True)
@@ -51,8 +47,7 @@ class Judgement:
     """The judgement of an object."""
 
     judge: str
-    classes: tuple[str, ...]
-    """The class names that count as right."""
+    classes: tuple[str, ...]  # The class names that count as right
     views: tuple[ViewJudgement, ...]
 
     @property
@@ -79,11 +74,7 @@ class Judge:
     identity = ""
 
     def __init__(self, device: torch.device) -> None:
-        """Load the judge's tower.
-
-        Raises:
-            MissingPackageError: its weights are not installed.
-        """
+        """Load the judge's tower. Raises MissingPackageError: its weights are not installed."""
         self.device = device
         self.tower = Tower(JUDGE_TOWER).to(device)
 
@@ -92,8 +83,7 @@ class Judge:
     ) -> Judgement:
         """Judge a field from all held-out views, `size` pixels a side (by default the tower's own), by right classes.
 
-        Raises:
-            UsageError: a name is not one of the 1000 classes; the nearest is offered.
+        Raises UsageError: a name is not one of the 1000 classes; the nearest is offered.
         """
         right, native, views = class_indices(classes), JUDGE_TOWER.native_size, []
         renderings = held_out_renderings(field, size or native, samples)
@@ -132,8 +122,7 @@ def judge_view(probabilities: Tensor, right: Sequence[int], azimuth_deg: float) 
 def class_indices(classes: Sequence[str]) -> list[int]:
     """Return the indices of class names; a name of two classes gives both.
 
-    Raises:
-        UsageError: a name is not one of the 1000 classes; the nearest is offered.
+    Raises UsageError: a name is not one of the 1000 classes; the nearest is offered.
     """
     names = class_names()
     unknown = [unknown_name(name, list(names), "ImageNet class") for name in classes if name not in names]

@@ -16,10 +16,8 @@ from dreamfields.optimize import losses
 from dreamfields.render.renderer import Rendering
 from dreamfields.scene.fields.base import AbstractField
 
-CELLS = 64
-"""Cells a side of the lattice on which components are labelled."""
-THRESHOLD = 0.5
-"""Density from which a node belongs to a component: that from which rendering counts a cell as occupied."""
+CELLS = 64  # Cells a side of the lattice on which components are labelled
+THRESHOLD = 0.5  # Density from which a node belongs to a component: that from which rendering counts a cell as occupied
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,7 @@ if TYPE_CHECKING:
 
 
 def judge_member(name: str) -> Member:
-    """Parse the name of a judge.
-
-    Raises:
-        UsageError: it names no model, several, or one with a weight or a start.
-    """
+    """Parse the name of a judge. Raises UsageError: it names no model, several, or one with a weight or a start."""
     members = parse_members(name)
     if len(members) != 1 or members[0] != replace(members[0], weight=1.0, start=0.0):
         raise UsageError(f"--judge is {name!r}; it must be one model: {name_choices()}, without a weight")
@@ -57,8 +53,7 @@ def load_judge(name: str, device: "torch.device", mode: JudgeMode = "closed-form
 def check_judge(judge: "AbstractGuidance | Judge", guides: Sequence[str], weights: Sequence[str], run: str) -> None:
     """Refuse a judge that guided a run, compared by name and by the digest of its weights.
 
-    Raises:
-        UsageError: it guided the run, whose object was optimised for its score.
+    Raises UsageError: it guided the run, whose object was optimised for its score.
     """
     if judge.name in guides or (judge.identity and judge.identity in weights):
         raise UsageError(

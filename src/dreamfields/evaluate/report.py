@@ -12,8 +12,7 @@ from torch import Tensor
 from dreamfields.evaluate.classifier import Judgement
 from dreamfields.evaluate.retrieval import Fraction, Judged, Retrieval
 
-WITHIN: Final = (1, 5)
-"""R@1 and R@5 are reported."""
+WITHIN: Final = (1, 5)  # R@1 and R@5 are reported
 _STYLE: Final = (
     "body{font:15px/1.5 system-ui,sans-serif;max-width:70em;margin:2em auto;padding:0 1em}"
     "table{border-collapse:collapse;margin:1em 0}td,th{padding:.3em .8em;border-bottom:1px solid #ddd;text-align:left}"

@@ -33,8 +33,7 @@ class Candidate:
     name: str
     prompt: str
     field: AbstractField
-    target: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    """The point that the last training cameras looked at."""
+    target: tuple[float, float, float] = (0.0, 0.0, 0.0)  # The point that the last training cameras looked at
 
 
 @dataclass(frozen=True)
@@ -51,12 +50,9 @@ class ImagePair:
 class Found:
     """The captions that a judge finds for one image."""
 
-    rank: int
-    """Of its own caption, from 1."""
-    similarity: float
-    """Cosine of the image and its own caption."""
-    nearest: str
-    """The caption nearest to the image."""
+    rank: int  # Of its own caption, from 1
+    similarity: float  # Cosine of the image and its own caption
+    nearest: str  # The caption nearest to the image
 
 
 @dataclass(frozen=True)
@@ -102,11 +98,7 @@ class Retrieval:
 
 
 def judge_objects(judge: AbstractGuidance, candidates: Sequence[Candidate], samples: int) -> Retrieval:
-    """Render and judge objects, with so many samples a ray.
-
-    Raises:
-        UsageError: there is no object.
-    """
+    """Render and judge objects, with so many samples a ray. Raises UsageError: there is no object."""
     if not candidates:
         raise UsageError("there is no run to judge; name folders of runs: dreamfields evaluate retrieval RUNS...")
     return judge_images(judge, (render_pair(one, judge.image_size, samples) for one in candidates))

@@ -18,15 +18,13 @@ from dreamfields.export.settings import ExportSettings, Metadata
 from dreamfields.scene.cameras import Camera
 from dreamfields.scene.fields.base import AbstractField
 
-PRINT_MM: Final = 100.0
-"""Default largest extent of a printed object in millimetres: it fits every common printer."""
+PRINT_MM: Final = 100.0  # Default largest extent of a printed object in millimetres: it fits every common printer
 
 TEXELS_PER_PIXEL: Final = 4
 """Texels a side of a texture for each pixel a side of the views that colour it: a view shows one side of the object,
 the texture holds all of them."""
 
-FIDELITY_SIZE: Final = 128
-"""Pixels a side of the views in which a mesh is compared with its field."""
+FIDELITY_SIZE: Final = 128  # Pixels a side of the views in which a mesh is compared with its field
 
 
 @final
@@ -34,26 +32,17 @@ FIDELITY_SIZE: Final = 128
 class Asset:
     """A field and its mesh, which is made when it is first used."""
 
-    field: AbstractField
-    """What is there."""
-    settings: ExportSettings
-    """How it is turned into files."""
-    facts: Metadata
-    """What travels inside the files."""
-    occupancy: Tensor | None = None
-    """Cells that may hold density, bool (k, k, k); None for everywhere."""
-    size_mm: float = PRINT_MM
-    """Largest extent in millimetres, in formats that have a size."""
+    field: AbstractField  # What is there
+    settings: ExportSettings  # How it is turned into files
+    facts: Metadata  # What travels inside the files
+    occupancy: Tensor | None = None  # Cells that may hold density, bool (k, k, k); None for everywhere
+    size_mm: float = PRINT_MM  # Largest extent in millimetres, in formats that have a size
     config: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """All settings of the run as JSON values, for formats that show them."""
 
     @cached_property
     def untextured(self) -> Mesh:
-        """Extract the closed mesh with a colour at each vertex.
-
-        Raises:
-            DegenerateError: the field has no surface.
-        """
+        """Extract the closed mesh with a colour at each vertex. Raises DegenerateError: the field has no surface."""
         return extract_mesh(self.field, self.settings)
 
     @cached_property

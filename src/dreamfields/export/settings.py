@@ -9,8 +9,7 @@ from dreamfields.settings import Range, Settings
 Metadata = Mapping[str, str | int | float]
 """Facts that travel inside an exported file, such as the prompt and the seed; numbers are finite."""
 
-Pass = Literal["colour", "opacity", "depth", "normal", "textureless"]
-"""What an image shows of the field."""
+Pass = Literal["colour", "opacity", "depth", "normal", "textureless"]  # What an image shows of the field
 
 
 @dataclass(frozen=True)

@@ -25,21 +25,17 @@ _DEGREES: Final = Range(-360.0, 360.0)
 class AzimuthPrompt:
     """A wording and the azimuth at which its weight is 1."""
 
-    azimuth_deg: float
-    """In [0, 360)."""
-    wording: str
-    """{} stands for the prompt."""
+    azimuth_deg: float  # In [0, 360)
+    wording: str  # {} stands for the prompt
 
 
-ANYWHERE: Final = (AzimuthPrompt(0.0, "{}"),)
-"""The prompt itself at every azimuth."""
+ANYWHERE: Final = (AzimuthPrompt(0.0, "{}"),)  # The prompt itself at every azimuth
 
 
 def parse_azimuth_prompts(texts: Sequence[str]) -> tuple[AzimuthPrompt, ...]:
     """Return azimuth prompts by rising azimuth; `ANYWHERE` for none.
 
-    Raises:
-        UsageError: one cannot be parsed, has no {}, or an azimuth is named twice.
+    Raises UsageError: one cannot be parsed, has no {}, or an azimuth is named twice.
     """
     prompts = sorted((prompt for text in texts for prompt in _parse(text)), key=lambda prompt: prompt.azimuth_deg)
     azimuths = [prompt.azimuth_deg for prompt in prompts]

@@ -15,10 +15,8 @@ from torch.nn import functional
 class AbstractGuidance(nn.Module, ABC):
     """A frozen joint image-text model, differentiable with respect to its images."""
 
-    name: str
-    """Shown to the user and recorded with the run."""
-    image_size: int
-    """Pixels a side of its images."""
+    name: str  # Shown to the user and recorded with the run
+    image_size: int  # Pixels a side of its images
     identity: str = ""
     """Digest of its weights, recorded with the run, which resumes with the same only. Empty where the package pins
     them."""
@@ -64,10 +62,8 @@ class Guide:
     """A member of an ensemble, loaded."""
 
     guidance: AbstractGuidance
-    weight: float = 1.0
-    """Multiplies its loss."""
-    start: float = 0.0
-    """Fraction of the steps after which it guides, in [0, 1)."""
+    weight: float = 1.0  # Multiplies its loss
+    start: float = 0.0  # Fraction of the steps after which it guides, in [0, 1)
 
 
 def mean_direction(embeddings: Tensor) -> Tensor:

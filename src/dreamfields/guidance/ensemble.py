@@ -33,14 +33,10 @@ _JOINT: Final = re.compile(rf"\+(?={_MODEL})")
 class Member:
     """One model of an ensemble, before its weights are loaded."""
 
-    kind: str
-    """Name of a kind of guidance."""
-    model_id: str = ""
-    """A folder or the id of a model on the hub, where the kind takes one."""
-    weight: float = 1.0
-    """Multiplies its loss."""
-    start: float = 0.0
-    """Fraction of the steps after which it guides, in [0, 1)."""
+    kind: str  # Name of a kind of guidance
+    model_id: str = ""  # A folder or the id of a model on the hub, where the kind takes one
+    weight: float = 1.0  # Multiplies its loss
+    start: float = 0.0  # Fraction of the steps after which it guides, in [0, 1)
 
     @property
     def label(self) -> str:
@@ -52,8 +48,7 @@ class Member:
 def parse_members(text: str) -> tuple[Member, ...]:
     """Return the members that a line of text names.
 
-    Raises:
-        UsageError: it cannot be parsed, a number is out of range, or no member guides at the first step.
+    Raises UsageError: it cannot be parsed, a number is out of range, or no member guides at the first step.
     """
     members = tuple(_parse_member(part) for part in _JOINT.split(text))
     if all(member.start > 0.0 for member in members):

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from dreamfields.guidance.ensemble import Member
     from dreamfields.guidance.settings import GuidanceSettings
 
-JudgeMode = Literal["closed-form", "adapters"]
-"""What `lit` judges by; other kinds have one judge only."""
+JudgeMode = Literal["closed-form", "adapters"]  # What `lit` judges by; other kinds have one judge only
 
 
 class KindModule(Protocol):
@@ -41,12 +40,9 @@ def _nothing_to_check(*_: object) -> None:
 class Kind:
     """One kind of guidance."""
 
-    name: str
-    """As written in `--guidance.name`."""
-    module: str
-    """A `KindModule`, by its full name."""
-    takes_model_id: bool = False
-    """Whether a folder or the id of a model follows the name, after a colon."""
+    name: str  # As written in `--guidance.name`
+    module: str  # A `KindModule`, by its full name
+    takes_model_id: bool = False  # Whether a folder or the id of a model follows the name, after a colon
     check: "Callable[[Member, GuidanceSettings], None]" = _nothing_to_check
     """Raises a `DreamfieldsError` unless the weights that guide are on this machine."""
     check_judge: "Callable[[Member], None]" = _nothing_to_check

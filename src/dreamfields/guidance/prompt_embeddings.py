@@ -21,16 +21,14 @@ from dreamfields.guidance.base import AbstractGuidance, mean_direction
 from dreamfields.guidance.prompts import fill_template, fill_wordings, with_style
 from dreamfields.guidance.settings import PromptSettings
 
-Sentences = tuple[tuple[str, ...], ...]
-"""p times k sentences, before they are put into a template."""
+Sentences = tuple[tuple[str, ...], ...]  # p times k sentences, before they are put into a template
 
 
 @dataclass(frozen=True)
 class PromptEmbeddings:
     """The embedding of each paraphrase and each wording by azimuth."""
 
-    table: Tensor
-    """(p, k, d) unit vectors."""
+    table: Tensor  # (p, k, d) unit vectors
     anchors_deg: tuple[float, ...] = (0.0,)
     """Azimuths at which the weight of each of the k wordings is 1, rising, in [0, 360)."""
 

@@ -4,15 +4,13 @@ import unicodedata
 
 from dreamfields.errors import UsageError
 
-LONGEST = 2000
-"""Characters of the longest prompt."""
+LONGEST = 2000  # Characters of the longest prompt
 
 
 def clean_prompt(prompt: str) -> str:
     """Return a prompt in its normal form: NFC, one line, no control characters, no outer space.
 
-    Raises:
-        UsageError: nothing readable is left, it is too long, or it holds a lone surrogate or NUL.
+    Raises UsageError: nothing readable is left, it is too long, or it holds a lone surrogate or NUL.
     """
     cleaned = clean_text(prompt, "the prompt")
     if not cleaned:
@@ -23,8 +21,7 @@ def clean_prompt(prompt: str) -> str:
 def clean_text(text: str, name: str) -> str:
     """Return a text in the normal form of prompts, "" if nothing readable is left; errors call it by its name.
 
-    Raises:
-        UsageError: it is too long, or holds a lone surrogate or NUL.
+    Raises UsageError: it is too long, or holds a lone surrogate or NUL.
     """
     if any(unicodedata.category(character) == "Cs" or character == "\0" for character in text):
         raise UsageError(f"{name} holds a character that is not text; type it again in plain letters")

@@ -14,10 +14,8 @@ from dreamfields.settings import Range, Rising, Settings
 Mode = Literal["closed-form", "adapters", "both"]
 Precision = Literal["fp32", "bf16"]
 
-_MOST_TEXTS: Final = 100
-"""Of paraphrases, and of azimuth prompts."""
-_MOST_CHARACTERS: Final = 20_000
-"""Of all texts of `PromptSettings` together: each checkpoint's manifest holds them."""
+_MOST_TEXTS: Final = 100  # Of paraphrases, and of azimuth prompts
+_MOST_CHARACTERS: Final = 20_000  # Of all texts of `PromptSettings` together: each checkpoint's manifest holds them
 
 
 @dataclass(frozen=True)
@@ -87,8 +85,7 @@ class PromptSettings(Settings):
     def __post_init__(self) -> None:
         """Check every field and bring all texts into the normal form of prompts.
 
-        Raises:
-            UsageError: a field cannot be used.
+        Raises UsageError: a field cannot be used.
         """
         super().__post_init__()
         for name, texts in self._texts():

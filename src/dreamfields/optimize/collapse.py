@@ -24,8 +24,7 @@ class RunningMeans:
 
     score: float = 0.0
     opacity: float = 0.0
-    first_score: float = 0.0
-    """The score's running mean at the end of the warm-up."""
+    first_score: float = 0.0  # The score's running mean at the end of the warm-up
     steps: int = 0
 
 

@@ -29,10 +29,8 @@ from dreamfields.render.renderer import Rendering, render_jittered
 from dreamfields.scene.cameras import Camera, sample_cameras
 from dreamfields.scene.fields.base import AbstractField
 
-SKIPS: Final = 10
-"""Updates skipped in a row after which the state is rolled back."""
-ROLLBACKS: Final = 3
-"""Rollbacks of an attempt after which the run fails."""
+SKIPS: Final = 10  # Updates skipped in a row after which the state is rolled back
+ROLLBACKS: Final = 3  # Rollbacks of an attempt after which the run fails
 _NO_LONGER_LEARNS: Final = (
     f"is not finite {SKIPS} steps in a row, after {ROLLBACKS} returns to the last good state with half the learning "
     "rate each; that state is kept, and a new run may do better with a lower --optimize.learning-rate"
@@ -43,41 +41,28 @@ _NO_LONGER_LEARNS: Final = (
 class Step:
     """What one step did."""
 
-    index: int
-    """Steps done in this attempt, this one included."""
-    total: int
-    """Steps an attempt has."""
-    attempt: int
-    """0 for the first; each restart adds 1."""
+    index: int  # Steps done in this attempt, this one included
+    total: int  # Steps an attempt has
+    attempt: int  # 0 for the first; each restart adds 1
     score: float
     """Mean score of the views, in [-1, 1]; at a textureless step, whose scores differ, the running mean before it."""
-    loss: float
-    """The weighted sum that was minimised."""
-    opacity: float
-    """Mean opacity of the views, in [0, 1]."""
-    fog: float
-    """Fog of the views, in [0, 1]; see `losses.fog`."""
-    seconds: float
-    """Duration of the step."""
-    collapsed: Verdict | None
-    """Why the attempt was given up after this step; None while it goes on."""
-    skipped: str | None = None
-    """What was not finite, so that the update was skipped; None where the field was updated."""
-    rolled_back: bool = False
-    """Whether the state was rolled back after this step."""
+    loss: float  # The weighted sum that was minimised
+    opacity: float  # Mean opacity of the views, in [0, 1]
+    fog: float  # Fog of the views, in [0, 1]; see `losses.fog`
+    seconds: float  # Duration of the step
+    collapsed: Verdict | None  # Why the attempt was given up after this step; None while it goes on
+    skipped: str | None = None  # What was not finite, so that the update was skipped; None where the field was updated
+    rolled_back: bool = False  # Whether the state was rolled back after this step
 
 
 @dataclass(frozen=True)
 class StepViews:
     """The rendered views of a step, and what each guide scores them against."""
 
-    rendering: Rendering
-    """(v, ...)."""
+    rendering: Rendering  # (v, ...)
     targets: Sequence[Target]
-    textureless: bool = False
-    """Whether the rendering is textureless."""
-    geometry: TexturelessView | None = None
-    """One more view, for the geometry prompt."""
+    textureless: bool = False  # Whether the rendering is textureless
+    geometry: TexturelessView | None = None  # One more view, for the geometry prompt
 
 
 def optimize(
@@ -89,8 +74,7 @@ def optimize(
     end. An update that is not finite is skipped; after `SKIPS` in a row the state is rolled back to what `recall`
     returns, or to the attempt's beginning, with other draws and half the learning rate.
 
-    Raises:
-        DegenerateError: `ROLLBACKS` rollbacks did not help; the state is finite, but no longer learns.
+    Raises DegenerateError: `ROLLBACKS` rollbacks did not help; the state is finite, but no longer learns.
     """
     settings = state.recipe.optimize
     while state.step < settings.steps:

@@ -55,12 +55,9 @@ class TermInputs:
     """What a term may depend on."""
 
     settings: LossSettings
-    progress: float
-    """Fraction of all steps done, in [0, 1)."""
-    rendering: Rendering
-    """(v, ...), the step's views."""
-    fog: Tensor
-    """(), of these views; measured once for the term and the report of the step."""
+    progress: float  # Fraction of all steps done, in [0, 1)
+    rendering: Rendering  # (v, ...), the step's views
+    fog: Tensor  # (), of these views; measured once for the term and the report of the step
 
 
 @dataclass(frozen=True)
@@ -93,8 +90,7 @@ TERMS: Mapping[str, Term] = {
     "transmittance": Term(lambda settings: settings.transmittance, _transmittance),
     "fog": Term(lambda settings: settings.fog, _fog),
     "beta_prior": Term(lambda settings: settings.beta_prior, lambda inputs: beta_prior(inputs.rendering.opacity)),
-}
-"""The terms by name, in the order of summation. A new one is a function and a line here, a weight in `LossSettings`."""
+}  # The terms by name, in the order of summation. A new one is a function and a line here, a weight in `LossSettings`.
 
 
 def weighted_terms(inputs: TermInputs) -> dict[str, Tensor]:

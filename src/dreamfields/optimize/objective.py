@@ -37,17 +37,13 @@ class Target:
     """A guide and what it scores images against."""
 
     guidance: AbstractGuidance
-    embeddings: PromptEmbeddings
-    """Of the prompt, its paraphrases and its azimuth prompts."""
+    embeddings: PromptEmbeddings  # Of the prompt, its paraphrases and its azimuth prompts
     weight: float
-    start: float = 0.0
-    """Fraction of the steps from which the guide takes part."""
+    start: float = 0.0  # Fraction of the steps from which the guide takes part
     textureless: PromptEmbeddings | None = None
     """Of the same, for textureless views; None where the guide cannot score those."""
-    geometry: PromptEmbeddings | None = None
-    """Of the geometry prompt, if there is one."""
-    geometry_weight: float = 0.0
-    """Weight of the geometry prompt's score, relative to the prompt's."""
+    geometry: PromptEmbeddings | None = None  # Of the geometry prompt, if there is one
+    geometry_weight: float = 0.0  # Weight of the geometry prompt's score, relative to the prompt's
 
 
 @dataclass(frozen=True)
@@ -56,10 +52,8 @@ class Objective:
 
     terms: Mapping[str, Tensor]
     """Weighted terms by name, () each: the guidance's, then those of `losses.TERMS` that count at this step."""
-    score: float
-    """Mean score of the views, in [-1, 1]."""
-    fog: float
-    """Fog of the views, in [0, 1], whatever its weight."""
+    score: float  # Mean score of the views, in [-1, 1]
+    fog: float  # Fog of the views, in [0, 1], whatever its weight
 
     def total(self) -> Tensor:
         """Return the sum of the terms in their order: ()."""

@@ -20,8 +20,7 @@ from dreamfields.scene.origin import camera_target, density_centre, follow
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 _LARGEST = {"step": 10_000_000, "attempt": 100, "skipped": 10_000_000, "rollbacks": 1000}
 """The largest counters that any settings lead to."""
-_SINCE_2 = {"skipped": 0, "rollbacks": 0}
-"""Counters that checkpoints of format 1 lack, and their values there."""
+_SINCE_2 = {"skipped": 0, "rollbacks": 0}  # Counters that checkpoints of format 1 lack, and their values there
 _MISFIT = "the checkpoint does not fit the run's settings; it belongs to another run or version"
 
 
@@ -71,8 +70,7 @@ class TrainingState:
     def roll_back(self, saved: Saved | None) -> None:
         """Return to a saved state of this attempt, or to its beginning; draws and learning rate then differ.
 
-        Raises:
-            CheckpointError: the saved state does not fit the recipe.
+        Raises CheckpointError: the saved state does not fit the recipe.
         """
         rollbacks = self.rollbacks + 1
         if saved is None or saved.counters.get("attempt") != self.attempt:
@@ -134,8 +132,7 @@ class TrainingState:
     def restore(self, tensors: Mapping[str, Tensor], counters: Mapping[str, Any]) -> None:
         """Take over a saved state.
 
-        Raises:
-            CheckpointError: names, shapes, types or counters are not exactly those of this recipe.
+        Raises CheckpointError: names, shapes, types or counters are not exactly those of this recipe.
         """
         numbers = check_counters(counters)
         self.attempt, self.rollbacks = numbers["attempt"], numbers["rollbacks"]
@@ -191,8 +188,7 @@ def _types(tensors: Mapping[str, Tensor]) -> dict[str, tuple[torch.Size, torch.d
 def check_counters(counters: Mapping[str, Any]) -> dict[str, int]:
     """Return a state's whole numbers.
 
-    Raises:
-        CheckpointError: a number is missing, unknown, of the wrong kind or beyond what any settings lead to.
+    Raises CheckpointError: a number is missing, unknown, of the wrong kind or beyond what any settings lead to.
     """
     numbers = _SINCE_2 | {name: value for name, value in counters.items() if name != "watch"}
     means = counters.get("watch")

@@ -19,18 +19,15 @@ from dreamfields.render.shading import light_beside, textureless_fields
 from dreamfields.scene.cameras import Camera
 from dreamfields.scene.fields.base import AbstractField
 
-_LIGHT_OFFSET_DEG: Final = 60.0
-"""Largest azimuth between a light and its camera, to either side."""
+_LIGHT_OFFSET_DEG: Final = 60.0  # Largest azimuth between a light and its camera, to either side
 
 
 @dataclass(frozen=True)
 class TexturelessView:
     """One textureless view."""
 
-    rendering: Rendering
-    """(1, ...)."""
-    azimuth_deg: float
-    """Azimuth of its camera."""
+    rendering: Rendering  # (1, ...)
+    azimuth_deg: float  # Azimuth of its camera
 
 
 def is_textureless_step(context: StepContext) -> bool:

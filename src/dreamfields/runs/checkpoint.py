@@ -29,8 +29,7 @@ from dreamfields.storage import atomic_write, move_aside, read_regular, remove
 
 FORMAT: Final = 2
 _KEPT: Final = 2
-_LARGEST: Final = 1 << 36
-"""More bytes than any tensor file of ours has."""
+_LARGEST: Final = 1 << 36  # More bytes than any tensor file of ours has
 
 
 @dataclass(frozen=True)
@@ -39,8 +38,7 @@ class Checkpoint:
 
     counters: Mapping[str, Any]
     tensors: Mapping[str, Tensor]
-    machine: Mapping[str, Any] = field(default_factory=dict)
-    """See `machine_facts`."""
+    machine: Mapping[str, Any] = field(default_factory=dict)  # See `machine_facts`
     passed_over: Mapping[Path, str] = field(default_factory=dict)
     """What is wrong with each newer checkpoint, by its manifest."""
 
@@ -88,8 +86,7 @@ def load_newest(
         largest: most bytes that the tensors may have.
         accept: raises CheckpointError for one that is whole and not to be used.
 
-    Raises:
-        CheckpointError: there is none, or none is whole; says what is wrong with the newest.
+    Raises CheckpointError: there is none, or none is whole; says what is wrong with the newest.
     """
     faults: dict[Path, str] = {}
     for path in manifests(folder):
@@ -109,8 +106,7 @@ def load_checkpoint(
 ) -> Checkpoint:
     """Read one checkpoint back, checking in turn its size, manifest, sha256, run, tensor types and tensor values.
 
-    Raises:
-        CheckpointError: a file is missing, its bytes are not those that were written, or it is of another run.
+    Raises CheckpointError: a file is missing, its bytes are not those that were written, or it is of another run.
     """
     try:
         manifest = read_manifest(manifest_path, FORMAT)

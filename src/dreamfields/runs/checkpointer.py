@@ -39,8 +39,7 @@ class Checkpointer:
     def restore(self, state: TrainingState) -> None:
         """Bring a fresh state to the newest whole checkpoint, if there is any.
 
-        Raises:
-            CheckpointError: there are checkpoints, but none is whole, or they are of another run.
+        Raises CheckpointError: there are checkpoints, but none is whole, or they are of another run.
         """
         folder = self.directory.checkpoints
         if not manifests(folder):
@@ -90,8 +89,7 @@ class Checkpointer:
 
         A field that is not finite can look like an empty one, so it may be noticed only here.
 
-        Raises:
-            DegenerateError: the field is not finite, and the run has gone back too often already.
+        Raises DegenerateError: the field is not finite, and the run has gone back too often already.
         """
         if state.skipped:
             return

@@ -31,8 +31,7 @@ if TYPE_CHECKING:
 RECORD: Final = "run.json"
 _SLUG_LENGTH: Final = 40
 _LARGEST_RECORD: Final = 4_000_000
-_LINES_KEPT: Final = 10_000
-"""Lines of metrics that wait while the disk is full."""
+_LINES_KEPT: Final = 10_000  # Lines of metrics that wait while the disk is full
 
 
 @final
@@ -53,11 +52,7 @@ class RunDirectory:
         return (self.path / RECORD).is_file()
 
     def refuse_taken(self) -> None:
-        """Make sure that no run has been started here.
-
-        Raises:
-            UsageError: there is one.
-        """
+        """Make sure that no run has been started here. Raises UsageError: there is one."""
         if self.exists():
             raise UsageError(
                 f"{self.path} already holds a run of this prompt and seed; continue it with: "
@@ -88,8 +83,7 @@ class RunDirectory:
     def log(self, step: "Step") -> None:
         """Add a step to the metrics; the time it took is left to run.json, so that equal runs have equal metrics.
 
-        Raises:
-            StorageError: the line cannot be written; it is kept, and written before the next one.
+        Raises StorageError: the line cannot be written; it is kept, and written before the next one.
         """
         values = {name: _plain(value) for name, value in vars(step).items() if name != "seconds"}
         self._unwritten = [*self._unwritten, json.dumps(values)][-_LINES_KEPT:]
@@ -112,8 +106,7 @@ class RunDirectory:
     def request_checkpoint(self) -> None:
         """Ask the process that optimises here for a checkpoint after its present step, for a viewer to show.
 
-        Raises:
-            StorageError: the folder cannot be written.
+        Raises StorageError: the folder cannot be written.
         """
         atomic_write(self._checkpoint_request, b"")
 
@@ -131,11 +124,7 @@ class RunDirectory:
 
 
 def run_path(root: Path, prompt: str, seed: int) -> Path:
-    """Return the folder that a run of a prompt and a seed has.
-
-    Raises:
-        UsageError: the root is no folder.
-    """
+    """Return the folder that a run of a prompt and a seed has. Raises UsageError: the root is no folder."""
     if root.exists() and not root.is_dir():
         raise UsageError(f"--out is {str(root)!r}, which is a file; name a folder for the runs")
     return root / directory_name(prompt, seed)

@@ -9,13 +9,10 @@ from dreamfields.optimize.settings import Recipe
 from dreamfields.scene.fields import FIELDS
 
 _FLOAT: Final = 4
-_COPIES: Final = 3
-"""Each parameter is saved with two moments of Adam."""
-_CHECKPOINTS: Final = 3
-"""Two are kept while a third is written."""
+_COPIES: Final = 3  # Each parameter is saved with two moments of Adam
+_CHECKPOINTS: Final = 3  # Two are kept while a third is written
 _METRICS_LINE: Final = 250
-_FEW: Final = 100_000
-"""Bytes of names, counters and run.json."""
+_FEW: Final = 100_000  # Bytes of names, counters and run.json
 
 
 def checkpoint_bytes(recipe: Recipe) -> int:
@@ -32,8 +29,7 @@ def run_bytes(recipe: Recipe, exports: int) -> int:
 def check_space(folder: Path, needed: int) -> None:
     """Make sure that so many bytes have room where a folder is, or will be.
 
-    Raises:
-        StorageError: there is less room; the sentence names the place and both numbers.
+    Raises StorageError: there is less room; the sentence names the place and both numbers.
     """
     there = next((one for one in (folder, *folder.absolute().parents) if one.is_dir()), Path("/"))
     try:

@@ -18,8 +18,7 @@ from dreamfields.errors import LockedError
 from dreamfields.storage import refusals
 
 NAME: Final = ".lock"
-_HOLDER_TIMEOUT_S: Final = 0.3
-"""Seconds that a new holder may take to write who it is."""
+_HOLDER_TIMEOUT_S: Final = 0.3  # Seconds that a new holder may take to write who it is
 _LONGEST: Final = 500
 
 

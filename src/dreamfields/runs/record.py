@@ -11,8 +11,7 @@ from dreamfields.runs.directory import RunDirectory
 from dreamfields.runs.upgrade import lost_sentence, upgrade_config
 from dreamfields.settings import Range, fault_in, value_from_json
 
-FORMAT: Final = 1
-"""Format of run.json."""
+FORMAT: Final = 1  # Format of run.json
 
 Status = Literal["started", "running", "interrupted", "optimized", "finished"]
 
@@ -23,21 +22,16 @@ class RunRecord:
 
     status: Status
     config: Config
-    versions: Mapping[str, str] = field(default_factory=dict)
-    """Of dreamfields, torch and numpy."""
+    versions: Mapping[str, str] = field(default_factory=dict)  # Of dreamfields, torch and numpy
     cpu_threads: Annotated[int, Range(0)] = 0
-    guidance: tuple[str, ...] = ()
-    """Names of the models that guide."""
-    weights: tuple[str, ...] = ()
-    """A digest of the files of each of them; empty where the package pins them."""
+    guidance: tuple[str, ...] = ()  # Names of the models that guide
+    weights: tuple[str, ...] = ()  # A digest of the files of each of them; empty where the package pins them
     notes: tuple[str, ...] = ()
     """What the user should know, one sentence each: of the prompt, damaged files, a full disk."""
     device: str = ""
-    seconds: Annotated[float, Range(0.0)] = 0.0
-    """Time that the steps took so far."""
+    seconds: Annotated[float, Range(0.0)] = 0.0  # Time that the steps took so far
     attempts: Annotated[int, Range(0)] = 0
-    mesh: Mapping[str, Any] = field(default_factory=dict)
-    """Of the newest GLB in the run's folder; see `Asset.summary`."""
+    mesh: Mapping[str, Any] = field(default_factory=dict)  # Of the newest GLB in the run's folder; see `Asset.summary`
     export_notes: Mapping[str, str] = field(default_factory=dict)
     """How a file differs from what was asked for, by the file's name."""
     lost: Mapping[str, Any] = field(default_factory=dict)
@@ -66,8 +60,7 @@ class RunRecord:
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """Return what run.json of this version or of an older one says.
 
-        Raises:
-            UsageError: an entry is missing or cannot be used.
+        Raises UsageError: an entry is missing or cannot be used.
         """
         if values.get("format") != FORMAT:
             raise UsageError(f"its format is {reprlib.repr(values.get('format'))}; this version reads format {FORMAT}")

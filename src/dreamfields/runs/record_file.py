@@ -32,8 +32,7 @@ class RecordFile:
     def read_again(self) -> None:
         """Take over what other processes have written since the record was read; to be called under the lock.
 
-        Raises:
-            StorageError: run.json cannot be understood any more.
+        Raises StorageError: run.json cannot be understood any more.
         """
         if self.directory.exists():
             there = read_record(self.directory)
@@ -53,8 +52,7 @@ class RecordFile:
     def write(self, status: Status) -> None:
         """Write the record with a status and with the versions and threads of this process.
 
-        Raises:
-            StorageError: it cannot be written.
+        Raises StorageError: it cannot be written.
         """
         versions = {name: importlib.metadata.version(name) for name in ("torch", "numpy")}
         versions = {"dreamfields": __version__, **versions}

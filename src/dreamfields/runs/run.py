@@ -107,8 +107,7 @@ class Run:
     def load_state(self) -> TrainingState:
         """Return the optimisation's state; the first call reads the newest checkpoint and sets torch's threads.
 
-        Raises:
-            CheckpointError: there are checkpoints, but none is whole.
+        Raises CheckpointError: there are checkpoints, but none is whole.
         """
         if self._state is None:
             torch.set_num_threads(thread_count(self.config.threads))
@@ -118,11 +117,7 @@ class Run:
         return self._state
 
     def trained_state(self) -> TrainingState:
-        """Return the state of a run that has something to show.
-
-        Raises:
-            UsageError: not one step has been saved.
-        """
+        """Return the state of a run that has something to show. Raises UsageError: not one step has been saved."""
         state = self.load_state()
         if state.step == 0 and state.attempt == 0:
             raise UsageError(f"{self.path} has nothing to show yet; make it with: dreamfields resume {self.path}")
@@ -223,8 +218,7 @@ class Run:
     def mesh(self) -> Mesh:
         """Return the object's surface with its colours and texture, +Y up and outward faces.
 
-        Raises:
-            DegenerateError: the field has no surface.
+        Raises DegenerateError: the field has no surface.
         """
         return self.asset().mesh
 
@@ -262,8 +256,7 @@ class Run:
     def picture(self, path: str | Path, camera: Camera, shot: Shot | None = None) -> Path:
         """Write one picture of the field as PNG and return its path; the shot sets its size and what it shows.
 
-        Raises:
-            DegenerateError: there is nothing to see; nothing is written.
+        Raises DegenerateError: there is nothing to see; nothing is written.
         """
         state = self.trained_state()
         image = take(state.field, camera, shot or Shot(), frame(state.field), state.occupancy)
@@ -317,8 +310,7 @@ class Run:
     def _end(self, state: TrainingState, whole: bool) -> None:
         """Save the state unless half a step is done in it, and write how the run stands.
 
-        Raises:
-            StorageError: it cannot be saved.
+        Raises StorageError: it cannot be saved.
         """
         try:
             if whole:

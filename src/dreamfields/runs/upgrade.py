@@ -16,8 +16,7 @@ RENAMED: Final[Mapping[str, str]] = {
     "mlp.waves": "mlp.frequencies",
     "render.plaster": "render.textureless",
     "render.plaster_from": "render.textureless_from",
-}
-"""Old and present names of settings, `part.name`."""
+}  # Old and present names of settings, `part.name`
 
 _ALL_REMOVED: Final[Mapping[str, Any]] = {
     "cameras.close_ups": 0.0,
@@ -35,8 +34,7 @@ def _known(config: Config) -> set[str]:
 
 REMOVED: Final[Mapping[str, Any]] = {
     name: default for name, default in _ALL_REMOVED.items() if name not in _known(Config("any"))
-}
-"""Settings that are gone, `part.name`, and the defaults at which they did nothing."""
+}  # Settings that are gone, `part.name`, and the defaults at which they did nothing
 
 
 def upgrade_config(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

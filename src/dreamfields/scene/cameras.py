@@ -26,10 +26,8 @@ class Camera:
     azimuth_deg: float
     elevation_deg: float
     radius: float = 4.0
-    fov_deg: float = 34.0
-    """Full vertical and horizontal field of view; images are square."""
-    target: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    """In scene units."""
+    fov_deg: float = 34.0  # Full vertical and horizontal field of view; images are square
+    target: tuple[float, float, float] = (0.0, 0.0, 0.0)  # In scene units
 
     def position(self) -> Tensor:
         """Return the position (3,) in the world."""

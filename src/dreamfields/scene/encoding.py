@@ -10,8 +10,7 @@ from typing import Final, Literal
 import torch
 from torch import Tensor
 
-SEED: Final = 211201455
-"""Draws the frequencies of every run: they belong to the parametrisation, not to a run's seed."""
+SEED: Final = 211201455  # Draws the frequencies of every run: they belong to the parametrisation, not to a run's seed
 
 
 def draw_frequencies(count: int, max_octave: float, directions: Literal["sphere", "released", "axes"]) -> Tensor:

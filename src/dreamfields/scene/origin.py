@@ -10,8 +10,7 @@ from torch import Tensor
 from dreamfields.scene.fields.base import AbstractField, lattice
 from dreamfields.scene.settings import CameraSettings
 
-CELLS = 32
-"""Cells a side of the lattice: 36,000 queries, some hundredths of those of one of the paper's steps."""
+CELLS = 32  # Cells a side of the lattice: 36,000 queries, some hundredths of those of one of the paper's steps
 
 
 @torch.no_grad()

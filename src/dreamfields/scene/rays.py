@@ -13,12 +13,9 @@ from torch import Tensor
 class Rays:
     """Half-lines o + t d."""
 
-    origins: Tensor
-    """(n, 3) in scene units."""
-    directions: Tensor
-    """(n, 3), unit length."""
-    radii: Tensor
-    """(n,) growth of the cone's radius per scene unit along the ray; 0 for a ray without width."""
+    origins: Tensor  # (n, 3) in scene units
+    directions: Tensor  # (n, 3), unit length
+    radii: Tensor  # (n,) growth of the cone's radius per scene unit along the ray; 0 for a ray without width
 
     def __len__(self) -> int:
         """Return the number of rays."""

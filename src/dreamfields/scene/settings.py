@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 from dreamfields.settings import Range, Rising, Settings
 
 Degrees = tuple[float, float]
-FieldName = Literal["voxels", "mlp", "nerf"]
-"""Names of the fields; `scene.fields.FIELDS` is the table of what they are."""
+FieldName = Literal["voxels", "mlp", "nerf"]  # Names of the fields; `scene.fields.FIELDS` is the table of what they are
 
 
 @dataclass(frozen=True)

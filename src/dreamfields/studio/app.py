@@ -21,8 +21,7 @@ from dreamfields.export.viewer import library_text, style_text
 from dreamfields.studio.gate import Gate
 from dreamfields.studio.watcher import Watcher
 
-MAX_VIEWERS: Final = 16
-"""Pages that may be open at once."""
+MAX_VIEWERS: Final = 16  # Pages that may be open at once
 
 _MEDIA_TYPES: Final = {
     ".png": "image/png",
@@ -31,8 +30,7 @@ _MEDIA_TYPES: Final = {
     ".mp4": "video/mp4",
     ".webm": "video/webm",
     ".glb": "model/gltf-binary",
-}
-"""Types that a browser may show; everything else can only be saved."""
+}  # Types that a browser may show; everything else can only be saved
 _POLL_S: Final = 0.25
 _KEEPALIVE_S: Final = 15.0
 

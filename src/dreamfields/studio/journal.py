@@ -16,25 +16,21 @@ from dreamfields.errors import StorageError, UsageError
 from dreamfields.runs.directory import RunDirectory
 from dreamfields.runs.record import read_record
 
-POINTS: Final = 400
-"""The most points a curve has."""
+POINTS: Final = 400  # The most points a curve has
 _BLOCK: Final = 1 << 20
 
 SERVED_SUFFIXES: Final = frozenset(
     {".glb", ".gltf", ".obj", ".mtl", ".ply", ".stl", ".3mf", ".usdz", ".npz", ".html"}
     | {".png", ".jpg", ".webp", ".gif", ".mp4", ".webm"}
-)
-"""Endings of a run's exported files; nothing else in its folder is served."""
+)  # Endings of a run's exported files; nothing else in its folder is served
 
 
 @dataclass
 class Curve:
     """A series of numbers in at most `POINTS` points, each the mean of equally many values."""
 
-    points: list[float] = field(default_factory=list)
-    """Means of `width` values each."""
-    width: int = 1
-    """Values per point: a power of two that grows with the series."""
+    points: list[float] = field(default_factory=list)  # Means of `width` values each
+    width: int = 1  # Values per point: a power of two that grows with the series
     _sum: float = 0.0
     _count: int = 0
 
@@ -54,14 +50,10 @@ class Curve:
 class Progress:
     """The metrics so far."""
 
-    curve: Curve = field(default_factory=Curve)
-    """Of the score."""
-    steps: int = 0
-    """Steps done in all attempts."""
-    restarts: list[int] = field(default_factory=list)
-    """The number of steps at which each attempt was given up."""
-    last: dict[str, Any] = field(default_factory=dict)
-    """The line of the newest step."""
+    curve: Curve = field(default_factory=Curve)  # Of the score
+    steps: int = 0  # Steps done in all attempts
+    restarts: list[int] = field(default_factory=list)  # The number of steps at which each attempt was given up
+    last: dict[str, Any] = field(default_factory=dict)  # The line of the newest step
 
 
 @final

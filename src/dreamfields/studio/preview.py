@@ -32,14 +32,10 @@ MESH_FACES: Final = 20_000
 class Preview:
     """One checkpoint, rendered."""
 
-    name: str
-    """Of the checkpoint."""
-    step: int
-    """Steps done in its attempt."""
-    image: bytes
-    """PNG."""
-    mesh: bytes
-    """GLB; empty while there is no surface."""
+    name: str  # Of the checkpoint
+    step: int  # Steps done in its attempt
+    image: bytes  # PNG
+    mesh: bytes  # GLB; empty while there is no surface
 
 
 def newest_checkpoint(directory: RunDirectory) -> str:

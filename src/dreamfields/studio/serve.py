@@ -16,8 +16,7 @@ from dreamfields.studio.app import make_app
 from dreamfields.studio.journal import Journal
 from dreamfields.studio.watcher import Watcher
 
-HOST = "127.0.0.1"
-"""The only address served; other machines connect through ssh."""
+HOST = "127.0.0.1"  # The only address served; other machines connect through ssh
 
 
 def view(path: Path, port: int, console: Console) -> int:

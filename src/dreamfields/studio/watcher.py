@@ -16,10 +16,8 @@ if TYPE_CHECKING:
     from dreamfields.studio.preview import Preview
 
 _POLL_S: Final = 0.5
-_REQUEST_S: Final = 3.0
-"""Least seconds between two requests for a checkpoint."""
-_REST: Final = 6.0
-"""Seconds of rest after each second of processor time for a preview."""
+_REQUEST_S: Final = 3.0  # Least seconds between two requests for a checkpoint
+_REST: Final = 6.0  # Seconds of rest after each second of processor time for a preview
 
 
 @final

@@ -22,8 +22,7 @@ from dreamfields.train.pairs import Pair, PairSet, read_pairs
 from dreamfields.train.settings import TuningSettings
 from dreamfields.train.views import VIEWS
 
-DESCRIPTIONS = 10
-"""Most sentences of a class that are taken from a file of descriptions."""
+DESCRIPTIONS = 10  # Most sentences of a class that are taken from a file of descriptions
 TOWERS = {source.name: source for source in (LITE0, LITE1, LITE2)}
 _COUNTED = re.compile(r"(.+)@([1-9][0-9]*)")
 _TEMPLATES = ("a {}", "a photo of a {}", "a 3D render of a {}")
@@ -40,8 +39,7 @@ class Selection:
 def choose(places: Sequence[str]) -> list[Selection]:
     """Return the training images of all sets, each a folder or COCO captions; `@N` takes the first N images only.
 
-    Raises:
-        UsageError: a set cannot be read or has no image to train on.
+    Raises UsageError: a set cannot be read or has no image to train on.
     """
     chosen = []
     for place in places:
@@ -60,8 +58,7 @@ def read_descriptions(path: Path | None) -> list[list[str]]:
 
     The file is JSON with sentences by class name, as published with CuPL (Pratt et al., ICCV 2023).
 
-    Raises:
-        UsageError: the file cannot be read, or lacks a class.
+    Raises UsageError: the file cannot be read, or lacks a class.
     """
     named = [[template.format(name) for template in _TEMPLATES] for name in class_names()]
     if path is None:

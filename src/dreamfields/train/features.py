@@ -24,8 +24,7 @@ from dreamfields.train.pairs import Pair, PairSet
 from dreamfields.train.settings import Precision
 from dreamfields.train.views import show
 
-VERSION = 1
-"""Version of the views and of the cached values; part of every file's name."""
+VERSION = 1  # Version of the views and of the cached values; part of every file's name
 CHUNK = 512
 _BATCH = 8
 _SENTENCES = 2048
@@ -35,26 +34,19 @@ _SENTENCES = 2048
 class Chunk:
     """Features or embeddings of some images or sentences."""
 
-    values: Tensor
-    """(n, f), float32."""
-    cached: bool
-    """Whether they were read from the cache."""
+    values: Tensor  # (n, f), float32
+    cached: bool  # Whether they were read from the cache
 
 
 @dataclass(frozen=True)
 class Advance:
     """Progress of one stage of work, for a command to show."""
 
-    stage: str
-    """What is being done."""
-    total: int
-    """Pieces of work in the stage."""
-    pieces: int
-    """Pieces that were just done."""
-    cached: bool = False
-    """Whether they took no time since they were cached."""
-    note: str = ""
-    """What else to say of them."""
+    stage: str  # What is being done
+    total: int  # Pieces of work in the stage
+    pieces: int  # Pieces that were just done
+    cached: bool = False  # Whether they took no time since they were cached
+    note: str = ""  # What else to say of them
 
 
 def collect(chunks: Iterator[Chunk], stage: str, total: int) -> Generator[Advance, None, list[Tensor]]:

@@ -22,42 +22,30 @@ from dreamfields.optimize.randomness import derive_seed, seeded_generator
 from dreamfields.train.settings import TuningSettings
 
 _WARM_UP = 0.1
-_TEMPERATURE = 2.0
-"""Temperature of the classifier's distribution in the distillation."""
+_TEMPERATURE = 2.0  # Temperature of the classifier's distribution in the distillation
 
 
 @dataclass(frozen=True)
 class TrainingData:
     """Inputs of training."""
 
-    views: Tensor
-    """(v, n, f): features of every image in every view."""
-    sentences: Tensor
-    """(s, e): embeddings of the s distinct captions."""
-    caption_ids: Tensor
-    """(n, t): indices of each image's captions; an image with fewer than t repeats its own."""
-    validation: Tensor
-    """(n,): whether an image belongs to the validation set."""
-    classes: Tensor
-    """(c, m, e): embeddings of sentences about each class of the tower."""
-    class_weight: Tensor
-    """(c, g), g < f: weights of the tower's classifier on the final features."""
-    class_bias: Tensor
-    """(c,): its bias."""
+    views: Tensor  # (v, n, f): features of every image in every view
+    sentences: Tensor  # (s, e): embeddings of the s distinct captions
+    caption_ids: Tensor  # (n, t): indices of each image's captions; an image with fewer than t repeats its own
+    validation: Tensor  # (n,): whether an image belongs to the validation set
+    classes: Tensor  # (c, m, e): embeddings of sentences about each class of the tower
+    class_weight: Tensor  # (c, g), g < f: weights of the tower's classifier on the final features
+    class_bias: Tensor  # (c,): its bias
 
 
 @dataclass(frozen=True)
 class Epoch:
     """Result of one pass over the images."""
 
-    index: int
-    """From 1."""
-    loss: float
-    """Mean over the steps."""
-    mean_reciprocal_rank: float
-    """Of a validation caption's image among all validation images, in [0, 1]."""
-    best: bool
-    """Whether that is the best so far."""
+    index: int  # From 1
+    loss: float  # Mean over the steps
+    mean_reciprocal_rank: float  # Of a validation caption's image among all validation images, in [0, 1]
+    best: bool  # Whether that is the best so far
 
 
 @dataclass(frozen=True)

@@ -26,29 +26,23 @@ _COCO_MARK = ".json:"
 class Pair:
     """One image and its captions."""
 
-    image: str
-    """Name of the image within the set."""
-    texts: tuple[str, ...]
-    """At least one sentence; each describes the whole image."""
-    split: Split = "train"
-    """`heldout` images are used neither for training nor for validation."""
+    image: str  # Name of the image within the set
+    texts: tuple[str, ...]  # At least one sentence; each describes the whole image
+    split: Split = "train"  # `heldout` images are used neither for training nor for validation
 
 
 @dataclass(frozen=True)
 class PairSet:
     """A named set of images with captions."""
 
-    name: str
-    """Its folder's or file's name: what a model card lists."""
-    images: Path
-    """A zip file or a folder."""
+    name: str  # Its folder's or file's name: what a model card lists
+    images: Path  # A zip file or a folder
     pairs: tuple[Pair, ...]
 
     def pictures(self, chosen: Sequence[Pair]) -> Iterator[Image.Image]:
         """Yield the images of pairs, as RGB, in the order given.
 
-        Raises:
-            UsageError: an image is missing or cannot be read.
+        Raises UsageError: an image is missing or cannot be read.
         """
         if self.images.is_dir():
             for pair in chosen:
@@ -86,8 +80,7 @@ class PairSet:
 def read_pairs(place: str) -> PairSet:
     """Return the set that one argument names: a folder, or `CAPTIONS.json:FOLDER`.
 
-    Raises:
-        UsageError: there is no such set, or a line of it cannot be used.
+    Raises UsageError: there is no such set, or a line of it cannot be used.
     """
     if _COCO_MARK in place:
         stem, _, folder = place.partition(_COCO_MARK)

@@ -27,20 +27,16 @@ RANKS = (1, 5, 10)
 class Recall:
     """Fractions in [0, 1] of queries whose answer is among the first 1, 5 and 10."""
 
-    pictures: tuple[float, ...]
-    """Text to image: fraction of sentences whose image is found."""
-    sentences: tuple[float, ...]
-    """Image to text: fraction of images one of whose sentences is found."""
+    pictures: tuple[float, ...]  # Text to image: fraction of sentences whose image is found
+    sentences: tuple[float, ...]  # Image to text: fraction of images one of whose sentences is found
 
 
 @dataclass(frozen=True)
 class Measurement:
     """Recall of adapters on one set."""
 
-    title: str
-    """The set and its size, in words."""
-    recalls: dict[str, Recall]
-    """By tower; the ensemble of those that guide as `lite0+lite2`."""
+    title: str  # The set and its size, in words
+    recalls: dict[str, Recall]  # By tower; the ensemble of those that guide as `lite0+lite2`
 
 
 def measure(place: str, files: Sequence[Path], count: int, cache: Path) -> Generator[Advance, None, Measurement]:
@@ -52,8 +48,7 @@ def measure(place: str, files: Sequence[Path], count: int, cache: Path) -> Gener
         count: most images.
         cache: folder for features.
 
-    Raises:
-        DreamfieldsError: the set cannot be used, or weights are missing.
+    Raises DreamfieldsError: the set cannot be used, or weights are missing.
     """
     pictures = read_pairs(place)
     pairs = heldout(pictures, count)
@@ -73,8 +68,7 @@ def measure(place: str, files: Sequence[Path], count: int, cache: Path) -> Gener
 def heldout(pictures: PairSet, count: int) -> tuple[Pair, ...]:
     """Return the first `count` held-out images of a set.
 
-    Raises:
-        UsageError: it has none, or they have different numbers of sentences.
+    Raises UsageError: it has none, or they have different numbers of sentences.
     """
     pairs = [pair for pair in pictures.pairs if pair.split == "heldout"][:count]
     if not pairs:

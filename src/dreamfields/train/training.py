@@ -27,8 +27,7 @@ def train_adapters(
         settings: how to train.
         cache: folder for features and for the state of an interrupted training.
 
-    Raises:
-        DreamfieldsError: data cannot be used, weights are missing, or the cache cannot be written.
+    Raises DreamfieldsError: data cannot be used, weights are missing, or the cache cannot be written.
     """
     chosen, sentences = choose(places), read_descriptions(descriptions)
     data = yield from gather(chosen, sentences, settings, cache)
@@ -57,8 +56,7 @@ def train(
 ) -> Iterator[tuple[Epoch, Progress]]:
     """Fit adapters from where they stand, saving the state after each epoch before yielding it.
 
-    Raises:
-        StorageError: the file cannot be written.
+    Raises StorageError: the file cannot be written.
     """
     for epoch, now in fit(progress, data, settings):
         atomic_write(saved, progress_bytes(now))

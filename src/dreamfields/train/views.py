@@ -15,10 +15,8 @@ from torch.nn import functional
 from dreamfields.render.backgrounds import draw_backgrounds
 from dreamfields.render.settings import BackgroundSettings
 
-VIEWS = 2
-"""Views of each image."""
-PLAIN = -1
-"""View index for measuring: the image as it is, cut-out or not."""
+VIEWS = 2  # Views of each image
+PLAIN = -1  # View index for measuring: the image as it is, cut-out or not
 PLAIN_SIZE, VARIED_SIZE = 224, 160
 """Pixels a side: what the towers were trained at, and less, since the images of a run are small."""
 _CROP = (0.6, 1.0)

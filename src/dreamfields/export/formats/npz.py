@@ -17,8 +17,7 @@ def write(asset: Asset, name: str) -> dict[str, bytes]:
     `density` is float32 (n, n, n) in inverse scene units and `colour` float32 (n, n, n, 3) sRGB in [0, 1], both indexed
     [z, y, x]; `facts` is a JSON text.
 
-    Raises:
-        DegenerateError: a value is not finite.
+    Raises DegenerateError: a value is not finite.
     """
     n, device = asset.settings.mesh_cells + 1, next(asset.field.parameters()).device
     with torch.no_grad():

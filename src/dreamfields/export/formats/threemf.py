@@ -15,8 +15,7 @@ from dreamfields.export.formats.printing import to_print_frame
 XML: Final = '<?xml version="1.0" encoding="UTF-8"?>\n'
 PACKAGE: Final = "http://schemas.openxmlformats.org/package/2006"
 CORE: Final = "http://schemas.microsoft.com/3dmanufacturing/core/2015/02"
-FACTS: Final = "urn:dreamfields"
-"""Namespace of facts that the specification does not define."""
+FACTS: Final = "urn:dreamfields"  # Namespace of facts that the specification does not define
 MODEL_TYPE: Final = "application/vnd.ms-package.3dmanufacturing-3dmodel+xml"
 
 CONTENT_TYPES: Final = (

@@ -20,8 +20,7 @@ from dreamfields.storage import atomic_write
 def write(asset: Asset, name: str) -> dict[str, bytes]:
     """Return the textured mesh as one USDZ file; facts become custom data of its layer.
 
-    Raises:
-        MissingPackageError: `usd-core` is not installed.
+    Raises MissingPackageError: `usd-core` is not installed.
     """
     mesh = asset.mesh
     try:

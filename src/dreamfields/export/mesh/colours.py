@@ -12,15 +12,13 @@ from dreamfields.export.mesh.mesh import Floats
 from dreamfields.render import volume as equations
 from dreamfields.scene.fields.base import AbstractField, Evaluator, Query
 
-COLOUR_STEPS: Final = 6
-"""Samples below the surface, half a cell apart: three cells hide what lies deeper."""
+COLOUR_STEPS: Final = 6  # Samples below the surface, half a cell apart: three cells hide what lies deeper
 
 
 def surface_colours(field: AbstractField, points: Floats, normals: Floats, spacing: float) -> NDArray[np.uint8]:
     """Return sRGB colours (v, 3) of surface points (v, 3) with outward unit normals (v, 3), given the cells' side.
 
-    Raises:
-        DegenerateError: a colour is not finite.
+    Raises DegenerateError: a colour is not finite.
     """
     device = next(field.parameters()).device
     rays = torch.as_tensor(np.concatenate([points, normals], axis=1), dtype=torch.float32, device=device)

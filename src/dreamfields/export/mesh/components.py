@@ -17,8 +17,7 @@ from dreamfields.scene.cameras import Camera, turntable
 VISIBLE_FRACTION: Final = 0.02
 """Components with fewer visible pixels than this fraction of the largest one's are dropped."""
 
-VIEW_SIZE: Final = 96
-"""Pixels a side of the views in which they are counted."""
+VIEW_SIZE: Final = 96  # Pixels a side of the views in which they are counted
 
 
 def visible_components(vertices: Floats, faces: Integers) -> tuple[Floats, Integers]:

@@ -22,12 +22,9 @@ class MeshFidelity:
     silhouette_iou: float
     """Intersection over union of the silhouettes, the mean over views, in [0, 1]; the field's is where its opacity is
     at least 0.5."""
-    lowest_iou: float
-    """The lowest of any view."""
-    colour_psnr: float
-    """Peak signal-to-noise ratio over white of all views' pixels, in decibels."""
-    views: int
-    """Number of views."""
+    lowest_iou: float  # The lowest of any view
+    colour_psnr: float  # Peak signal-to-noise ratio over white of all views' pixels, in decibels
+    views: int  # Number of views
 
     def to_json(self) -> dict[str, float]:
         """Return the numbers, rounded to their precision."""

@@ -19,18 +19,15 @@ class Atlas:
 
     uv: NDArray[np.float32]
     """(w, 2) in [0, 1], from the left and from the bottom of the image, as in OBJ; glTF counts from the top."""
-    vertices: NDArray[np.int32]
-    """(w,) the mesh's vertex of each corner."""
-    faces: NDArray[np.int32]
-    """(f, 3) corners of each face, in the order of the mesh's faces and their vertices."""
+    vertices: NDArray[np.int32]  # (w,) the mesh's vertex of each corner
+    faces: NDArray[np.int32]  # (f, 3) corners of each face, in the order of the mesh's faces and their vertices
 
 
 @dataclass(frozen=True)
 class Texture:
     """An image of a mesh's surface."""
 
-    image: NDArray[np.uint8]
-    """(s, s, 3) sRGB, row 0 at the top."""
+    image: NDArray[np.uint8]  # (s, s, 3) sRGB, row 0 at the top
     atlas: Atlas
 
 
@@ -38,14 +35,10 @@ class Texture:
 class Mesh:
     """A closed triangle mesh in the world's frame: +Y up, front towards +Z."""
 
-    vertices: NDArray[np.float32]
-    """(v, 3) in scene units."""
-    faces: NDArray[np.int32]
-    """(f, 3) indices of vertices, counter-clockwise seen from outside."""
-    colours: NDArray[np.uint8]
-    """(v, 3) sRGB."""
-    texture: Texture | None = None
-    """Finer than the vertices' colours; None where there is none."""
+    vertices: NDArray[np.float32]  # (v, 3) in scene units
+    faces: NDArray[np.int32]  # (f, 3) indices of vertices, counter-clockwise seen from outside
+    colours: NDArray[np.uint8]  # (v, 3) sRGB
+    texture: Texture | None = None  # Finer than the vertices' colours; None where there is none
 
 
 def vertex_normals(vertices: Floats, faces: Integers) -> Floats:

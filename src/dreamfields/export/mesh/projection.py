@@ -20,8 +20,7 @@ from dreamfields.render.renderer import Rendering, render_still
 from dreamfields.scene.cameras import Camera
 from dreamfields.scene.fields.base import AbstractField
 
-PRIOR_WEIGHT: Final = 0.2
-"""Weight of the colour along the normal; a view that faces the surface squarely has 1."""
+PRIOR_WEIGHT: Final = 0.2  # Weight of the colour along the normal; a view that faces the surface squarely has 1
 
 
 @dataclass(frozen=True)
@@ -29,10 +28,8 @@ class SurfaceView:
     """A field and its mesh rendered from one camera."""
 
     camera: Camera
-    rendering: Rendering
-    """The field."""
-    coverage: Coverage
-    """The mesh."""
+    rendering: Rendering  # The field
+    coverage: Coverage  # The mesh
     depths: NDArray[np.float32]
     """(size, size) depth of the mesh's surface along the viewing direction; infinite where there is none."""
 

@@ -15,16 +15,14 @@ from numpy.typing import NDArray
 from dreamfields.export.mesh.mesh import Floats, Integers
 from dreamfields.scene.cameras import Camera
 
-BATCH_PIXELS: Final = 2_000_000
-"""Pixels of faces' bounding boxes that are tested at a time, some 0.2 GB."""
+BATCH_PIXELS: Final = 2_000_000  # Pixels of faces' bounding boxes that are tested at a time, some 0.2 GB
 
 
 @dataclass(frozen=True)
 class Coverage:
     """The nearest face in each of size x size pixels."""
 
-    faces: NDArray[np.int32]
-    """(size, size) index of the face, -1 where there is none."""
+    faces: NDArray[np.int32]  # (size, size) index of the face, -1 where there is none
     weights: NDArray[np.float32]
     """(size, size, 3) perspective-correct barycentric coordinates in it; 0 where there is none."""
 

@@ -29,8 +29,7 @@ FOG_DEPTH: Final = 0.25
 def extract_mesh(field: AbstractField, settings: ExportSettings) -> Mesh:
     """Turn a field into a closed mesh with vertex colours, without floaters, within the budget of faces.
 
-    Raises:
-        DegenerateError: the field is empty, full or not finite, so it has no surface.
+    Raises DegenerateError: the field is empty, full or not finite, so it has no surface.
     """
     # 1. Evaluate the field on the whole lattice.
     with torch.no_grad():
@@ -60,8 +59,7 @@ def surface_level(volume: Floats, spacing: float) -> float:
     by sum_{m >= t} (1 - O) + sum_{m < t} O. The level is the middle of the gap of densities m where this is least, but
     at least that of fog: a wide halo can be as opaque as an object and is still no surface.
 
-    Raises:
-        DegenerateError: no level fits better than no surface at all, for nothing is half opaque.
+    Raises DegenerateError: no level fits better than no surface at all, for nothing is half opaque.
     """
     opacities = np.concatenate([-np.expm1(-spacing * volume.sum(axis=axis)).ravel() for axis in range(3)])
     densest = np.concatenate([volume.max(axis=axis).ravel() for axis in range(3)])
@@ -87,8 +85,7 @@ def isosurface(volume: Floats, level: float) -> tuple[Floats, Integers]:
 
     Objects that the cube cuts are closed on its faces.
 
-    Raises:
-        DegenerateError: no density, or every density, is above the level.
+    Raises DegenerateError: no density, or every density, is above the level.
     """
     if volume.max() <= level:
         raise DegenerateError(

@@ -18,8 +18,7 @@ from dreamfields.scene.fields.base import AbstractField
 def textured(mesh: Mesh, field: AbstractField, settings: ExportSettings, views: list[SurfaceView]) -> tuple[Mesh, str]:
     """Return a mesh with its texture, and why the texture is missing or laid out more simply, as a sentence or "".
 
-    Raises:
-        DegenerateError: the field holds colours that are not finite.
+    Raises DegenerateError: the field holds colours that are not finite.
     """
     if settings.texture_size == 0:
         return mesh, ""

@@ -22,8 +22,7 @@ PROGRAM: Final = Path(__file__).with_name("unwrap_program.py")
 CLOCK_FACTOR: Final = 4.0
 """Limit of a child's wall-clock time as a multiple of that of its processor time, as the machine may be busy."""
 
-PADDING: Final = 4
-"""Texels between two charts."""
+PADDING: Final = 4  # Texels between two charts
 
 SMALLEST_CELL: Final = 8
 """Fewest texels a side of the square that two triangles share; with fewer, vertex colours show more."""

@@ -15,18 +15,15 @@ from dreamfields.scene.cameras import Camera
 from dreamfields.scene.fields.base import AbstractField
 from dreamfields.storage import atomic_write
 
-LAPSE_SAMPLES: Final = 48
-"""Most samples a ray of an image rendered while training, which must cost almost nothing."""
+LAPSE_SAMPLES: Final = 48  # Most samples a ray of an image rendered while training, which must cost almost nothing
 
-LAPSE_SIZE: Final = 128
-"""Most pixels a side of it."""
+LAPSE_SIZE: Final = 128  # Most pixels a side of it
 
 
 def turntable(field: AbstractField, settings: ExportSettings, occupancy: Tensor | None = None) -> list[Image.Image]:
     """Render the `video_frames` of one turn around a field, over white, the front first.
 
-    Raises:
-        DegenerateError: the field holds values that are not finite.
+    Raises DegenerateError: the field holds values that are not finite.
     """
     shot = Shot(settings.video_size, settings.still_samples)
     return film(field, Orbit(frames=settings.video_frames), shot, occupancy)
@@ -35,8 +32,7 @@ def turntable(field: AbstractField, settings: ExportSettings, occupancy: Tensor 
 def film(field: AbstractField, path: CameraPath, shot: Shot, occupancy: Tensor | None = None) -> list[Image.Image]:
     """Render the frames of a camera path; the occupancy, bool (k, k, k), is of cells that may hold density.
 
-    Raises:
-        DegenerateError: the field holds values that are not finite.
+    Raises DegenerateError: the field holds values that are not finite.
     """
     framing = frame(field)
     return [take(field, camera_at(pose, framing), shot, framing, occupancy) for pose in poses(path)]

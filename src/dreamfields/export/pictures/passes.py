@@ -20,22 +20,17 @@ from dreamfields.scene.fields.base import AbstractField, Query
 PROBE: Final = 2.0 / 64
 """Half the distance in scene units over which density is compared for a normal: one cell of the default field."""
 
-LIGHT_TURN_DEG: Final = -40.0
-"""Azimuth of the light of textureless images beside the camera: on its left."""
+LIGHT_TURN_DEG: Final = -40.0  # Azimuth of the light of textureless images beside the camera: on its left
 
 
 @dataclass(frozen=True)
 class Shot:
     """How images of a field are rendered."""
 
-    size: int = 512
-    """Pixels a side."""
-    samples: int = 128
-    """Samples a ray."""
-    show: Pass = "colour"
-    """What the image shows."""
-    transparent: bool = False
-    """Whether there is no background; else it is white, or black for opacity and depth."""
+    size: int = 512  # Pixels a side
+    samples: int = 128  # Samples a ray
+    show: Pass = "colour"  # What the image shows
+    transparent: bool = False  # Whether there is no background; else it is white, or black for opacity and depth
 
 
 def take(field: AbstractField, camera: Camera, shot: Shot, framing: Framing, occupancy: Tensor | None) -> Image.Image:
@@ -44,8 +39,7 @@ def take(field: AbstractField, camera: Camera, shot: Shot, framing: Framing, occ
     The framing's radius is the range of depths that an image of depth spans; the occupancy, bool (k, k, k), is of cells
     that may hold density.
 
-    Raises:
-        DegenerateError: the field holds values that are not finite.
+    Raises DegenerateError: the field holds values that are not finite.
     """
     if shot.show == "textureless":
         with torch.no_grad():
@@ -64,11 +58,7 @@ def take(field: AbstractField, camera: Camera, shot: Shot, framing: Framing, occ
 
 
 def refuse_blank(images: list[Image.Image]) -> None:
-    """Make sure that images show something.
-
-    Raises:
-        DegenerateError: all of them are blank.
-    """
+    """Make sure that images show something. Raises DegenerateError: all of them are blank."""
     if all(is_blank(image) for image in images):
         raise DegenerateError(
             "there is nothing to see: every pixel has the same colour; the scene is empty or full, the camera looks "

@@ -143,11 +143,7 @@ PATHS: Final[Mapping[str, type[Any]]] = MappingProxyType(
 
 
 def read_path(file: Path) -> CameraPath:
-    """Read a camera path from a JSON file.
-
-    Raises:
-        UsageError: the file cannot be read or describes no path.
-    """
+    """Read a camera path from a JSON file. Raises UsageError: the file cannot be read or describes no path."""
     try:
         if file.stat().st_size > LARGEST_FILE:
             raise UsageError(f"{file} is too large to be a camera path; it must be at most {LARGEST_FILE:,} bytes")
@@ -161,11 +157,7 @@ def read_path(file: Path) -> CameraPath:
 
 
 def path_from_json(values: Any) -> CameraPath:
-    """Return the path that JSON values describe.
-
-    Raises:
-        UsageError: they describe none.
-    """
+    """Return the path that JSON values describe. Raises UsageError: they describe none."""
     if not isinstance(values, dict) or not isinstance(values.get("path"), str):
         raise UsageError(f'it must be an object with a "path" of {", ".join(PATHS)}')
     name = values["path"]

@@ -16,15 +16,13 @@ from dreamfields.scene.cameras import Camera, turntable
 from dreamfields.scene.fields.base import AbstractField
 
 SHEET_ROWS: Final = 2
-SHEET_COLUMNS: Final = 4
-"""Eight views, 45 degrees apart: each side of an object shows in several of them."""
+SHEET_COLUMNS: Final = 4  # Eight views, 45 degrees apart: each side of an object shows in several of them
 
 
 def to_image(rgb: Tensor) -> Image.Image:
     """Return colours (3, h, w) as an 8-bit RGB image; values outside [0, 1] are clipped.
 
-    Raises:
-        DegenerateError: a value is not finite.
+    Raises DegenerateError: a value is not finite.
     """
     if not torch.isfinite(rgb).all():
         raise DegenerateError("the picture holds values that are not finite; resume from an earlier checkpoint")
@@ -45,8 +43,7 @@ def png_bytes(image: Image.Image, metadata: Metadata) -> bytes:
 def view(field: AbstractField, camera: Camera, size: int, samples: int, occupancy: Tensor | None = None) -> Image.Image:
     """Render one view of a field over white in size x size pixels, with so many samples a ray.
 
-    Raises:
-        DegenerateError: the field holds values that are not finite.
+    Raises DegenerateError: the field holds values that are not finite.
     """
     return to_image(render_still(field, camera, size, samples, occupancy=occupancy).over(1.0)[0])
 
@@ -54,8 +51,7 @@ def view(field: AbstractField, camera: Camera, size: int, samples: int, occupanc
 def contact_sheet(field: AbstractField, settings: ExportSettings, occupancy: Tensor | None = None) -> Image.Image:
     """Render eight labelled views, azimuths 0, 45, ... 315 degrees from the top left, `sheet_size` pixels a side each.
 
-    Raises:
-        DegenerateError: the field holds values that are not finite.
+    Raises DegenerateError: the field holds values that are not finite.
     """
     size = settings.sheet_size
     sheet = Image.new("RGB", (SHEET_COLUMNS * size, SHEET_ROWS * size), "white")

@@ -32,11 +32,9 @@ CODECS: Final[Mapping[str, str]] = MappingProxyType(
         ".mp4": "-c:v libx264 -preset medium -crf 18 -movflags +faststart",
         ".webm": "-c:v libvpx-vp9 -crf 28 -b:v 0 -deadline good -cpu-used 4 -row-mt 0",
     }
-)
-"""How each kind is encoded, as arguments of ffmpeg."""
+)  # How each kind is encoded, as arguments of ffmpeg
 
-TIMEOUT_S: Final = 60.0
-"""Seconds an encoder may take, plus one for each million pixels; it needs a tenth of that."""
+TIMEOUT_S: Final = 60.0  # Seconds an encoder may take, plus one for each million pixels; it needs a tenth of that
 
 
 @dataclass(frozen=True)
@@ -57,8 +55,7 @@ def encode_video(frames: Sequence[Image.Image], fps: int, suffix: VideoSuffix = 
     MP4 is H.264 and WebM is VP9, both in yuv420p, which every player knows; it needs even sizes, so odd ones gain a row
     or column. Animated images merge equal neighbours into one longer frame.
 
-    Raises:
-        UsageError: there is no frame, or the frames differ in size.
+    Raises UsageError: there is no frame, or the frames differ in size.
     """
     sizes = {frame.size for frame in frames}
     if len(sizes) != 1:
@@ -79,11 +76,7 @@ def encode_video(frames: Sequence[Image.Image], fps: int, suffix: VideoSuffix = 
 
 
 def video_suffix(path: Path) -> VideoSuffix:
-    """Return the format that a path's suffix names.
-
-    Raises:
-        UsageError: it names none.
-    """
+    """Return the format that a path's suffix names. Raises UsageError: it names none."""
     for known in VIDEO_SUFFIXES:
         if path.suffix == known:
             return known
@@ -93,8 +86,7 @@ def video_suffix(path: Path) -> VideoSuffix:
 def write_video(frames: Sequence[Image.Image], fps: int, path: Path) -> tuple[Path, str]:
     """Write a video; return its path, whose suffix is the format it has, and why that is not the requested one or "".
 
-    Raises:
-        UsageError: the suffix names no known format, or the frames make no video.
+    Raises UsageError: the suffix names no known format, or the frames make no video.
     """
     video = encode_video(frames, fps, video_suffix(path))
     target = path.with_suffix(video.suffix)
@@ -114,8 +106,7 @@ def encoders() -> list[str]:
 def encoded_bytes(program: str, frames: Sequence[Image.Image], fps: int, suffix: Literal[".mp4", ".webm"]) -> bytes:
     """Encode frames with one ffmpeg program.
 
-    Raises:
-        RuntimeError: the program cannot be started, fails, hangs or writes nothing; the message says which.
+    Raises RuntimeError: the program cannot be started, fails, hangs or writes nothing; the message says which.
     """
     pixels = [_even(np.asarray(frame.convert("RGB"))) for frame in frames]
     height, width, _ = pixels[0].shape

@@ -19,8 +19,7 @@ from typing import Final
 
 from dreamfields.errors import MissingPackageError
 
-TIMEOUT_S = 3.0
-"""Time in which the hub must answer."""
+TIMEOUT_S = 3.0  # Time in which the hub must answer
 _STALL_S: Final = 4.0
 """Time without a byte after which a download is given up; five times as long once it holds `_UNDER_WAY` bytes."""
 _UNDER_WAY: Final = 1_000_000
@@ -49,16 +48,14 @@ except BaseException as error:
 class HubFile:
     """What the hub says of one file; None where it says nothing."""
 
-    size: int | None
-    """In bytes."""
+    size: int | None  # In bytes
     sha256: str | None
 
 
 def fetch_metadata(model_id: str, revision: str) -> dict[str, HubFile]:
     """Return what the hub says of a model's files, by name.
 
-    Raises:
-        MissingPackageError: the hub cannot be reached, does not answer in time, has no such model, or is no hub.
+    Raises MissingPackageError: the hub cannot be reached, does not answer in time, has no such model, or is no hub.
     """
     from huggingface_hub import constants
 

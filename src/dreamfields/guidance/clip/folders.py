@@ -17,8 +17,7 @@ _VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "s
 FILES = (
     *("config.json", "preprocessor_config.json", "processor_config.json", *_WEIGHTS, "model-*-of-*.safetensors"),
     *(*_VOCABULARIES, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt"),
-)
-"""Every file that may be read, and so every file that is downloaded."""
+)  # Every file that may be read, and so every file that is downloaded
 _PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "open_clip_pytorch_model.bin")
 
 KINDS = ("clip", "metaclip_2", "siglip", "siglip2", "vision-text-dual-encoder")
@@ -58,11 +57,7 @@ def check_folder(folder: Path, remedy: str) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return a model's JSON file.
-
-    Raises:
-        UsageError: it cannot be read, or is no JSON object.
-    """
+    """Return a model's JSON file. Raises UsageError: it cannot be read, or is no JSON object."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:

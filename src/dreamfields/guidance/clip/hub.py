@@ -28,19 +28,16 @@ KNOWN: Mapping[str, str] = {
     "facebook/metaclip-b16-fullcc2.5b": "MetaCLIP B/16",
     "google/siglip-base-patch16-224": "SigLIP B/16",
     "google/siglip2-base-patch16-224": "SigLIP 2 B/16",
-}
-"""Models of the hub that are worth a try, and what they are."""
+}  # Models of the hub that are worth a try, and what they are
 
 
 @dataclass(frozen=True)
 class Located:
     """A model on this machine."""
 
-    model_id: str
-    """As the user gave it."""
+    model_id: str  # As the user gave it
     folder: Path
-    revision: str | None
-    """Commit of the hub; None for a folder that the user named."""
+    revision: str | None  # Commit of the hub; None for a folder that the user named
 
 
 @dataclass(frozen=True)
@@ -48,8 +45,7 @@ class Entry:
     """The record of a model of the hub."""
 
     revision: str
-    files: Mapping[str, str]
-    """Sha256 of every file, by name."""
+    files: Mapping[str, str]  # Sha256 of every file, by name
 
 
 def check(member: "Member", _: object = None) -> None:
@@ -84,8 +80,7 @@ def locate(model_id: str) -> Located:
 def checked_digests(model: Located) -> dict[str, str]:
     """Return the digests of a model's files after comparing them with the record; the first time, record them.
 
-    Raises:
-        MissingPackageError: a file is not the recorded one.
+    Raises MissingPackageError: a file is not the recorded one.
     """
     files = digests(model.folder)
     if model.revision is None:
@@ -147,11 +142,7 @@ def home() -> Path:
 
 
 def read_records() -> dict[str, Entry]:
-    """Return the records of models, by id.
-
-    Raises:
-        StorageError: the file of records is damaged.
-    """
+    """Return the records of models, by id. Raises StorageError: the file of records is damaged."""
     path = home() / "models.json"
     if not path.is_file():
         return {}
@@ -163,11 +154,7 @@ def read_records() -> dict[str, Entry]:
 
 
 def record(model_id: str, entry: Entry) -> None:
-    """Add or replace the record of a model.
-
-    Raises:
-        StorageError: the file of records cannot be written.
-    """
+    """Add or replace the record of a model. Raises StorageError: the file of records cannot be written."""
     entries = {**read_records(), model_id: entry}
     values = {name: {"revision": one.revision, "sha256": dict(one.files)} for name, one in sorted(entries.items())}
     atomic_write(home() / "models.json", json.dumps(values, indent=2).encode())

@@ -28,14 +28,10 @@ _FILTERS: Mapping[int, Filter] = {2: "bilinear", 3: "bicubic"}
 class Preprocessing:
     """How images become the input of a model."""
 
-    size: int
-    """Pixels a side of the input."""
-    mean: Triple
-    """Subtracted from the colours, which are in [0, 1]."""
-    std: Triple
-    """Divides the colours then."""
-    filter: Filter = "bicubic"
-    """For resizing."""
+    size: int  # Pixels a side of the input
+    mean: Triple  # Subtracted from the colours, which are in [0, 1]
+    std: Triple  # Divides the colours then
+    filter: Filter = "bicubic"  # For resizing
     shortest_edge: int | None = None
     """Pixels the shorter side is resized to before the centre crop; None resizes both sides to `size`."""
 
@@ -66,15 +62,13 @@ CLIP_PREPROCESSING = Preprocessing(
     mean=(0.48145466, 0.4578275, 0.40821073),
     std=(0.26862954, 0.26130258, 0.27577711),
     shortest_edge=224,
-)
-"""The preprocessing of every CLIP that OpenAI published (github.com/openai/CLIP, clip.py)."""
+)  # The preprocessing of every CLIP that OpenAI published (github.com/openai/CLIP, clip.py)
 
 
 def read_preprocessing(folder: Path, config: Mapping[str, Any]) -> Preprocessing:
     """Return the preprocessing that a model's folder describes, given its config.json.
 
-    Raises:
-        UsageError: the folder describes none and the model is no CLIP, or it cannot be done here.
+    Raises UsageError: the folder describes none and the model is no CLIP, or it cannot be done here.
     """
     values = _processor_config(folder)
     kind, input_size = config.get("model_type"), config.get("vision_config", {}).get("image_size")

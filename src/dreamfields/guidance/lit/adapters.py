@@ -61,8 +61,7 @@ class Projection(nn.Module):
 class Adapters(nn.Module):
     """The two networks of one image tower and the scale of their logits."""
 
-    identity: str = ""
-    """Sha256 of the file; empty where the package pins it."""
+    identity: str = ""  # Sha256 of the file; empty where the package pins it
 
     def __init__(self, tower: str, image: Projection, text: Projection, scale: float = 20.0) -> None:
         """Join the networks of a tower, given by name, with an initial logit per unit of cosine, `scale`."""
@@ -101,8 +100,7 @@ def adapters_bytes(adapters: Adapters, facts: Mapping[str, str]) -> bytes:
 def read_adapters(path: Path) -> Adapters:
     """Load adapters from a file, frozen, with the file's identity.
 
-    Raises:
-        MissingPackageError: the file is missing, cut short, or holds no adapters.
+    Raises MissingPackageError: the file is missing, cut short, or holds no adapters.
     """
     content = _content(path)
     try:
@@ -125,8 +123,7 @@ def read_adapters(path: Path) -> Adapters:
 def packaged_adapters(source: AdapterSource) -> Adapters:
     """Load adapters of this package, which need no identity because their digest is pinned.
 
-    Raises:
-        MissingPackageError: the file is missing or not the recorded one.
+    Raises MissingPackageError: the file is missing or not the recorded one.
     """
     adapters = read_adapters(source.path())
     adapters.identity = ""

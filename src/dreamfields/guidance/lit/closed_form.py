@@ -32,8 +32,7 @@ Bridge = Literal["classes", "features", "both"]
 _TEMPERATURE = 0.05
 _RIDGE = 1.0
 _CLASS_WEIGHT: dict[Bridge, float] = {"classes": 1.0, "features": 0.0, "both": 0.5}
-LOGIT_SCALE = 0.1
-"""Scales the margin of a recognised class, about ten logits, to the size of a cosine."""
+LOGIT_SCALE = 0.1  # Scales the margin of a recognised class, about ten logits, to the size of a cosine
 
 
 @final

@@ -43,8 +43,7 @@ def load_guides(_: Member, settings: GuidanceSettings, device: torch.device) -> 
 def load_judge(_: Member, mode: JudgeMode, device: torch.device) -> AbstractGuidance:
     """Load the tower that never guides, at the image size it was trained at: both bridges in closed form, or adapters.
 
-    Raises:
-        MissingPackageError: weights or adapters are missing, or are not the recorded ones.
+    Raises MissingPackageError: weights or adapters are missing, or are not the recorded ones.
     """
     sentences = SentenceEncoder()
     classes = embed_class_names(sentences, GuidanceSettings().template)

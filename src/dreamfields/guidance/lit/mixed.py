@@ -33,8 +33,7 @@ class AdaptedGuidance(AbstractGuidance):
     def __init__(self, closed_form: LitGuidance, adapters: Adapters, both: bool) -> None:
         """Join adapters to their tower; `both` mixes their scores with the closed form's.
 
-        Raises:
-            MissingPackageError: the adapters are of another width than the tower.
+        Raises MissingPackageError: the adapters are of another width than the tower.
         """
         super().__init__()
         wanted, found = closed_form.tower.width, adapters.image.linear.in_features

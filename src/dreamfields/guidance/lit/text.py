@@ -24,8 +24,7 @@ class SentenceEncoder(nn.Module):
     def __init__(self) -> None:
         """Load the model of the installed package; nothing is ever fetched, nor unpacked to disk.
 
-        Raises:
-            MissingPackageError: the package is not installed, or its file is not the pinned one.
+        Raises MissingPackageError: the package is not installed, or its file is not the pinned one.
         """
         super().__init__()
         path = package_file(MINILM)

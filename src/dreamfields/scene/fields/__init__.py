@@ -22,16 +22,11 @@ class FieldKind:
 
     make: Callable[[FieldChoice, "Generator"], "AbstractField"]
     """Returns the field before its first step, on the CPU; a generator of the CPU draws random weights."""
-    parameters: Callable[[FieldChoice], int]
-    """Returns the number of trained parameters, for estimates of disk space."""
-    unbounded: bool
-    """Whether it may extend beyond the cube (`render.bounds` off)."""
-    density_noise: bool
-    """Whether noise can be added to its density (`losses.density_noise`)."""
-    preview_size: int
-    """Pixels a side of the live preview's image: a network takes some hundred times as long as voxels."""
-    preview_cells: int
-    """Most cells a side of the live preview's mesh."""
+    parameters: Callable[[FieldChoice], int]  # Returns the number of trained parameters, for estimates of disk space
+    unbounded: bool  # Whether it may extend beyond the cube (`render.bounds` off)
+    density_noise: bool  # Whether noise can be added to its density (`losses.density_noise`)
+    preview_size: int  # Pixels a side of the live preview's image: a network takes some hundred times as long as voxels
+    preview_cells: int  # Most cells a side of the live preview's mesh
 
 
 def _make_voxels(choice: FieldChoice, _: "Generator") -> "AbstractField":

@@ -15,14 +15,10 @@ from torch import Tensor, nn
 class Query:
     """Points at which a field is evaluated, and the extent of the samples they stand for."""
 
-    points: Tensor
-    """(n, 3) in scene units, inside the scene cube."""
-    directions: Tensor
-    """(n, 3) unit directions of the rays through the points."""
-    lengths: Tensor
-    """(n,) lengths of the ray segments around the points, in scene units."""
-    radii: Tensor
-    """(n,) radii of the rays' cones at the points, in scene units; 0 for rays without width."""
+    points: Tensor  # (n, 3) in scene units, inside the scene cube
+    directions: Tensor  # (n, 3) unit directions of the rays through the points
+    lengths: Tensor  # (n,) lengths of the ray segments around the points, in scene units
+    radii: Tensor  # (n,) radii of the rays' cones at the points, in scene units; 0 for rays without width
 
     def __len__(self) -> int:
         """Return the number of points."""
@@ -37,14 +33,11 @@ class Query:
 class FieldValues:
     """A field's values at n points."""
 
-    density: Tensor
-    """(n,), non-negative, in inverse scene units."""
-    colour: Tensor
-    """(n, 3) in [0, 1]."""
+    density: Tensor  # (n,), non-negative, in inverse scene units
+    colour: Tensor  # (n, 3) in [0, 1]
 
 
-Evaluator = Callable[[Query], FieldValues]
-"""Evaluates one fixed state of a field."""
+Evaluator = Callable[[Query], FieldValues]  # Evaluates one fixed state of a field
 
 
 class AbstractField(nn.Module, ABC):
