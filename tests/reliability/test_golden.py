@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dreamfields import api
-from dreamfields.runs import checkpoint, upgrade
+from dreamfields.runs import checkpoint
 from dreamfields.runs.checkpoint import load_checkpoint, manifests
 from tests.support.toys import PROMPT, fingerprint, new_state, sha256_of
 
@@ -60,8 +60,7 @@ def test_all_formats_lead_to_the_same_end(tmp_path: Path) -> None:
     assert all(end == ends[0] for end in ends)
 
 
-def test_a_removed_setting_of_an_old_run_is_a_note_that_stays(old_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upgrade, "REMOVED", upgrade._ALL_REMOVED)
+def test_a_removed_setting_of_an_old_run_is_a_note_that_stays(old_run: Path) -> None:
     note = "losses.total_variation was 0.01; this version has no such setting, and goes on without it"
     run = api.load(old_run)
     assert run.notes == [note]

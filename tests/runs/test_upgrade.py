@@ -6,9 +6,8 @@ import pytest
 
 from dreamfields.config import Config
 from dreamfields.errors import UsageError
-from dreamfields.runs import upgrade
 from dreamfields.runs.record import RunRecord
-from dreamfields.runs.upgrade import RENAMED, upgrade_config, upgrade_identity
+from dreamfields.runs.upgrade import REMOVED, RENAMED, upgrade_config, upgrade_identity
 
 OTHERS: dict[str, Any] = {
     "cameras.close_ups": 0.25,
@@ -31,15 +30,11 @@ def settings(config: dict[str, Any], name: str) -> Any:
     return (config if name.startswith("export.") else config["recipe"])[name.split(".")[0]]
 
 
-@pytest.fixture(autouse=True)
-def removed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let all removed settings be gone, those too that a part still has."""
-    monkeypatch.setattr(upgrade, "REMOVED", upgrade._ALL_REMOVED)
-
-
-def test_no_removed_setting_is_one_of_the_present_or_an_old_name() -> None:
-    assert OTHERS.keys() == upgrade.REMOVED.keys()
-    assert not upgrade.REMOVED.keys() & (RENAMED.keys() | set(RENAMED.values()))
+def test_no_removed_setting_is_present_or_renamed() -> None:
+    assert OTHERS.keys() == REMOVED.keys()
+    for name in REMOVED:
+        assert name.split(".")[1] not in settings(Config("a red ball").to_json(), name)
+    assert not REMOVED.keys() & (RENAMED.keys() | set(RENAMED.values()))
 
 
 @pytest.mark.parametrize("name", RENAMED)
@@ -54,7 +49,7 @@ def test_a_renamed_setting_keeps_its_value(name: str) -> None:
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_a_removed_setting_at_its_default_is_passed_over_in_silence(name: str) -> None:
-    config, lost = upgrade_config(old(name, upgrade.REMOVED[name]))
+    config, lost = upgrade_config(old(name, REMOVED[name]))
     assert (settings(config, name), lost) == ({}, {})
     assert Config.from_json(config) == Config("a red ball")
 

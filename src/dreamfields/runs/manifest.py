@@ -22,8 +22,7 @@ _SINCE_2: Final = {"made_from": dict, "machine": dict}
 def read_manifest(path: Path, newest_format: int) -> dict[str, Any]:
     """Return a checkpoint's manifest, its entries present and of the right kind.
 
-    Raises:
-        OSError, ValueError, RecursionError: it cannot be read, is no manifest of ours, or is nested too deeply.
+    Raises OSError, ValueError, RecursionError: it cannot be read, is no manifest of ours, or is nested too deeply.
     """
     content = read_regular(path, LARGEST_MANIFEST)
     manifest = strict_json(content)
@@ -67,8 +66,7 @@ def read_tensors_safely(content: bytes) -> dict[str, Tensor]:
 def strict_json(content: bytes) -> Any:
     """Return the value of JSON text; a name that occurs twice, NaN and infinity are refused.
 
-    Raises:
-        ValueError, RecursionError: it is not such text, or is nested too deeply.
+    Raises ValueError, RecursionError: it is not such text, or is nested too deeply.
     """
     return json.loads(content.decode("utf-8"), object_pairs_hook=_once, parse_constant=_refuse_constant)
 

@@ -50,10 +50,7 @@ class RecordFile:
         self.record = replace(self.record, guidance=guidance, weights=weights, notes=self._session_notes)
 
     def write(self, status: Status) -> None:
-        """Write the record with a status and with the versions and threads of this process.
-
-        Raises StorageError: it cannot be written.
-        """
+        """Write the record with a status and with the versions and threads of this process."""
         versions = {name: importlib.metadata.version(name) for name in ("torch", "numpy")}
         versions = {"dreamfields": __version__, **versions}
         threads = thread_count(self.record.config.threads)

@@ -59,8 +59,7 @@ class Run:
     def begin(cls, directory: RunDirectory, config: Config) -> "Run":
         """Make the folder of a new run and its first record; `check_runnable` has told that it can work.
 
-        Raises:
-            UsageError, LockedError, StorageError: the folder holds a run, is in use, or cannot be written.
+        Raises UsageError, LockedError, StorageError: the folder holds a run, is in use, or cannot be written.
         """
         with directory.locked():
             # Only under the lock is the answer final: two may have started at once.

@@ -7,8 +7,6 @@ import reprlib
 from collections.abc import Mapping
 from typing import Any, Final
 
-from dreamfields.config import Config
-
 RENAMED: Final[Mapping[str, str]] = {
     "guidance.at_once": "guidance.batch_size",
     "mlp.degree": "mlp.max_octave",
@@ -18,22 +16,12 @@ RENAMED: Final[Mapping[str, str]] = {
     "render.plaster_from": "render.textureless_from",
 }  # Old and present names of settings, `part.name`
 
-_ALL_REMOVED: Final[Mapping[str, Any]] = {
+REMOVED: Final[Mapping[str, Any]] = {
     "cameras.close_ups": 0.0,
     "cameras.radius_spread": 0.0,
     "export.smoothing": 0,
     "guidance.bridge": "classes",
     "losses.total_variation": 0.0,
-}
-
-
-def _known(config: Config) -> set[str]:
-    parts = config.to_json()["recipe"] | {"export": config.export.to_json()}
-    return {f"{part}.{name}" for part, values in parts.items() if isinstance(values, dict) for name in values}
-
-
-REMOVED: Final[Mapping[str, Any]] = {
-    name: default for name, default in _ALL_REMOVED.items() if name not in _known(Config("any"))
 }  # Settings that are gone, `part.name`, and the defaults at which they did nothing
 
 
