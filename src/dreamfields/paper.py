@@ -133,4 +133,5 @@ EXPORT: Final = ExportSettings(
     video_frames=240,  # lib.py: hq_video_n_frames
     video_fps=30,  # log.py
     still_samples=TEST_SAMPLES,
-)  # The released code's large video, and a mesh
+)
+"""The released code's large video, and a mesh."""

@@ -32,7 +32,8 @@ class ToyGuidance(AbstractGuidance):
         "orange": (1.0, 0.5, 0.0),
         "white": (1.0, 1.0, 1.0),
         "black": (0.0, 0.0, 0.0),
-    }  # Colour words and their RGB values
+    }
+    """Colour words and their RGB values."""
 
     def __init__(self, image_size: int = 32) -> None:
         """Set the size of the images."""

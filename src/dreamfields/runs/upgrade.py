@@ -14,7 +14,8 @@ RENAMED: Final[Mapping[str, str]] = {
     "mlp.waves": "mlp.frequencies",
     "render.plaster": "render.textureless",
     "render.plaster_from": "render.textureless_from",
-}  # Old and present names of settings, `part.name`
+}
+"""Old and present names of settings, `part.name`."""
 
 REMOVED: Final[Mapping[str, Any]] = {
     "cameras.close_ups": 0.0,
@@ -22,7 +23,8 @@ REMOVED: Final[Mapping[str, Any]] = {
     "export.smoothing": 0,
     "guidance.bridge": "classes",
     "losses.total_variation": 0.0,
-}  # Settings that are gone, `part.name`, and the defaults at which they did nothing
+}
+"""Settings that are gone, `part.name`, and the defaults at which they did nothing."""
 
 
 def upgrade_config(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

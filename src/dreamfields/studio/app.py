@@ -30,7 +30,8 @@ _MEDIA_TYPES: Final = {
     ".mp4": "video/mp4",
     ".webm": "video/webm",
     ".glb": "model/gltf-binary",
-}  # Types that a browser may show; everything else can only be saved
+}
+"""Types that a browser may show; everything else can only be saved."""
 _POLL_S: Final = 0.25
 _KEEPALIVE_S: Final = 15.0
 

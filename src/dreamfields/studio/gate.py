@@ -34,7 +34,8 @@ HEADERS: Final[Mapping[str, str]] = {
     "cross-origin-resource-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
     "cache-control": "no-store",
-}  # Headers of every answer, refusals included
+}
+"""Headers of every answer, refusals included."""
 
 _LANDING: Final = '<!DOCTYPE html><link rel="icon" href="data:,"><meta http-equiv="refresh" content="0;url=/">'
 """Leads to the address without the token. After a redirect from elsewhere browsers would not send a strict cookie."""

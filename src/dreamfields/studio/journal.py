@@ -22,7 +22,8 @@ _BLOCK: Final = 1 << 20
 SERVED_SUFFIXES: Final = frozenset(
     {".glb", ".gltf", ".obj", ".mtl", ".ply", ".stl", ".3mf", ".usdz", ".npz", ".html"}
     | {".png", ".jpg", ".webp", ".gif", ".mp4", ".webm"}
-)  # Endings of a run's exported files; nothing else in its folder is served
+)
+"""Endings of a run's exported files; nothing else in its folder is served."""
 
 
 @dataclass

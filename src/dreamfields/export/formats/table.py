@@ -25,7 +25,8 @@ WRITERS: Final[Mapping[str, Writer]] = MappingProxyType(
         ".npz": npz.write,
         ".html": html.write,
     }
-)  # Writers by the suffix of the file
+)
+"""Writers by the suffix of the file."""
 
 
 def write_asset(asset: Asset, path: Path) -> None:

@@ -32,7 +32,8 @@ CODECS: Final[Mapping[str, str]] = MappingProxyType(
         ".mp4": "-c:v libx264 -preset medium -crf 18 -movflags +faststart",
         ".webm": "-c:v libvpx-vp9 -crf 28 -b:v 0 -deadline good -cpu-used 4 -row-mt 0",
     }
-)  # How each kind is encoded, as arguments of ffmpeg
+)
+"""How each kind is encoded, as arguments of ffmpeg."""
 
 TIMEOUT_S: Final = 60.0  # Seconds an encoder may take, plus one for each million pixels; it needs a tenth of that
 

@@ -17,7 +17,8 @@ _VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "s
 FILES = (
     *("config.json", "preprocessor_config.json", "processor_config.json", *_WEIGHTS, "model-*-of-*.safetensors"),
     *(*_VOCABULARIES, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt"),
-)  # Every file that may be read, and so every file that is downloaded
+)
+"""Every file that may be read, and so every file that is downloaded."""
 _PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "open_clip_pytorch_model.bin")
 
 KINDS = ("clip", "metaclip_2", "siglip", "siglip2", "vision-text-dual-encoder")

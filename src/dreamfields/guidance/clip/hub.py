@@ -28,7 +28,8 @@ KNOWN: Mapping[str, str] = {
     "facebook/metaclip-b16-fullcc2.5b": "MetaCLIP B/16",
     "google/siglip-base-patch16-224": "SigLIP B/16",
     "google/siglip2-base-patch16-224": "SigLIP 2 B/16",
-}  # Models of the hub that are worth a try, and what they are
+}
+"""Models of the hub that are worth a try, and what they are."""
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,8 @@ CLIP_PREPROCESSING = Preprocessing(
     mean=(0.48145466, 0.4578275, 0.40821073),
     std=(0.26862954, 0.26130258, 0.27577711),
     shortest_edge=224,
-)  # The preprocessing of every CLIP that OpenAI published (github.com/openai/CLIP, clip.py)
+)
+"""The preprocessing of every CLIP that OpenAI published (github.com/openai/CLIP, clip.py)."""
 
 
 def read_preprocessing(folder: Path, config: Mapping[str, Any]) -> Preprocessing:

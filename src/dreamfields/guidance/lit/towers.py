@@ -20,7 +20,8 @@ from dreamfields.guidance.lit.weights import TowerSource, check_digest, package_
 _FOLDED: Final = (
     *(("_conv_stem", "_bn0"), ("_conv_head", "_bn1")),
     *(("_expand_conv", "_bn0"), ("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2")),
-)  # Convolutions and the batch norms after them: attributes of the network, then of its inverted-bottleneck blocks
+)
+"""Convolutions and the batch norms after them: attributes of the network, then of its inverted-bottleneck blocks."""
 
 
 @final
