@@ -91,7 +91,7 @@ TERMS: Mapping[str, Term] = {
     "fog": Term(lambda settings: settings.fog, _fog),
     "beta_prior": Term(lambda settings: settings.beta_prior, lambda inputs: beta_prior(inputs.rendering.opacity)),
 }
-"""The terms by name, in the order of summation. A new one is a function and a line here, a weight in `LossSettings`.."""
+"""The terms by name, in the order of summation. A new one is a function and a line here, a weight in `LossSettings`."""
 
 
 def weighted_terms(inputs: TermInputs) -> dict[str, Tensor]:
