@@ -1,18 +1,39 @@
-"""The colour of a surface: what a ray along the inward normal gathers."""
+"""The colour of surface points: what a ray along the inward normal gathers, and what cameras see of the field there.
 
+A field's edge is soft, so rays along the normal and at a slant gather different colours. The mean over views, weighted
+by how squarely each faces the surface, is the texture that brings renderings of the mesh nearest to the field's.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from dreamfields.errors import DegenerateError
-from dreamfields.export.mesh.mesh import Floats
-from dreamfields.render import volume as equations
+from dreamfields.export.mesh.mesh import Floats, Mesh
+from dreamfields.export.mesh.raster import Coverage, cover_view, project
+from dreamfields.render.renderer import Rendering, render_still
+from dreamfields.render.volume import colour_from_weights, opacity_from_weights, weights_from_density
+from dreamfields.scene.cameras import Camera
 from dreamfields.scene.fields.base import AbstractField, Evaluator, Query
 
 COLOUR_STEPS: Final = 6  # Samples below the surface, half a cell apart: three cells hide what lies deeper
+PRIOR_WEIGHT: Final = 0.2  # Weight of the colour along the normal; a view that faces the surface squarely has 1
+
+
+@dataclass(frozen=True)
+class SurfaceView:
+    """A field and its mesh rendered from one camera."""
+
+    camera: Camera
+    rendering: Rendering  # The field
+    coverage: Coverage  # The mesh
+    depths: NDArray[np.float32]  # (size, size) of the mesh along the viewing direction; infinite where there is none
 
 
 def surface_colours(field: AbstractField, points: Floats, normals: Floats, spacing: float) -> NDArray[np.uint8]:
@@ -31,6 +52,42 @@ def surface_colours(field: AbstractField, points: Floats, normals: Floats, spaci
     return (colours.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8).cpu().numpy()
 
 
+def render_surface_view(
+    mesh: Mesh, field: AbstractField, camera: Camera, size: int, samples: int, occupancy: Tensor | None
+) -> SurfaceView:
+    """Render a field and its mesh in size x size pixels, with so many samples a ray of the field."""
+    rendering = render_still(field, camera, size, samples, occupancy=occupancy)
+    coverage = cover_view(mesh.vertices, mesh.faces, camera, size)
+    depths = np.full((size, size), np.inf, np.float32)
+    depths[coverage.mask] = coverage.interpolate(project(mesh.vertices, camera, size)[1][:, None], mesh.faces)[:, 0]
+    return SurfaceView(camera, rendering, coverage, depths)
+
+
+def projected_colours(
+    along_normal: NDArray[np.uint8], points: Floats, normals: Floats, views: Sequence[SurfaceView], tolerance: float
+) -> NDArray[np.uint8]:
+    """Return sRGB colours (n, 3) of surface points (n, 3) with unit normals (n, 3), the weighted mean of all views.
+
+    `along_normal` (n, 3) stays where no camera sees the point. A point is visible if it is at most `tolerance` scene
+    units behind the mesh's nearest surface.
+    """
+    colours = torch.from_numpy(along_normal).float() * (PRIOR_WEIGHT / 255.0)
+    weights = torch.full((len(points), 1), PRIOR_WEIGHT)
+    for view in views:
+        towards = view.camera.position().numpy() - points
+        cosine = (towards * normals).sum(axis=1) / np.linalg.norm(towards, axis=1)
+        (facing,) = np.nonzero(cosine > 0.1)
+        positions, depths = project(points[facing], view.camera, len(view.depths))
+        column, row = np.clip(positions.astype(np.int64), 0, len(view.depths) - 1).T
+        visible = depths <= view.depths[row, column] + tolerance
+        facing, positions = facing[visible], positions[visible]
+        values = _bilinear(view.rendering, positions) * torch.from_numpy(cosine[facing, None] ** 2).float()
+        index = torch.from_numpy(facing)
+        colours.index_add_(0, index, values[:, :3])
+        weights.index_add_(0, index, values[:, 3:])
+    return (colours / weights * 255.0).clamp(0.0, 255.0).round().to(torch.uint8).numpy()
+
+
 def _colours_below(evaluator: Evaluator, points: Tensor, normals: Tensor, spacing: float) -> Tensor:
     """Return the colours (v, 3) that rays into the surface gather over their first `COLOUR_STEPS` half cells."""
     step = 0.5 * spacing
@@ -42,7 +99,15 @@ def _colours_below(evaluator: Evaluator, points: Tensor, normals: Tensor, spacin
     flat = lengths.reshape(-1)
     values = evaluator(Query(below.reshape(-1, 3), directions.reshape(-1, 3), lengths=flat, radii=flat))
     # A trace of every sample, for spikes so thin that the ray finds nothing below them.
-    weights = equations.weights_from_density(values.density.reshape(lengths.shape), lengths) + 1e-6
-    colours = equations.colour_from_weights(weights, values.colour.reshape(*lengths.shape, 3))
+    weights = weights_from_density(values.density.reshape(lengths.shape), lengths) + 1e-6
+    colours = colour_from_weights(weights, values.colour.reshape(*lengths.shape, 3))
     # Weights are normalised by the opacity, or thin parts would turn dark.
-    return colours / equations.opacity_from_weights(weights)[:, None]
+    return colours / opacity_from_weights(weights)[:, None]
+
+
+def _bilinear(rendering: Rendering, positions: Floats) -> Tensor:
+    """Return premultiplied colour and opacity (n, 4) at positions (n, 2) in pixels."""
+    image = torch.cat([rendering.colour, rendering.opacity], dim=1).cpu()
+    grid = torch.from_numpy(positions).float() * (2.0 / image.shape[-1]) - 1.0
+    sampled = functional.grid_sample(image, grid[None, None], padding_mode="border", align_corners=False)
+    return sampled[0, :, 0].T

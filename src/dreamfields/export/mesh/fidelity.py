@@ -7,8 +7,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from dreamfields.export.mesh.colours import SurfaceView
 from dreamfields.export.mesh.mesh import Mesh
-from dreamfields.export.mesh.projection import SurfaceView
 from dreamfields.export.mesh.raster import Coverage
 from dreamfields.scene.cameras import Camera, turntable
 

@@ -6,9 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from dreamfields.export.mesh.colours import surface_colours
+from dreamfields.export.mesh.colours import SurfaceView, projected_colours, surface_colours
 from dreamfields.export.mesh.mesh import Atlas, Mesh, Texture, vertex_normals
-from dreamfields.export.mesh.projection import SurfaceView, projected_colours
 from dreamfields.export.mesh.raster import cover
 from dreamfields.export.mesh.unwrap import unwrap
 from dreamfields.export.settings import ExportSettings
