@@ -1,7 +1,6 @@
-"""HTML: a page in one file that opens from disk, draws the object to be turned, and asks no host for anything.
+"""HTML: a page in one file that opens from disk, shows the object in a viewer to be turned, and fetches nothing.
 
-The viewer is model-viewer, in `data/` with its licence. The content security policy lets nothing leave the page and
-lets no script run but the two whose digests it names, whatever the prompt says.
+The viewer is model-viewer, in `data/` with its licence.
 """
 
 import base64
@@ -24,10 +23,7 @@ def write(asset: Asset, name: str) -> dict[str, bytes]:
 
 
 def html_bytes(glb: bytes, metadata: Metadata, config: Mapping[str, Any]) -> bytes:
-    """Return a page that shows a mesh (GLB that needs no decoder) and its metadata, with `prompt` as the heading.
-
-    `config` holds all settings of the run as JSON values, shown on demand.
-    """
+    """Return a page that shows a GLB, its metadata, headed by `prompt`, and on demand the settings of its run."""
     starter, library = data_text("object.js"), library_text()
     shown = {html.escape(key): html.escape(str(value)) for key, value in metadata.items()}
     page = Template(data_text("object.html")).substitute(
@@ -45,10 +41,10 @@ def html_bytes(glb: bytes, metadata: Metadata, config: Mapping[str, Any]) -> byt
 
 
 def _policy(*scripts: str) -> str:
-    """Return the content security policy under which only these inline scripts run and nothing is fetched.
+    """Return the content security policy: whatever the prompt says, only these scripts run and nothing is fetched.
 
     model-viewer compiles a mesh decoder to WebAssembly when it loads, and keeps its style in a shadow tree. Data and
-    blob URLs connect to nothing: they are the mesh, its textures and the files made for augmented reality.
+    blob URLs connect to no host: they are the mesh, its textures and the files made for augmented reality.
     """
     digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
     allowed = " ".join(f"'sha256-{digest}'" for digest in digests)

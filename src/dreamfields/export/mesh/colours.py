@@ -37,7 +37,7 @@ class SurfaceView:
 
 
 def surface_colours(field: AbstractField, points: Floats, normals: Floats, spacing: float) -> NDArray[np.uint8]:
-    """Return sRGB colours (v, 3) of surface points (v, 3) with outward unit normals (v, 3), given the cells' side.
+    """Return sRGB (v, 3) of points (v, 3) by rays against their outward unit normals (v, 3); `spacing` is a cell's side.
 
     Raises DegenerateError: a colour is not finite.
     """
@@ -95,14 +95,12 @@ def _colours_below(evaluator: Evaluator, points: Tensor, normals: Tensor, spacin
     below = (points[:, None] - depths[:, None] * normals[:, None]).clamp(-1.0, 1.0)
     directions = (-normals[:, None]).expand_as(below)
     lengths = torch.full(below.shape[:2], step, device=points.device)
-    # Samples as wide as long: what a field with anti-aliasing shows of half a cell from any side.
-    flat = lengths.reshape(-1)
+    flat = lengths.reshape(-1)  # also the samples' radii, so that anti-aliasing is alike from any side
     values = evaluator(Query(below.reshape(-1, 3), directions.reshape(-1, 3), lengths=flat, radii=flat))
-    # A trace of every sample, for spikes so thin that the ray finds nothing below them.
+    # No weight is 0, for spikes so thin that the ray finds no density below them.
     weights = weights_from_density(values.density.reshape(lengths.shape), lengths) + 1e-6
     colours = colour_from_weights(weights, values.colour.reshape(*lengths.shape, 3))
-    # Weights are normalised by the opacity, or thin parts would turn dark.
-    return colours / opacity_from_weights(weights)[:, None]
+    return colours / opacity_from_weights(weights)[:, None]  # or thin parts would be dark
 
 
 def _bilinear(rendering: Rendering, positions: Floats) -> Tensor:

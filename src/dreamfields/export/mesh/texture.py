@@ -22,9 +22,8 @@ def textured(mesh: Mesh, field: AbstractField, settings: ExportSettings, views: 
     if settings.texture_size == 0:
         return mesh, ""
     atlas, note = unwrap(mesh, settings.texture_size, settings.unwrap_seconds)
-    if atlas is None:
-        return mesh, note
-    return replace(mesh, texture=Texture(bake(mesh, atlas, field, settings, views), atlas)), note
+    texture = None if atlas is None else Texture(bake(mesh, atlas, field, settings, views), atlas)
+    return replace(mesh, texture=texture), note
 
 
 def bake(
@@ -36,8 +35,7 @@ def bake(
     texels = atlas.uv * [size, -size] + [0.0, size]
     coverage = cover(texels[atlas.faces], size)
     corners = np.concatenate([mesh.vertices, vertex_normals(mesh.vertices, mesh.faces)], axis=1)[atlas.vertices]
-    found = coverage.interpolate(corners.astype(np.float32), atlas.faces)
-    points, normals = found[:, :3], found[:, 3:]
+    points, normals = np.hsplit(coverage.interpolate(corners.astype(np.float32), atlas.faces), 2)
     normals = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-6)
     # 2. Colour it.
     colours = surface_colours(field, points, normals, spacing)
