@@ -37,7 +37,7 @@ class SurfaceView:
 
 
 def surface_colours(field: AbstractField, points: Floats, normals: Floats, spacing: float) -> NDArray[np.uint8]:
-    """Return sRGB (v, 3) of points (v, 3) by rays against their outward unit normals (v, 3); `spacing` is a cell's side.
+    """Return the sRGB (v, 3) of surface points (v, 3) with outward unit normals (v, 3); `spacing` is a cell's side.
 
     Raises DegenerateError: a colour is not finite.
     """

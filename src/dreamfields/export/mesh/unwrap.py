@@ -25,7 +25,7 @@ SMALLEST_CELL: Final = 8  # Fewest texels a side of a square of two triangles; w
 
 
 def unwrap(mesh: Mesh, size: int, seconds: float) -> tuple[Atlas | None, str]:
-    """Lay a mesh out in size x size texels; return the atlas, or None where it has no room, and why xatlas failed or ""."""
+    """Lay a mesh out in size x size texels; return the atlas, None without room, and why it is not by xatlas or ""."""
     try:
         return charts(mesh, size, seconds), ""
     except RuntimeError as error:
@@ -53,16 +53,12 @@ def charts(mesh: Mesh, size: int, seconds: float) -> Atlas:
         raise RuntimeError(f"xatlas did not end within {limit:g} s") from None
     except OSError as error:
         raise RuntimeError(f"Python cannot be started for xatlas ({error.strerror or error})") from error
-    match ended.returncode:
-        case 0:
-            return _read(ended.stdout, mesh)
-        case 3:
-            raise RuntimeError("xatlas is not installed")
-        case code:
-            hung = code == -signal.SIGXCPU
-            raise RuntimeError(
-                f"xatlas did not end within {seconds:g} s of work" if hung else f"xatlas failed with code {code}"
-            )
+    if ended.returncode == -signal.SIGXCPU:
+        raise RuntimeError(f"xatlas did not end within {seconds:g} s of work")
+    if ended.returncode != 0:
+        fault = "is not installed" if ended.returncode == 3 else f"failed with code {ended.returncode}"
+        raise RuntimeError(f"xatlas {fault}")
+    return _read(ended.stdout, mesh)
 
 
 def triangles(mesh: Mesh, size: int) -> Atlas | None:

@@ -13,12 +13,9 @@ from dreamfields.export.pictures.stills import is_blank, to_image
 from dreamfields.export.settings import Pass
 from dreamfields.render.framing import Framing
 from dreamfields.render.renderer import Rendering, render_still
-from dreamfields.render.shading import light_beside, textureless_fields
+from dreamfields.render.shading import light_beside, normals_at, textureless_fields
 from dreamfields.scene.cameras import Camera
-from dreamfields.scene.fields.base import AbstractField, Query
-
-PROBE: Final = 2.0 / 64
-"""Half the distance in scene units over which density is compared for a normal: one cell of the default field."""
+from dreamfields.scene.fields.base import AbstractField
 
 LIGHT_TURN_DEG: Final = -40.0  # Azimuth of the light of textureless images beside the camera: on its left
 
@@ -74,27 +71,13 @@ def framed_radius(framing: Framing) -> float:
 def normals(field: AbstractField, camera: Camera, seen: Rendering) -> Tensor:
     """Return the outward unit normals (size, size, 3) of what a camera sees, in the world; towards it where none is.
 
-    A normal is the negative density gradient at the mean depth of a ray, by central differences.
+    A normal is that of textureless shading at the mean depth of a ray.
     """
     size = seen.opacity.shape[-1]
     rays = camera.rays(size).to(seen.opacity.device)
-    distance = (seen.depth / seen.opacity.clamp(min=1e-6)).reshape(-1)
-    points = rays.origins + distance[:, None] * rays.directions
-    offsets = PROBE * torch.eye(3, device=points.device)
-    length = torch.full_like(distance, PROBE)
-    slopes = []
-    with torch.no_grad():
-        evaluator = field.evaluator()
-        for offset in offsets:
-            ahead, behind = (
-                evaluator(Query((points + sign * offset).clamp(-1.0, 1.0), rays.directions, length, length)).density
-                for sign in (1.0, -1.0)
-            )
-            slopes.append(behind - ahead)
-    found = torch.stack(slopes, dim=-1)
-    lengths = found.norm(dim=-1, keepdim=True)
-    unit = torch.where(lengths > 1e-6, found / lengths.clamp(min=1e-6), -rays.directions)
-    return unit.reshape(size, size, 3)
+    distances = (seen.depth / seen.opacity.clamp(min=1e-6)).reshape(-1, 1)
+    found = normals_at(field, (rays.origins + distances * rays.directions).clamp(-1.0, 1.0))
+    return torch.where(found.norm(dim=-1, keepdim=True) > 0.5, found, -rays.directions).reshape(size, size, 3)
 
 
 def _straight(field: AbstractField, camera: Camera, seen: Rendering, shot: Shot, framing: Framing) -> Tensor:
