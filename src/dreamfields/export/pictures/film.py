@@ -16,24 +16,17 @@ from dreamfields.scene.fields.base import AbstractField
 from dreamfields.storage import atomic_write
 
 LAPSE_SAMPLES: Final = 48  # Most samples a ray of an image rendered while training, which must cost almost nothing
-
 LAPSE_SIZE: Final = 128  # Most pixels a side of it
 
 
 def turntable(field: AbstractField, settings: ExportSettings, occupancy: Tensor | None = None) -> list[Image.Image]:
-    """Render the `video_frames` of one turn around a field, over white, the front first.
-
-    Raises DegenerateError: the field holds values that are not finite.
-    """
+    """Render one turn around a field, over white, the front first. Raises DegenerateError: it is not finite."""
     shot = Shot(settings.video_size, settings.still_samples)
     return film(field, Orbit(frames=settings.video_frames), shot, occupancy)
 
 
 def film(field: AbstractField, path: CameraPath, shot: Shot, occupancy: Tensor | None = None) -> list[Image.Image]:
-    """Render the frames of a camera path; the occupancy, bool (k, k, k), is of cells that may hold density.
-
-    Raises DegenerateError: the field holds values that are not finite.
-    """
+    """Render a field's frames along a camera path. Raises DegenerateError: the field is not finite."""
     framing = frame(field)
     return [take(field, camera_at(pose, framing), shot, framing, occupancy) for pose in poses(path)]
 
@@ -48,13 +41,12 @@ def camera_at(pose: Keyframe, framing: Framing) -> Camera:
 class TimeLapse:
     """Images of a run while it trains, one file each, so that a resumed run continues with them.
 
-    The camera turns once around in the course of the run. Images of an attempt that was rolled back stay.
+    The camera turns once around in the course of the run. Images of an attempt that was rolled back are kept.
     """
 
     def __init__(self, folder: Path, steps: int, settings: ExportSettings) -> None:
         """Spread `lapse_frames` images over so many steps; the folder is made when the first is written."""
-        self.folder = folder
-        self.steps = steps
+        self.folder, self.steps = folder, steps
         self.every = max(1, steps // settings.lapse_frames) if settings.lapse_frames else 0
         self.size = min(LAPSE_SIZE, settings.video_size)
         self.samples = min(LAPSE_SAMPLES, settings.still_samples)

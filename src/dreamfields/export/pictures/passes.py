@@ -27,23 +27,20 @@ class Shot:
     size: int = 512  # Pixels a side
     samples: int = 128  # Samples a ray
     show: Pass = "colour"  # What the image shows
-    transparent: bool = False  # Whether there is no background; else it is white, or black for opacity and depth
+    transparent: bool = False  # No background; else it is white, or black for opacity and depth
 
 
 def take(field: AbstractField, camera: Camera, shot: Shot, framing: Framing, occupancy: Tensor | None) -> Image.Image:
     """Render an image of a field: RGB, or RGBA with straight alpha where it is transparent.
 
-    The framing's radius is the range of depths that an image of depth spans; the occupancy, bool (k, k, k), is of cells
-    that may hold density.
-
-    Raises DegenerateError: the field holds values that are not finite.
+    The framing's radius is the range of an image of depths; the occupancy, bool (k, k, k), is of cells that may hold
+    density. Raises DegenerateError: the field holds values that are not finite.
     """
     if shot.show == "textureless":
         with torch.no_grad():
             (field,) = textureless_fields(field, [light_beside(camera.azimuth_deg, turn_deg=LIGHT_TURN_DEG)])
     rendering = render_still(field, camera, shot.size, shot.samples, occupancy=occupancy)
-    opacity = rendering.opacity[0].cpu()
-    colour = _straight(field, camera, rendering, shot, framing).cpu()
+    opacity, colour = rendering.opacity[0].cpu(), _straight(field, camera, rendering, shot, framing).cpu()
     if shot.transparent:
         image = to_image(colour)
         image.putalpha(to_image(opacity.expand(3, -1, -1)).convert("L"))
@@ -57,9 +54,9 @@ def take(field: AbstractField, camera: Camera, shot: Shot, framing: Framing, occ
 def refuse_blank(images: list[Image.Image]) -> None:
     """Make sure that images show something. Raises DegenerateError: all of them are blank."""
     if all(is_blank(image) for image in images):
+        reason = "the scene is empty or full, the camera looks elsewhere or is inside the object"
         raise DegenerateError(
-            "there is nothing to see: every pixel has the same colour; the scene is empty or full, the camera looks "
-            "elsewhere or is inside the object; nothing was written"
+            f"there is nothing to see: every pixel has the same colour; {reason}; nothing was written"
         )
 
 
@@ -91,9 +88,7 @@ def _straight(field: AbstractField, camera: Camera, seen: Rendering, shot: Shot,
         case "depth":
             radius = framed_radius(framing)
             nearness = (camera.radius + radius - seen.depth[0] / opacity) / (2.0 * radius)
-            # The farthest point still differs from the black background.
-            return (0.1 + 0.9 * nearness.clamp(0.0, 1.0)).expand(3, -1, -1)
+            return (0.1 + 0.9 * nearness.clamp(0.0, 1.0)).expand(3, -1, -1)  # never as black as the background
         case "normal":
             axes = camera.axes().to(opacity.device) * torch.tensor([[1.0], [1.0], [-1.0]], device=opacity.device)
-            turned: Tensor = normals(field, camera, seen) @ axes.T
-            return 0.5 + 0.5 * turned.permute(2, 0, 1)
+            return 0.5 + 0.5 * (normals(field, camera, seen) @ axes.T).permute(2, 0, 1)

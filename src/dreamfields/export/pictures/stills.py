@@ -20,10 +20,7 @@ SHEET_COLUMNS: Final = 4  # Eight views, 45 degrees apart: each side of an objec
 
 
 def to_image(rgb: Tensor) -> Image.Image:
-    """Return colours (3, h, w) as an 8-bit RGB image; values outside [0, 1] are clipped.
-
-    Raises DegenerateError: a value is not finite.
-    """
+    """Return colours (3, h, w), clipped to [0, 1], as an 8-bit RGB image. Raises DegenerateError: one is not finite."""
     if not torch.isfinite(rgb).all():
         raise DegenerateError("the picture holds values that are not finite; resume from an earlier checkpoint")
     levels = (rgb.detach().clamp(0.0, 1.0) * 255.0).round().to(torch.uint8)
@@ -41,18 +38,12 @@ def png_bytes(image: Image.Image, metadata: Metadata) -> bytes:
 
 
 def view(field: AbstractField, camera: Camera, size: int, samples: int, occupancy: Tensor | None = None) -> Image.Image:
-    """Render one view of a field over white in size x size pixels, with so many samples a ray.
-
-    Raises DegenerateError: the field holds values that are not finite.
-    """
+    """Render a view of a field over white, size x size pixels, `samples` a ray. Raises DegenerateError: not finite."""
     return to_image(render_still(field, camera, size, samples, occupancy=occupancy).over(1.0)[0])
 
 
 def contact_sheet(field: AbstractField, settings: ExportSettings, occupancy: Tensor | None = None) -> Image.Image:
-    """Render eight labelled views, azimuths 0, 45, ... 315 degrees from the top left, `sheet_size` pixels a side each.
-
-    Raises DegenerateError: the field holds values that are not finite.
-    """
+    """Render eight labelled views, azimuths 0, 45, ... 315 degrees. Raises DegenerateError: the field is not finite."""
     size = settings.sheet_size
     sheet = Image.new("RGB", (SHEET_COLUMNS * size, SHEET_ROWS * size), "white")
     draw = ImageDraw.Draw(sheet)
@@ -67,7 +58,7 @@ def contact_sheet(field: AbstractField, settings: ExportSettings, occupancy: Ten
 
 
 def is_blank(image: Image.Image) -> bool:
-    """Tell whether a view shows nothing: fewer than one pixel in a thousand differs visibly from the top left one."""
+    """Tell whether an image shows nothing: fewer than one pixel in a thousand differs visibly from the top left one."""
     visible = 8  # of 255 levels in any channel; a smaller difference is hard to see
     pixels = torch.frombuffer(bytearray(image.convert("RGB").tobytes()), dtype=torch.uint8).reshape(-1, 3).short()
     differing = ((pixels - pixels[0]).abs().amax(dim=1) > visible).sum()
