@@ -8,12 +8,11 @@ from typing import Any, Final, final
 
 from torch import Tensor
 
-from dreamfields.export.mesh.colours import SurfaceView, render_surface_view
+from dreamfields.export.mesh.colours import SurfaceView, render_surface_view, textured
 from dreamfields.export.mesh.components import cameras_around
 from dreamfields.export.mesh.fidelity import MeshFidelity, held_out_cameras, mesh_fidelity
 from dreamfields.export.mesh.mesh import Mesh
 from dreamfields.export.mesh.surface import extract_mesh
-from dreamfields.export.mesh.texture import textured
 from dreamfields.export.settings import ExportSettings, Metadata
 from dreamfields.scene.cameras import Camera
 from dreamfields.scene.fields.base import AbstractField

@@ -1,22 +1,25 @@
-"""The colour of surface points: what a ray along the inward normal gathers, and what cameras see of the field there.
+"""The colours of a surface: of points, by a ray along the inward normal and from cameras, and of a texture's texels.
 
 A field's edge is soft, so rays along the normal and at a slant gather different colours. The mean over views, weighted
 by how squarely each faces the surface, is the texture that brings renderings of the mesh nearest to the field's.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
 from dreamfields.errors import DegenerateError
-from dreamfields.export.mesh.mesh import Floats, Mesh
-from dreamfields.export.mesh.raster import Coverage, cover_view, project
+from dreamfields.export.mesh.mesh import Atlas, Floats, Mesh, Texture, vertex_normals
+from dreamfields.export.mesh.raster import Coverage, cover, cover_view, project
+from dreamfields.export.mesh.unwrap import unwrap
+from dreamfields.export.settings import ExportSettings
 from dreamfields.render.renderer import Rendering, render_still
 from dreamfields.render.volume import colour_from_weights, opacity_from_weights, weights_from_density
 from dreamfields.scene.cameras import Camera
@@ -86,6 +89,47 @@ def projected_colours(
         colours.index_add_(0, index, values[:, :3])
         weights.index_add_(0, index, values[:, 3:])
     return (colours / weights * 255.0).clamp(0.0, 255.0).round().to(torch.uint8).numpy()
+
+
+def textured(mesh: Mesh, field: AbstractField, settings: ExportSettings, views: list[SurfaceView]) -> tuple[Mesh, str]:
+    """Return a mesh with its texture, and why the texture is missing or laid out more simply, as a sentence or "".
+
+    Raises DegenerateError: the field holds colours that are not finite.
+    """
+    if settings.texture_size == 0:
+        return mesh, ""
+    atlas, note = unwrap(mesh, settings.texture_size, settings.unwrap_seconds)
+    texture = None if atlas is None else Texture(bake(mesh, atlas, field, settings, views), atlas)
+    return replace(mesh, texture=texture), note
+
+
+def bake(
+    mesh: Mesh, atlas: Atlas, field: AbstractField, settings: ExportSettings, views: list[SurfaceView]
+) -> NDArray[np.uint8]:
+    """Return the image (s, s, 3) of a mesh's surface in the layout of an atlas, its gutters filled."""
+    size, spacing = settings.texture_size, 2.0 / settings.mesh_cells
+    # 1. Find the surface point of each texel.
+    texels = atlas.uv * [size, -size] + [0.0, size]
+    coverage = cover(texels[atlas.faces], size)
+    corners = np.concatenate([mesh.vertices, vertex_normals(mesh.vertices, mesh.faces)], axis=1)[atlas.vertices]
+    points, normals = np.hsplit(coverage.interpolate(corners.astype(np.float32), atlas.faces), 2)
+    normals = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-6)
+    # 2. Colour it.
+    colours = surface_colours(field, points, normals, spacing)
+    if views:
+        colours = projected_colours(colours, points, normals, views, spacing)
+    image = np.zeros((size, size, 3), np.uint8)
+    image[coverage.mask] = colours
+    return dilated(image, coverage.mask)
+
+
+def dilated(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Give each texel outside a mask (s, s) the nearest colour inside, so that filtering never samples a border."""
+    if not mask.any():
+        return image
+    row, column = ndimage.distance_transform_edt(~mask, return_distances=False, return_indices=True)
+    filled: NDArray[np.uint8] = image[row, column]
+    return filled
 
 
 def _colours_below(evaluator: Evaluator, points: Tensor, normals: Tensor, spacing: float) -> Tensor:

@@ -6,9 +6,8 @@ from typing import Final, final
 from PIL import Image
 from torch import Tensor
 
-from dreamfields.export.pictures.passes import Shot, take
 from dreamfields.export.pictures.paths import CameraPath, Keyframe, Orbit, field_of_view, poses
-from dreamfields.export.pictures.stills import png_bytes, view
+from dreamfields.export.pictures.stills import Shot, png_bytes, take, view
 from dreamfields.export.settings import ExportSettings
 from dreamfields.render.framing import Framing, frame
 from dreamfields.scene.cameras import Camera
