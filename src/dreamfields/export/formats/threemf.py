@@ -13,12 +13,11 @@ XML: Final = '<?xml version="1.0" encoding="UTF-8"?>\n'
 PACKAGE: Final = "http://schemas.openxmlformats.org/package/2006"
 CORE: Final = "http://schemas.microsoft.com/3dmanufacturing/core/2015/02"
 FACTS: Final = "urn:dreamfields"  # Namespace of facts that the specification does not define
-MODEL_TYPE: Final = "application/vnd.ms-package.3dmanufacturing-3dmodel+xml"
 
 CONTENT_TYPES: Final = (
     f'{XML}<Types xmlns="{PACKAGE}/content-types">'
     '<Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
-    f'<Default Extension="model" ContentType="{MODEL_TYPE}"/></Types>'
+    '<Default Extension="model" ContentType="application/vnd.ms-package.3dmanufacturing-3dmodel+xml"/></Types>'
 )
 RELATIONS: Final = (
     f'{XML}<Relationships xmlns="{PACKAGE}/relationships">'

@@ -84,7 +84,10 @@ def projected_colours(
         column, row = np.clip(positions.astype(np.int64), 0, len(view.depths) - 1).T
         visible = depths <= view.depths[row, column] + tolerance
         facing, positions = facing[visible], positions[visible]
-        values = _bilinear(view.rendering, positions) * torch.from_numpy(cosine[facing, None] ** 2).float()
+        image = torch.cat([view.rendering.colour, view.rendering.opacity], dim=1).cpu()
+        grid = torch.from_numpy(positions).float() * (2.0 / image.shape[-1]) - 1.0
+        sampled = functional.grid_sample(image, grid[None, None], padding_mode="border", align_corners=False)
+        values = sampled[0, :, 0].T * torch.from_numpy(cosine[facing, None] ** 2).float()  # premultiplied, and opacity
         index = torch.from_numpy(facing)
         colours.index_add_(0, index, values[:, :3])
         weights.index_add_(0, index, values[:, 3:])
@@ -145,11 +148,3 @@ def _colours_below(evaluator: Evaluator, points: Tensor, normals: Tensor, spacin
     weights = weights_from_density(values.density.reshape(lengths.shape), lengths) + 1e-6
     colours = colour_from_weights(weights, values.colour.reshape(*lengths.shape, 3))
     return colours / opacity_from_weights(weights)[:, None]  # or thin parts would be dark
-
-
-def _bilinear(rendering: Rendering, positions: Floats) -> Tensor:
-    """Return premultiplied colour and opacity (n, 4) at positions (n, 2) in pixels."""
-    image = torch.cat([rendering.colour, rendering.opacity], dim=1).cpu()
-    grid = torch.from_numpy(positions).float() * (2.0 / image.shape[-1]) - 1.0
-    sampled = functional.grid_sample(image, grid[None, None], padding_mode="border", align_corners=False)
-    return sampled[0, :, 0].T

@@ -40,8 +40,8 @@ def cameras_around(vertices: Floats) -> list[Camera]:
     x, y, z = (0.5 * (low + high)).tolist()
     radius = float(np.linalg.norm(high - low)) / 2.0
     fov = 2.0 * float(np.degrees(np.arcsin(min(radius / 4.0, 0.99)))) + 1.0
-    around = turntable(8, 20.0, fov, (x, y, z))
-    return [*around, *(Camera(0.0, elevation, 4.0, fov, (x, y, z)) for elevation in (80.0, -80.0))]
+    above_and_below = (Camera(0.0, elevation, 4.0, fov, (x, y, z)) for elevation in (80.0, -80.0))
+    return [*turntable(8, 20.0, fov, (x, y, z)), *above_and_below]
 
 
 def _visible_pixels(vertices: Floats, faces: Integers, component: Integers, kept: NDArray[np.bool_]) -> Integers:

@@ -1,5 +1,6 @@
 """Films: images of a field along a camera path, and of a run while it trains."""
 
+import io
 from pathlib import Path
 from typing import Final, final
 
@@ -52,16 +53,12 @@ class TimeLapse:
 
     def keep(self, field: AbstractField, occupancy: Tensor, attempt: int) -> None:
         """Write an image of a field if it is due at the field's step."""
-        if self.every == 0 or field.step % self.every != 0:
-            return
-        camera = Camera(360.0 * field.step / self.steps, 20.0)
-        image = view(field, camera, self.size, self.samples, occupancy)
-        atomic_write(self.folder / f"attempt-{attempt:03d}-step-{field.step:08d}.png", png_bytes(image, {}))
+        if self.every and field.step % self.every == 0:
+            camera = Camera(360.0 * field.step / self.steps, 20.0)
+            image = view(field, camera, self.size, self.samples, occupancy)
+            atomic_write(self.folder / f"attempt-{attempt:03d}-step-{field.step:08d}.png", png_bytes(image, {}))
 
     def pictures(self) -> list[Image.Image]:
         """Return the images that were written, in their order."""
-        images = []
-        for path in sorted(self.folder.glob("attempt-*-step-*.png")):
-            with Image.open(path) as image:
-                images.append(image.convert("RGB"))
-        return images
+        paths = sorted(self.folder.glob("attempt-*-step-*.png"))
+        return [Image.open(io.BytesIO(path.read_bytes())).convert("RGB") for path in paths]

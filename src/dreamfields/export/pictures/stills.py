@@ -103,41 +103,36 @@ def take(field: AbstractField, camera: Camera, shot: Shot, framing: Framing, occ
 def refuse_blank(images: list[Image.Image]) -> None:
     """Make sure that images show something. Raises DegenerateError: all of them are blank."""
     if all(is_blank(image) for image in images):
-        reason = "the scene is empty or full, the camera looks elsewhere or is inside the object"
-        raise DegenerateError(
-            f"there is nothing to see: every pixel has the same colour; {reason}; nothing was written"
-        )
+        why = "every pixel has the same colour; the scene is empty or full, the camera looks elsewhere or is inside"
+        raise DegenerateError(f"there is nothing to see: {why} the object; nothing was written")
 
 
 def framed_radius(framing: Framing) -> float:
-    """Return the radius in scene units of the sphere that `render.framing.frame` made a framing for."""
+    """Return the radius in scene units of the sphere that a framing of `render.framing.frame` shows."""
     return 4.0 * math.sin(math.atan(math.tan(math.radians(framing.fov_deg) / 2.0) / 1.1))
 
 
-def normals(field: AbstractField, camera: Camera, seen: Rendering) -> Tensor:
-    """Return the outward unit normals (size, size, 3) of what a camera sees, in the world; towards it where none is.
-
-    A normal is that of textureless shading at the mean depth of a ray.
-    """
-    size = seen.opacity.shape[-1]
-    rays = camera.rays(size).to(seen.opacity.device)
-    distances = (seen.depth / seen.opacity.clamp(min=1e-6)).reshape(-1, 1)
+def normals(field: AbstractField, camera: Camera, rendering: Rendering) -> Tensor:
+    """Return outward unit normals (size, size, 3) at the rays' mean depths, in the world; without one, to the camera."""
+    size = rendering.opacity.shape[-1]
+    rays = camera.rays(size).to(rendering.opacity.device)
+    distances = (rendering.depth / rendering.opacity.clamp(min=1e-6)).reshape(-1, 1)
     found = normals_at(field, (rays.origins + distances * rays.directions).clamp(-1.0, 1.0))
     return torch.where(found.norm(dim=-1, keepdim=True) > 0.5, found, -rays.directions).reshape(size, size, 3)
 
 
-def _straight(field: AbstractField, camera: Camera, seen: Rendering, shot: Shot, framing: Framing) -> Tensor:
-    """Return the colours (3, h, w) of a pass, not multiplied by the opacity."""
-    opacity = seen.opacity[0].clamp(min=1e-6)
+def _straight(field: AbstractField, camera: Camera, rendering: Rendering, shot: Shot, framing: Framing) -> Tensor:
+    """Return the colours (3, h, w) of an image before they are multiplied by the opacity."""
+    opacity = rendering.opacity[0].clamp(min=1e-6)
     match shot.show:
         case "colour" | "textureless":
-            return seen.colour[0] / opacity
+            return rendering.colour[0] / opacity
         case "opacity":
-            return torch.ones_like(seen.colour[0])
+            return torch.ones_like(rendering.colour[0])
         case "depth":
             radius = framed_radius(framing)
-            nearness = (camera.radius + radius - seen.depth[0] / opacity) / (2.0 * radius)
+            nearness = (camera.radius + radius - rendering.depth[0] / opacity) / (2.0 * radius)
             return (0.1 + 0.9 * nearness.clamp(0.0, 1.0)).expand(3, -1, -1)  # never as black as the background
         case "normal":
             axes = camera.axes().to(opacity.device) * torch.tensor([[1.0], [1.0], [-1.0]], device=opacity.device)
-            return 0.5 + 0.5 * (normals(field, camera, seen) @ axes.T).permute(2, 0, 1)
+            return 0.5 + 0.5 * (normals(field, camera, rendering) @ axes.T).permute(2, 0, 1)

@@ -15,7 +15,6 @@ from typing import Final, Literal, get_args
 
 import imageio_ffmpeg
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from dreamfields.errors import UsageError
@@ -94,7 +93,8 @@ def encoders() -> list[str]:
 
 def encoded_bytes(program: str, frames: Sequence[Image.Image], fps: int, suffix: Literal[".mp4", ".webm"]) -> bytes:
     """Encode frames with one ffmpeg program. Raises RuntimeError: it does not start, fails, hangs or writes nothing."""
-    pixels = [_even(np.asarray(frame.convert("RGB"))) for frame in frames]
+    odd = [(0, frames[0].height % 2), (0, frames[0].width % 2), (0, 0)]
+    pixels = [np.pad(np.asarray(frame.convert("RGB")), odd, mode="edge") for frame in frames]
     height, width, _ = pixels[0].shape
     seconds = TIMEOUT_S + len(pixels) * height * width / 1e6
     with tempfile.TemporaryDirectory() as directory:
@@ -145,12 +145,6 @@ def gif_durations(count: int, fps: int) -> list[int]:
     """Return each frame's milliseconds, whole hundredths of a second; browsers play fewer than 20 ms at 100 ms."""
     ends = [10 * round(100.0 * (index + 1) / fps) for index in range(count)]
     return [max(20, end - start) for start, end in zip([0, *ends], ends, strict=False)]
-
-
-def _even(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Repeat the last row or column of pixels (h, w, 3) where their number is odd."""
-    height, width, _ = pixels.shape
-    return np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
 
 
 def _one_palette(frames: Sequence[Image.Image]) -> list[Image.Image]:
