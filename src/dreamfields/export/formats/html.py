@@ -14,7 +14,7 @@ from typing import Any
 from dreamfields.export.asset import Asset
 from dreamfields.export.formats.glb import glb_bytes
 from dreamfields.export.settings import Metadata
-from dreamfields.export.viewer import data_text, library_text, style_text
+from dreamfields.export.viewer import data_text, library_text
 
 
 def write(asset: Asset, name: str) -> dict[str, bytes]:
@@ -30,7 +30,7 @@ def html_bytes(glb: bytes, metadata: Metadata, config: Mapping[str, Any]) -> byt
         policy=_policy(starter, library),
         generator=shown.get("generator", "dreamfields"),
         prompt=shown.get("prompt", ""),
-        style=style_text(),
+        style=data_text("viewer.css"),
         glb=base64.b64encode(glb).decode(),
         facts="".join(f"<dt>{key}</dt><dd>{value}</dd>" for key, value in shown.items() if key != "prompt"),
         settings=html.escape(json.dumps(dict(config), indent=2, ensure_ascii=False)),

@@ -7,6 +7,7 @@ Marching cubes runs on the opacity s = 1 - 2^(-sigma / level), which is 0.5 exac
 stays in [0, 1] for any density. Density without bound would pull each vertex to the outermost node of its cell.
 """
 
+from itertools import chain
 from typing import Final
 
 import fast_simplification
@@ -79,9 +80,9 @@ def isosurface(volume: Floats, level: float) -> tuple[Floats, Integers]:
         fault = f"the scene is denser everywhere, at least {volume.min():.3g}; set a higher level or run more steps"
         raise DegenerateError(f"no surface at density {level:.3g}; {fault}")
     solid = -np.expm1(-np.log(2.0) * volume.transpose(2, 1, 0) / level)
-    # A surface through a node makes triangles without area; it passes a thousandth of a cell beside it instead.
+    # A surface through a node has triangles without area, so values at nodes are kept off the level.
     solid = np.where(volume.transpose(2, 1, 0) > level, np.maximum(solid, 0.501), np.minimum(solid, 0.499))
-    # One layer outside the cube closes what the cube cuts; so far below the level that caps rise by less than 1 % of h.
+    # A layer outside closes what the cube cuts; it is so far below the level that caps lie within 1 % of h of the cube.
     solid = np.pad(solid, 1, constant_values=-49.0)
     spacing = 2.0 / (volume.shape[0] - 1)
     vertices, faces, _, _ = marching_cubes(  # type: ignore[no-untyped-call]
@@ -97,12 +98,10 @@ def simplify_manifold(vertices: Floats, faces: Integers, max_faces: int) -> tupl
     Edge collapse sometimes lets two parts of a surface touch along an edge, which slicing software then takes for a
     hole. Where those cannot be separated, slightly fewer faces are tried.
     """
-    attempts = []
-    for fraction in (1.0, 0.97, 0.93, 0.88):
-        attempts.append(split_nonmanifold(*simplify(vertices, faces, round(fraction * max_faces))))
-        if is_edge_manifold(attempts[-1][1]):
-            return attempts[-1]
-    return attempts[0]
+    budgets = (round(fraction * max_faces) for fraction in (1.0, 0.97, 0.93, 0.88))
+    attempts = (split_nonmanifold(*simplify(vertices, faces, budget)) for budget in budgets)
+    first = next(attempts)
+    return next((mesh for mesh in chain([first], attempts) if is_edge_manifold(mesh[1])), first)
 
 
 def simplify(vertices: Floats, faces: Integers, max_faces: int) -> tuple[Floats, Integers]:

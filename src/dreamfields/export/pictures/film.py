@@ -21,8 +21,8 @@ LAPSE_SIZE: Final = 128  # Most pixels a side of it
 
 def turntable(field: AbstractField, settings: ExportSettings, occupancy: Tensor | None = None) -> list[Image.Image]:
     """Render one turn around a field, over white, the front first. Raises DegenerateError: it is not finite."""
-    shot = Shot(settings.video_size, settings.still_samples)
-    return film(field, Orbit(frames=settings.video_frames), shot, occupancy)
+    path, shot = Orbit(frames=settings.video_frames), Shot(settings.video_size, settings.still_samples)
+    return film(field, path, shot, occupancy)
 
 
 def film(field: AbstractField, path: CameraPath, shot: Shot, occupancy: Tensor | None = None) -> list[Image.Image]:

@@ -113,7 +113,7 @@ def framed_radius(framing: Framing) -> float:
 
 
 def normals(field: AbstractField, camera: Camera, rendering: Rendering) -> Tensor:
-    """Return outward unit normals (size, size, 3) at the rays' mean depths, in the world; without one, to the camera."""
+    """Return the outward unit normals (size, size, 3) at rays' mean depths; to the camera where opacity is even."""
     size = rendering.opacity.shape[-1]
     rays = camera.rays(size).to(rendering.opacity.device)
     distances = (rendering.depth / rendering.opacity.clamp(min=1e-6)).reshape(-1, 1)
