@@ -20,7 +20,7 @@ from dreamfields.export.asset import Asset
 from dreamfields.export.mesh.mesh import Mesh, vertex_normals
 from dreamfields.export.settings import Metadata
 
-MATT: Final = {"name": "matt", "pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": 1.0}}
+MATT: Final = {"metallicFactor": 0.0, "roughnessFactor": 1.0}
 
 
 def write(asset: Asset, name: str) -> dict[str, bytes]:
@@ -37,7 +37,7 @@ def glb_bytes(mesh: Mesh, metadata: Metadata) -> bytes:
         tree["asset"]["generator"] = "dreamfields"
         tree["scenes"][0]["extras"] = dict(metadata)
         if mesh.texture is None:
-            tree["materials"] = [MATT]
+            tree["materials"] = [{"name": "matt", "pbrMetallicRoughness": MATT}]
             (primitive,) = tree["meshes"][0]["primitives"]
             primitive["material"] = 0
             primitive["attributes"]["COLOR_0"] = primitive["attributes"].pop("_colour")
@@ -58,10 +58,8 @@ def _trimesh(mesh: Mesh) -> trimesh.Trimesh:
     if mesh.texture is None:
         attributes = {"_colour": linear_from_srgb(mesh.colours)}
         return trimesh.Trimesh(mesh.vertices, mesh.faces, None, normals, vertex_attributes=attributes, process=False)
-    matt = PBRMaterial(  # type: ignore[no-untyped-call]
-        name="matt", baseColorTexture=Image.fromarray(mesh.texture.image), metallicFactor=0.0, roughnessFactor=1.0
-    )
-    atlas = mesh.texture.atlas
+    image, atlas = Image.fromarray(mesh.texture.image), mesh.texture.atlas
+    matt = PBRMaterial(name="matt", baseColorTexture=image, **MATT)  # type: ignore[no-untyped-call]
     visual = TextureVisuals(uv=atlas.uv, material=matt)  # type: ignore[no-untyped-call]
     vertices, normals = mesh.vertices[atlas.vertices], normals[atlas.vertices]
     return trimesh.Trimesh(vertices, atlas.faces, vertex_normals=normals, visual=visual, process=False)

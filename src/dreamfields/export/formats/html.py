@@ -26,7 +26,8 @@ def html_bytes(glb: bytes, metadata: Metadata, config: Mapping[str, Any]) -> byt
     """Return a page that shows a GLB, its metadata, headed by `prompt`, and on demand the settings of its run."""
     starter, library = data_text("object.js"), library_text()
     shown = {html.escape(key): html.escape(str(value)) for key, value in metadata.items()}
-    page = Template(data_text("object.html")).substitute(
+    page = Template(data_text("object.html"))
+    return page.substitute(
         policy=_policy(starter, library),
         generator=shown.get("generator", "dreamfields"),
         prompt=shown.get("prompt", ""),
@@ -36,8 +37,7 @@ def html_bytes(glb: bytes, metadata: Metadata, config: Mapping[str, Any]) -> byt
         settings=html.escape(json.dumps(dict(config), indent=2, ensure_ascii=False)),
         starter=starter,
         library=library,
-    )
-    return page.encode()
+    ).encode()
 
 
 def _policy(*scripts: str) -> str:

@@ -102,14 +102,11 @@ def textured(mesh: Mesh, field: AbstractField, settings: ExportSettings, views: 
     if settings.texture_size == 0:
         return mesh, ""
     atlas, note = unwrap(mesh, settings.texture_size, settings.unwrap_seconds)
-    texture = None if atlas is None else Texture(bake(mesh, atlas, field, settings, views), atlas)
-    return replace(mesh, texture=texture), note
+    return mesh if atlas is None else replace(mesh, texture=bake(mesh, atlas, field, settings, views)), note
 
 
-def bake(
-    mesh: Mesh, atlas: Atlas, field: AbstractField, settings: ExportSettings, views: list[SurfaceView]
-) -> NDArray[np.uint8]:
-    """Return the image (s, s, 3) of a mesh's surface in the layout of an atlas, its gutters filled."""
+def bake(mesh: Mesh, atlas: Atlas, field: AbstractField, settings: ExportSettings, views: list[SurfaceView]) -> Texture:
+    """Colour the texels of a mesh in the layout of an atlas, and those between its charts like the nearest."""
     size, spacing = settings.texture_size, 2.0 / settings.mesh_cells
     # 1. Find the surface point of each texel.
     texels = atlas.uv * [size, -size] + [0.0, size]
@@ -123,7 +120,7 @@ def bake(
         colours = projected_colours(colours, points, normals, views, spacing)
     image = np.zeros((size, size, 3), np.uint8)
     image[coverage.mask] = colours
-    return dilated(image, coverage.mask)
+    return Texture(dilated(image, coverage.mask), atlas)
 
 
 def dilated(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:

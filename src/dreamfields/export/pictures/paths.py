@@ -26,7 +26,6 @@ Frames = Annotated[int, Range(1, 3600)]
 Turns = Annotated[float, Range(-100.0, 100.0)]
 Azimuth = Annotated[float, Range(-36_000.0, 36_000.0)]
 Elevation = Annotated[float, Range(-89.0, 89.0)]
-Radius = Annotated[float, Range(0.5, 100.0)]
 Zoom = Annotated[float, Range(0.1, 20.0)]
 
 LARGEST_FILE: Final = 1_000_000  # Bytes
@@ -38,20 +37,16 @@ class Keyframe(Settings):
 
     azimuth_deg: Azimuth = 0.0  # Degrees around the object; 0 is the front. From 0 to 720 is two turns
     elevation_deg: Elevation = 20.0  # Degrees above the horizon
-    radius: Radius = 4.0  # Distance from what it looks at, in scene units
+    radius: Annotated[float, Range(0.5, 100.0)] = 4.0  # Distance from what it looks at, in scene units
     zoom: Zoom = 1.0  # How much larger than framed; it narrows the field of view
 
 
 @dataclass(frozen=True)
-class Orbit(Settings):
-    """Around the object at one height."""
+class Orbit(Keyframe):
+    """Around the object at one height, beginning at a pose."""
 
     frames: Frames = 60  # Images; the last one is a step short of the first, so that the video loops
     turns: Turns = 1.0  # Times around; negative the other way
-    azimuth_deg: Azimuth = 0.0  # Where it begins
-    elevation_deg: Elevation = 20.0  # Degrees above the horizon
-    radius: Radius = 4.0  # Distance in scene units
-    zoom: Zoom = 1.0  # How much larger than framed
 
     def at(self, fraction: float) -> Keyframe:
         """Return the pose after a fraction of the path in [0, 1]."""
@@ -101,8 +96,7 @@ class Keyframes(Settings):
 
     def faults(self) -> list[str]:
         """Return what is wrong; one pose is no path."""
-        too_few = ["keyframes needs at least 2 entries"] if len(self.keyframes) < 2 else []
-        return super().faults() or too_few
+        return super().faults() or (["keyframes needs at least 2 entries"] if len(self.keyframes) < 2 else [])
 
     def at(self, fraction: float) -> Keyframe:
         """Return the pose after a fraction of the path in [0, 1]."""

@@ -60,8 +60,7 @@ def contact_sheet(field: AbstractField, settings: ExportSettings, occupancy: Ten
     """Render eight labelled views, azimuths 0, 45, ... 315 degrees. Raises DegenerateError: the field is not finite."""
     size = settings.sheet_size
     sheet = Image.new("RGB", (SHEET_COLUMNS * size, SHEET_ROWS * size), "white")
-    draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(max(8, size // 14))
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(max(8, size // 14))
     framing = frame(field)
     views = turntable(SHEET_ROWS * SHEET_COLUMNS, fov_deg=framing.fov_deg, target=framing.target)
     for index, camera in enumerate(views):

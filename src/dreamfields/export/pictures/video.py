@@ -142,7 +142,7 @@ def animated_bytes(frames: Sequence[Image.Image], fps: int, suffix: Literal[".gi
 
 
 def gif_durations(count: int, fps: int) -> list[int]:
-    """Return each frame's milliseconds, whole hundredths of a second; browsers play fewer than 20 ms at 100 ms."""
+    """Return frames' milliseconds, hundredths of a second with the right sum; browsers show less than 20 for 100."""
     ends = [10 * round(100.0 * (index + 1) / fps) for index in range(count)]
     return [max(20, end - start) for start, end in zip([0, *ends], ends, strict=False)]
 
