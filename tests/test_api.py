@@ -18,8 +18,8 @@ from dreamfields import presets
 from dreamfields.api import Run, generate, load, start
 from dreamfields.errors import DegenerateError, LockedError, MissingPackageError, StorageError, UsageError
 from dreamfields.export.pictures import video
-from dreamfields.export.pictures.passes import Shot
 from dreamfields.export.pictures.paths import DollyZoom, Orbit
+from dreamfields.export.pictures.stills import Shot
 from dreamfields.optimize import loop
 from dreamfields.presets import Preset
 from dreamfields.runs.checkpoint import manifests

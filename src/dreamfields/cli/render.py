@@ -36,7 +36,7 @@ class Render(RunCommand):
     def run(self, console: Console) -> int:
         """Write the picture."""
         from dreamfields.export.pictures.film import camera_at
-        from dreamfields.export.pictures.passes import Shot
+        from dreamfields.export.pictures.stills import Shot
         from dreamfields.render.framing import frame
 
         run = open_trained(self.directory, console)

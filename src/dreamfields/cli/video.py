@@ -42,7 +42,7 @@ class Video(RunCommand):
 
     def run(self, console: Console) -> int:
         """Write the video, and say where it is not what was asked for."""
-        from dreamfields.export.pictures.passes import Shot
+        from dreamfields.export.pictures.stills import Shot
 
         run = open_trained(self.directory, console)
         shot = Shot(self.size, run.config.export.still_samples, self.show)

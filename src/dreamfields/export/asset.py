@@ -1,4 +1,4 @@
-"""The object to be exported: its field and what several files are made from, each made once."""
+"""The object to be exported: its field, and what several files share, computed once."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -8,37 +8,31 @@ from typing import Any, Final, final
 
 from torch import Tensor
 
+from dreamfields.export.mesh.colours import SurfaceView, render_surface_view, textured
 from dreamfields.export.mesh.components import cameras_around
 from dreamfields.export.mesh.fidelity import MeshFidelity, held_out_cameras, mesh_fidelity
 from dreamfields.export.mesh.mesh import Mesh
-from dreamfields.export.mesh.projection import SurfaceView, render_surface_view
 from dreamfields.export.mesh.surface import extract_mesh
-from dreamfields.export.mesh.texture import textured
 from dreamfields.export.settings import ExportSettings, Metadata
 from dreamfields.scene.cameras import Camera
 from dreamfields.scene.fields.base import AbstractField
 
 PRINT_MM: Final = 100.0  # Default largest extent of a printed object in millimetres: it fits every common printer
-
-TEXELS_PER_PIXEL: Final = 4
-"""Texels a side of a texture for each pixel a side of the views that colour it: a view shows one side of the object,
-the texture holds all of them."""
-
+TEXELS_PER_PIXEL: Final = 4  # Texels a side of a texture over pixels a side of the views of it, each of one side only
 FIDELITY_SIZE: Final = 128  # Pixels a side of the views in which a mesh is compared with its field
 
 
 @final
 @dataclass(eq=False)
 class Asset:
-    """A field and its mesh, which is made when it is first used."""
+    """A field and its mesh, which is computed on first use."""
 
-    field: AbstractField  # What is there
-    settings: ExportSettings  # How it is turned into files
-    facts: Metadata  # What travels inside the files
+    field: AbstractField
+    settings: ExportSettings
+    facts: Metadata  # Written into the files
     occupancy: Tensor | None = None  # Cells that may hold density, bool (k, k, k); None for everywhere
     size_mm: float = PRINT_MM  # Largest extent in millimetres, in formats that have a size
-    config: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """All settings of the run as JSON values, for formats that show them."""
+    config: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # All settings of the run as JSON values
 
     @cached_property
     def untextured(self) -> Mesh:
@@ -58,8 +52,8 @@ class Asset:
     @cached_property
     def fidelity(self) -> MeshFidelity:
         """Return how well the mesh matches the field in views that did not colour it."""
-        cameras = held_out_cameras(self._cameras)
-        return mesh_fidelity(self.mesh, [self._view(camera, FIDELITY_SIZE) for camera in cameras])
+        views = [self._view(camera, FIDELITY_SIZE) for camera in held_out_cameras(self._cameras)]
+        return mesh_fidelity(self.mesh, views)
 
     def summary(self) -> dict[str, Any]:
         """Return what run.json keeps of the mesh."""

@@ -6,9 +6,7 @@ from typing import Annotated, Literal
 
 from dreamfields.settings import Range, Settings
 
-Metadata = Mapping[str, str | int | float]
-"""Facts that travel inside an exported file, such as the prompt and the seed; numbers are finite."""
-
+Metadata = Mapping[str, str | int | float]  # Facts written into a file, such as prompt and seed; numbers are finite
 Pass = Literal["colour", "opacity", "depth", "normal", "textureless"]  # What an image shows of the field
 
 
@@ -19,8 +17,8 @@ class MeshSettings(Settings):
     mesh_cells: Annotated[int, Range(4, 384)] = 96
     """Cells a side of the lattice the surface is found on; time and memory grow with the cube."""
     max_faces: Annotated[int, Range(100, 5_000_000)] = 12_000
-    """Triangles the mesh is simplified to; a surface with fewer is left as it is. The texture shows finer detail than
-    they do, and the time to lay it out grows faster than their number."""
+    """Triangles the mesh is simplified to, at most. The texture shows finer detail than they do, and the time to lay
+    it out grows faster than their number."""
     level: Annotated[float | None, Range(1e-6, 1e9)] = None
     """Density at which the surface lies, in inverse scene units; None takes the one that best fits the silhouettes."""
     texture_size: Annotated[int, Range(0, 8192)] = 1024
@@ -48,7 +46,5 @@ class ExportSettings(MeshSettings):
 
     def most_bytes(self) -> int:
         """Estimate the most bytes that the default files take: mesh, contact sheet and video."""
-        mesh = 40 * self.max_faces
-        sheet = 8 * 3 * self.sheet_size**2
-        video = self.video_frames * self.video_size**2 // 2
-        return mesh + sheet + video
+        sheet, video = 8 * 3 * self.sheet_size**2, self.video_frames * self.video_size**2 // 2
+        return 40 * self.max_faces + sheet + video

@@ -10,11 +10,6 @@ def library_text() -> str:
     return data_text("model-viewer.min.js").rpartition("//# sourceMappingURL")[0]
 
 
-def style_text() -> str:
-    """Return the style that all pages with a viewer share."""
-    return data_text("viewer.css")
-
-
 def data_text(name: str) -> str:
     """Return the text of a file in `data/`."""
     return resources.files("dreamfields.export").joinpath(f"data/{name}").read_text(encoding="utf-8")

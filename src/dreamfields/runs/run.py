@@ -20,9 +20,8 @@ from dreamfields.export.asset import PRINT_MM, Asset
 from dreamfields.export.formats.table import write_asset
 from dreamfields.export.mesh.mesh import Mesh
 from dreamfields.export.pictures.film import TimeLapse, film, turntable
-from dreamfields.export.pictures.passes import Shot, refuse_blank, take
 from dreamfields.export.pictures.paths import CameraPath, Orbit
-from dreamfields.export.pictures.stills import contact_sheet, png_bytes
+from dreamfields.export.pictures.stills import Shot, contact_sheet, png_bytes, refuse_blank, take
 from dreamfields.export.pictures.video import video_suffix, write_video
 from dreamfields.export.settings import ExportSettings
 from dreamfields.guidance.base import Guide

@@ -17,7 +17,7 @@ from starlette.responses import FileResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from dreamfields.export.viewer import library_text, style_text
+from dreamfields.export.viewer import data_text, library_text
 from dreamfields.studio.gate import Gate
 from dreamfields.studio.watcher import Watcher
 
@@ -78,7 +78,7 @@ def page_routes(watcher: Watcher, is_stopping: Callable[[], bool]) -> list[Route
     texts = {
         "/": (_page("live.html"), "text/html"),
         "/live.js": (_page("live.js"), "text/javascript"),
-        "/live.css": (style_text() + _page("live.css"), "text/css"),
+        "/live.css": (data_text("viewer.css") + _page("live.css"), "text/css"),
         "/model-viewer.js": (library_text(), "text/javascript"),
     }
     return [

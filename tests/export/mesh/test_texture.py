@@ -8,13 +8,12 @@ import torch
 
 from dreamfields.errors import DegenerateError
 from dreamfields.export.asset import Asset
-from dreamfields.export.mesh import texture as textures
+from dreamfields.export.mesh import colours as textures
+from dreamfields.export.mesh.colours import dilated, projected_colours, render_surface_view, textured
 from dreamfields.export.mesh.components import cameras_around
 from dreamfields.export.mesh.fidelity import held_out_cameras, mesh_fidelity, unlit_over_white
 from dreamfields.export.mesh.mesh import Mesh
-from dreamfields.export.mesh.projection import projected_colours, render_surface_view
 from dreamfields.export.mesh.surface import extract_mesh
-from dreamfields.export.mesh.texture import dilated, textured
 from dreamfields.export.settings import ExportSettings
 from dreamfields.scene.cameras import Camera
 from tests.support.fields import Ball, BallsField, VolumeField, sphere

@@ -7,8 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dreamfields.errors import DegenerateError
-from dreamfields.export.pictures.passes import Shot, framed_radius, normals, refuse_blank, take
-from dreamfields.export.pictures.stills import view
+from dreamfields.export.pictures.stills import Shot, framed_radius, normals, refuse_blank, take, view
 from dreamfields.export.settings import Pass
 from dreamfields.render.framing import Framing, frame
 from dreamfields.render.renderer import render_still

@@ -1,7 +1,6 @@
-"""HTML: a page in one file that opens from disk, draws the object to be turned, and asks no host for anything.
+"""HTML: a page in one file that opens from disk, shows the object in a viewer to be turned, and fetches nothing.
 
-The viewer is model-viewer, in `data/` with its licence. The content security policy lets nothing leave the page and
-lets no script run but the two whose digests it names, whatever the prompt says.
+The viewer is model-viewer, in `data/` with its licence.
 """
 
 import base64
@@ -15,7 +14,7 @@ from typing import Any
 from dreamfields.export.asset import Asset
 from dreamfields.export.formats.glb import glb_bytes
 from dreamfields.export.settings import Metadata
-from dreamfields.export.viewer import data_text, library_text, style_text
+from dreamfields.export.viewer import data_text, library_text
 
 
 def write(asset: Asset, name: str) -> dict[str, bytes]:
@@ -24,31 +23,28 @@ def write(asset: Asset, name: str) -> dict[str, bytes]:
 
 
 def html_bytes(glb: bytes, metadata: Metadata, config: Mapping[str, Any]) -> bytes:
-    """Return a page that shows a mesh (GLB that needs no decoder) and its metadata, with `prompt` as the heading.
-
-    `config` holds all settings of the run as JSON values, shown on demand.
-    """
+    """Return a page that shows a GLB, its metadata, headed by `prompt`, and on demand the settings of its run."""
     starter, library = data_text("object.js"), library_text()
     shown = {html.escape(key): html.escape(str(value)) for key, value in metadata.items()}
-    page = Template(data_text("object.html")).substitute(
+    page = Template(data_text("object.html"))
+    return page.substitute(
         policy=_policy(starter, library),
         generator=shown.get("generator", "dreamfields"),
         prompt=shown.get("prompt", ""),
-        style=style_text(),
+        style=data_text("viewer.css"),
         glb=base64.b64encode(glb).decode(),
         facts="".join(f"<dt>{key}</dt><dd>{value}</dd>" for key, value in shown.items() if key != "prompt"),
         settings=html.escape(json.dumps(dict(config), indent=2, ensure_ascii=False)),
         starter=starter,
         library=library,
-    )
-    return page.encode()
+    ).encode()
 
 
 def _policy(*scripts: str) -> str:
-    """Return the content security policy under which only these inline scripts run and nothing is fetched.
+    """Return the content security policy: whatever the prompt says, only these scripts run and nothing is fetched.
 
     model-viewer compiles a mesh decoder to WebAssembly when it loads, and keeps its style in a shadow tree. Data and
-    blob URLs connect to nothing: they are the mesh, its textures and the files made for augmented reality.
+    blob URLs connect to no host: they are the mesh, its textures and the files made for augmented reality.
     """
     digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
     allowed = " ".join(f"'sha256-{digest}'" for digest in digests)

@@ -12,12 +12,10 @@ from dreamfields.scene.fields.base import lattice
 
 
 def write(asset: Asset, name: str) -> dict[str, bytes]:
-    """Return the field on `mesh_cells` + 1 nodes a side as one NPZ file that `numpy.load` reads without pickle.
+    """Return the field on n = `mesh_cells` + 1 nodes a side as an NPZ file that `numpy.load` reads without pickle.
 
     `density` is float32 (n, n, n) in inverse scene units and `colour` float32 (n, n, n, 3) sRGB in [0, 1], both indexed
-    [z, y, x]; `facts` is a JSON text.
-
-    Raises DegenerateError: a value is not finite.
+    [z, y, x]; `facts` is a JSON text. Raises DegenerateError: a value is not finite.
     """
     n, device = asset.settings.mesh_cells + 1, next(asset.field.parameters()).device
     with torch.no_grad():

@@ -1,6 +1,6 @@
 """OBJ with its MTL and PNG: text that every modeller reads, in the world's frame and units.
 
-Vertices and texture corners have numbers of their own, so a seam of the texture does not cut the surface.
+Texture corners are numbered apart from vertices, so a seam of the texture does not cut the surface.
 """
 
 from collections.abc import Iterable
@@ -31,7 +31,7 @@ def write(asset: Asset, name: str) -> dict[str, bytes]:
 
 
 def _rows(kind: str, values: Floats) -> Iterable[str]:
-    # Nine digits tell any two 32-bit floats apart.
+    # Nine digits distinguish any two 32-bit floats.
     return (f"{kind} {' '.join(f'{number:.9g}' for number in row)}" for row in values.tolist())
 
 
@@ -41,5 +41,5 @@ def _faces(corners: Integers) -> Iterable[str]:
 
 
 def _text(lines: Iterable[str]) -> bytes:
-    # Names of files are UTF-8, as readers take them; bytes of a name that are not come through unchanged.
+    # Readers take names of files for UTF-8; bytes of a name that are not UTF-8 are kept unchanged.
     return ("\n".join(lines) + "\n").encode("utf-8", "surrogateescape")

@@ -16,8 +16,7 @@ def write(asset: Asset, name: str) -> dict[str, bytes]:
     faces = np.zeros(len(mesh.faces), FACE)
     faces["count"], faces["corners"] = 3, mesh.faces
     header = [
-        "ply",
-        "format binary_little_endian 1.0",
+        "ply\nformat binary_little_endian 1.0",
         *(f"comment {key}: {value}".encode("unicode_escape").decode("ascii") for key, value in asset.facts.items()),
         f"element vertex {len(vertices)}",
         *(f"property float {axis}" for axis in "xyz"),

@@ -1,21 +1,20 @@
-"""STL: the shape alone, for 3D printing; it has neither units nor an up axis, so it is in the frame of `printing`."""
+"""STL: the shape alone, for 3D printing; it has neither units nor an up axis, so it is in the frame of printers."""
 
 from typing import Final
 
 import numpy as np
 
 from dreamfields.export.asset import Asset
-from dreamfields.export.formats.printing import to_print_frame
+from dreamfields.export.mesh.mesh import face_areas, to_print_frame
 
 FACET: Final = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
 
 
 def write(asset: Asset, name: str) -> dict[str, bytes]:
     """Return the closed mesh as binary STL, with as much of the facts as the header's 80 bytes hold."""
-    corners = to_print_frame(asset.untextured, asset.size_mm)[asset.untextured.faces]
-    facets = np.zeros(len(corners), FACET)
-    facets["corners"] = corners
-    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    vertices, faces = to_print_frame(asset.untextured, asset.size_mm), asset.untextured.faces
+    facets = np.zeros(len(faces), FACET)
+    facets["corners"], normals = vertices[faces], face_areas(vertices, faces)
     facets["normal"] = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
     # Readers take a file that begins with "solid" for text, so the name of the package comes first.
     label = ", ".join(["dreamfields", *(f"{key}: {value}" for key, value in asset.facts.items())])

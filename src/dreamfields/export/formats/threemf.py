@@ -1,7 +1,4 @@
-"""3MF: the shape for 3D printing with its unit and its facts, by the core specification.
-
-Not written by trimesh, whose files have neither facts nor the same bytes twice.
-"""
+"""3MF: the shape for 3D printing with its unit and facts, by the core specification; trimesh would leave facts out."""
 
 import io
 import unicodedata
@@ -10,18 +7,17 @@ from typing import Final
 from xml.sax.saxutils import escape, quoteattr
 
 from dreamfields.export.asset import Asset
-from dreamfields.export.formats.printing import to_print_frame
+from dreamfields.export.mesh.mesh import to_print_frame
 
 XML: Final = '<?xml version="1.0" encoding="UTF-8"?>\n'
 PACKAGE: Final = "http://schemas.openxmlformats.org/package/2006"
 CORE: Final = "http://schemas.microsoft.com/3dmanufacturing/core/2015/02"
 FACTS: Final = "urn:dreamfields"  # Namespace of facts that the specification does not define
-MODEL_TYPE: Final = "application/vnd.ms-package.3dmanufacturing-3dmodel+xml"
 
 CONTENT_TYPES: Final = (
     f'{XML}<Types xmlns="{PACKAGE}/content-types">'
     '<Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
-    f'<Default Extension="model" ContentType="{MODEL_TYPE}"/></Types>'
+    '<Default Extension="model" ContentType="application/vnd.ms-package.3dmanufacturing-3dmodel+xml"/></Types>'
 )
 RELATIONS: Final = (
     f'{XML}<Relationships xmlns="{PACKAGE}/relationships">'
@@ -36,19 +32,16 @@ def write(asset: Asset, name: str) -> dict[str, bytes]:
     named = {"Title": asset.facts.get("prompt", "object"), "Application": "dreamfields"}
     named |= {f"d:{key}": value for key, value in asset.facts.items()}
     facts = (f"<metadata name={quoteattr(plain(key))}>{escape(plain(str(v)))}</metadata>" for key, v in named.items())
-    points = to_print_frame(mesh, asset.size_mm).tolist()
-    vertices = (f'<vertex x="{x:.7g}" y="{y:.7g}" z="{z:.7g}"/>' for x, y, z in points)
+    points = to_print_frame(mesh, asset.size_mm)
+    vertices = (f'<vertex x="{x:.7g}" y="{y:.7g}" z="{z:.7g}"/>' for x, y, z in points.tolist())
     triangles = (f'<triangle v1="{a}" v2="{b}" v3="{c}"/>' for a, b, c in mesh.faces.tolist())
-    parts = (
-        f'{XML}<model unit="millimeter" xml:lang="en-US" xmlns="{CORE}" xmlns:d="{FACTS}">',
-        *facts,
-        '<resources><object id="1" type="model"><mesh><vertices>',
-        *vertices,
-        "</vertices><triangles>",
-        *triangles,
-        '</triangles></mesh></object></resources><build><item objectid="1"/></build></model>',
+    model = (
+        f'{XML}<model unit="millimeter" xml:lang="en-US" xmlns="{CORE}" xmlns:d="{FACTS}">{"".join(facts)}'
+        f'<resources><object id="1" type="model"><mesh><vertices>{"".join(vertices)}</vertices>'
+        f"<triangles>{''.join(triangles)}</triangles></mesh></object></resources>"
+        '<build><item objectid="1"/></build></model>'
     )
-    files = {"[Content_Types].xml": CONTENT_TYPES, "_rels/.rels": RELATIONS, "3D/3dmodel.model": "".join(parts)}
+    files = {"[Content_Types].xml": CONTENT_TYPES, "_rels/.rels": RELATIONS, "3D/3dmodel.model": model}
     package = io.BytesIO()
     with zipfile.ZipFile(package, "w") as archive:
         for part, text in files.items():

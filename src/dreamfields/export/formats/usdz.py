@@ -1,6 +1,6 @@
 """USDZ: the textured mesh for Apple's AR Quick Look; an extra, as its library is large.
 
-The stage says that +Y is up and that one unit is the object's largest extent, which has the size asked for.
+The stage states that +Y is up and how many metres one unit is; one unit is the object's largest extent.
 """
 
 import tempfile
@@ -12,23 +12,19 @@ from PIL import Image
 
 from dreamfields.errors import MissingPackageError
 from dreamfields.export.asset import Asset
-from dreamfields.export.mesh.mesh import Mesh, vertex_normals
+from dreamfields.export.mesh.mesh import Mesh, stood_on_ground, vertex_normals
 from dreamfields.export.pictures.stills import png_bytes
 from dreamfields.storage import atomic_write
 
 
 def write(asset: Asset, name: str) -> dict[str, bytes]:
-    """Return the textured mesh as one USDZ file; facts become custom data of its layer.
-
-    Raises MissingPackageError: `usd-core` is not installed.
-    """
+    """Return the textured mesh as USDZ, facts as its custom data. Raises MissingPackageError: no `usd-core`."""
     mesh = asset.mesh
     try:
         from pxr import Sdf, Usd, UsdUtils
     except ImportError as error:
-        raise MissingPackageError(
-            "USDZ needs the package usd-core; run: pip install usd-core, or export to .glb"
-        ) from error
+        advice = "run: pip install usd-core, or export to .glb"
+        raise MissingPackageError(f"USDZ needs the package usd-core; {advice}") from error
     with tempfile.TemporaryDirectory() as folder:
         layer, package = Path(folder) / "object.usdc", Path(folder) / "object.usdz"
         stage = Usd.Stage.CreateNew(str(layer))
@@ -45,7 +41,7 @@ def write(asset: Asset, name: str) -> dict[str, bytes]:
 
 
 def _add_mesh(stage: Any, mesh: Mesh, size_mm: float) -> None:
-    """Add the geometry, with texture coordinates or vertex colours; AR Quick Look does not show the latter."""
+    """Add the geometry, with texture coordinates or vertex colours, which AR Quick Look does not show."""
     from pxr import Sdf, Usd, UsdGeom, Vt
 
     UsdGeom.SetStageUpAxis(stage, UsdGeom.Tokens.y)
@@ -53,10 +49,7 @@ def _add_mesh(stage: Any, mesh: Mesh, size_mm: float) -> None:
     root = UsdGeom.Xform.Define(stage, "/object").GetPrim()
     stage.SetDefaultPrim(root)
     Usd.ModelAPI(root).SetKind("component")
-    low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
-    # It stands on the ground, where AR puts it.
-    foot = np.array([0.5 * (low[0] + high[0]), low[1], 0.5 * (low[2] + high[2])])
-    points = ((mesh.vertices - foot) / (high - low).max()).astype(np.float32)
+    points = stood_on_ground(mesh)
     shape = UsdGeom.Mesh.Define(stage, "/object/mesh")
     shape.CreatePointsAttr(_vectors(points))
     shape.CreateExtentAttr(_vectors(np.stack([points.min(axis=0), points.max(axis=0)])))

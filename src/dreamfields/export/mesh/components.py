@@ -1,7 +1,7 @@
 """Keep the connected components of a surface that are visible from outside.
 
-A field also holds specks of fog above the level and, inside the object where no training ray came, arbitrary density.
-Volume alone cannot tell these from a thin handle; counting the pixels of each component from all sides can.
+Small clouds of fog and arbitrary density inside the object, which no training ray reached, make components too. Volume
+alone cannot distinguish these from a thin handle; the number of visible pixels can.
 """
 
 from typing import Final
@@ -14,25 +14,19 @@ from dreamfields.export.mesh.mesh import Floats, Integers, compacted, signed_vol
 from dreamfields.export.mesh.raster import cover_view
 from dreamfields.scene.cameras import Camera, turntable
 
-VISIBLE_FRACTION: Final = 0.02
-"""Components with fewer visible pixels than this fraction of the largest one's are dropped."""
-
+VISIBLE_FRACTION: Final = 0.02  # Components with fewer visible pixels than this fraction of the largest are dropped
 VIEW_SIZE: Final = 96  # Pixels a side of the views in which they are counted
 
 
 def visible_components(vertices: Floats, faces: Integers) -> tuple[Floats, Integers]:
-    """Return the components of a closed surface (v, 3), (f, 3) that are visible from around, above or below it.
-
-    The wall of a closed cavity is a component of negative volume and is dropped too.
-    """
+    """Return the components of a closed surface (v, 3), (f, 3) that are visible from around, above or below it."""
     edges = faces[:, [0, 1, 1, 2]].reshape(-1, 2)  # two of a face's three edges connect its corners
     labels = trimesh.graph.connected_component_labels(edges, len(vertices))  # type: ignore[no-untyped-call]
     component = labels[faces[:, 0]]
     count = int(labels.max()) + 1
-    kept = np.bincount(component, signed_volumes(vertices, faces), count) > 0.0
+    kept = np.bincount(component, signed_volumes(vertices, faces), count) > 0.0  # the wall of a cavity has less
     if kept.sum() > 1:
-        # Some view shows a quarter of a convex surface's area, so a component of less than this is too small in all
-        # views and need not be drawn.
+        # Some view shows a quarter of a convex surface's area; a component of less is too small in every view.
         areas = np.bincount(component, trimesh.triangles.area(vertices[faces]), count)  # type: ignore[no-untyped-call]
         kept &= areas >= 0.25 * VISIBLE_FRACTION * areas[kept].max()
         pixels = _visible_pixels(vertices, faces, component, kept)
@@ -46,8 +40,8 @@ def cameras_around(vertices: Floats) -> list[Camera]:
     x, y, z = (0.5 * (low + high)).tolist()
     radius = float(np.linalg.norm(high - low)) / 2.0
     fov = 2.0 * float(np.degrees(np.arcsin(min(radius / 4.0, 0.99)))) + 1.0
-    around = turntable(8, 20.0, fov, (x, y, z))
-    return [*around, *(Camera(0.0, elevation, 4.0, fov, (x, y, z)) for elevation in (80.0, -80.0))]
+    above_and_below = (Camera(0.0, elevation, 4.0, fov, (x, y, z)) for elevation in (80.0, -80.0))
+    return [*turntable(8, 20.0, fov, (x, y, z)), *above_and_below]
 
 
 def _visible_pixels(vertices: Floats, faces: Integers, component: Integers, kept: NDArray[np.bool_]) -> Integers:

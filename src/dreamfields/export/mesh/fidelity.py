@@ -1,14 +1,14 @@
 """How well a mesh matches its field: silhouettes and colours compared in views that were used for neither."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dreamfields.export.mesh.colours import SurfaceView
 from dreamfields.export.mesh.mesh import Mesh
-from dreamfields.export.mesh.projection import SurfaceView
 from dreamfields.export.mesh.raster import Coverage
 from dreamfields.scene.cameras import Camera, turntable
 
@@ -17,11 +17,9 @@ VIEWS: Final = 8
 
 @dataclass(frozen=True)
 class MeshFidelity:
-    """How alike renderings of a mesh and of its field are."""
+    """How alike renderings of a mesh and of its field are; the field's silhouette is where its opacity is >= 0.5."""
 
-    silhouette_iou: float
-    """Intersection over union of the silhouettes, the mean over views, in [0, 1]; the field's is where its opacity is
-    at least 0.5."""
+    silhouette_iou: float  # Intersection over union of the silhouettes, the mean over views, in [0, 1]
     lowest_iou: float  # The lowest of any view
     colour_psnr: float  # Peak signal-to-noise ratio over white of all views' pixels, in decibels
     views: int  # Number of views
@@ -33,9 +31,8 @@ class MeshFidelity:
 
 def held_out_cameras(cameras: Sequence[Camera]) -> list[Camera]:
     """Return eight cameras around the target of others, lower and between their azimuths."""
-    first = cameras[0]
-    around = turntable(VIEWS, 10.0, first.fov_deg, first.target)
-    return [Camera(one.azimuth_deg + 180.0 / VIEWS, 10.0, one.radius, one.fov_deg, one.target) for one in around]
+    around = turntable(VIEWS, 10.0, cameras[0].fov_deg, cameras[0].target)
+    return [replace(camera, azimuth_deg=camera.azimuth_deg + 180.0 / VIEWS) for camera in around]
 
 
 def mesh_fidelity(mesh: Mesh, views: Sequence[SurfaceView]) -> MeshFidelity:

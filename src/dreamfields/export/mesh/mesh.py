@@ -17,8 +17,7 @@ Integers = NDArray[np.integer[Any]]
 class Atlas:
     """Where each face of a mesh lies in its texture."""
 
-    uv: NDArray[np.float32]
-    """(w, 2) in [0, 1], from the left and from the bottom of the image, as in OBJ; glTF counts from the top."""
+    uv: NDArray[np.float32]  # (w, 2) in [0, 1], from the left and the bottom of the image, as in OBJ
     vertices: NDArray[np.int32]  # (w,) the mesh's vertex of each corner
     faces: NDArray[np.int32]  # (f, 3) corners of each face, in the order of the mesh's faces and their vertices
 
@@ -43,12 +42,17 @@ class Mesh:
 
 def vertex_normals(vertices: Floats, faces: Integers) -> Floats:
     """Return outward unit normals (v, 3), the area-weighted mean of each vertex's faces; +Y where that is zero."""
-    corners = vertices[faces]
-    areas = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]).repeat(3, axis=0)
+    areas = face_areas(vertices, faces).repeat(3, axis=0)
     sums = np.stack([np.bincount(faces.ravel(), area, len(vertices)) for area in areas.T], axis=1)
     lengths = np.linalg.norm(sums, axis=1, keepdims=True)
     # glTF wants unit normals even at a vertex whose faces cancel.
     return np.where(lengths > 0.0, sums / np.where(lengths > 0.0, lengths, 1.0), np.array([0.0, 1.0, 0.0]))
+
+
+def face_areas(vertices: Floats, faces: Integers) -> Floats:
+    """Return vectors (f, 3) along the outward normals of faces, twice as long as the faces' areas."""
+    a, b, c = vertices[faces].swapaxes(0, 1)
+    return np.cross(b - a, c - a)
 
 
 def signed_volumes(vertices: Floats, faces: Integers) -> Floats:
@@ -61,3 +65,16 @@ def compacted(vertices: Floats, faces: Integers) -> tuple[Floats, Integers]:
     """Return only the vertices that faces use, and the faces renumbered."""
     used, renumbered = np.unique(faces, return_inverse=True)
     return vertices[used], renumbered.reshape(-1, 3)
+
+
+def stood_on_ground(mesh: Mesh) -> Floats:
+    """Return the vertices (v, 3) scaled to a largest extent of 1, centred over the origin, the lowest at y = 0."""
+    low, high = (bound.astype(np.float64) for bound in (mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)))
+    foot = np.where([True, False, True], 0.5 * (low + high), low)
+    placed: Floats = (mesh.vertices - foot) / (high - low).max()
+    return placed
+
+
+def to_print_frame(mesh: Mesh, size_mm: float) -> Floats:
+    """Return the vertices (v, 3) as printers' software wants them: millimetres, on the bed z = 0, front towards -Y."""
+    return stood_on_ground(mesh)[:, [0, 2, 1]] * [size_mm, -size_mm, size_mm]

@@ -23,8 +23,7 @@ class Coverage:
     """The nearest face in each of size x size pixels."""
 
     faces: NDArray[np.int32]  # (size, size) index of the face, -1 where there is none
-    weights: NDArray[np.float32]
-    """(size, size, 3) perspective-correct barycentric coordinates in it; 0 where there is none."""
+    weights: NDArray[np.float32]  # (size, size, 3) perspective-correct barycentric coordinates in it; 0 where none
 
     @property
     def mask(self) -> NDArray[np.bool_]:
@@ -32,14 +31,13 @@ class Coverage:
         return self.faces >= 0
 
     def interpolate(self, values: Floats, faces: Integers) -> Floats:
-        """Return values (v, c) at the corners of faces (f, 3) for the pixels of the mask in their order, (m, c)."""
-        mask = self.mask
-        mixed: Floats = np.einsum("mk,mkc->mc", self.weights[mask], values[faces[self.faces[mask]]])
+        """Return values (m, c) at the pixels of the mask, in their order, of values (v, c) at faces' corners (f, 3)."""
+        mixed: Floats = np.einsum("mk,mkc->mc", self.weights[self.mask], values[faces[self.faces[self.mask]]])
         return mixed
 
 
 def cover(corners: Floats, size: int, inverse_depths: Floats | None = None) -> Coverage:
-    """Find the nearest of the faces (f, 3, 2), of either winding, that hold each of size x size pixels' centres.
+    """Find the nearest of the faces (f, 3, 2), of either winding, at the centre of each of size x size pixels.
 
     Inverse depths (f, 3) are positive; None is for a flat image, such as an atlas.
     """
@@ -47,16 +45,13 @@ def cover(corners: Floats, size: int, inverse_depths: Floats | None = None) -> C
     owners = np.full(size * size, -1, np.int32)
     weights = np.zeros((size * size, 3), np.float32)
     for face, pixel, inside in _candidates(corners.astype(np.float64), size):
-        near = np.ones(len(face)) if inverse_depths is None else (inside * inverse_depths[face]).sum(axis=1)
-        near = near.astype(np.float32)
+        scaled = inside if inverse_depths is None else inside * inverse_depths[face]
+        near = scaled.sum(axis=1).astype(np.float32) if inverse_depths is not None else np.ones(len(face), np.float32)
         best = nearness.copy()
         np.maximum.at(best, pixel, near)
         wins = (near == best[pixel]) & (near > nearness[pixel])
-        face, pixel, inside = face[wins], pixel[wins], inside[wins]
-        if inverse_depths is not None:
-            inside = inside * inverse_depths[face]
-        nearness[pixel], owners[pixel] = near[wins], face
-        weights[pixel] = inside / inside.sum(axis=1, keepdims=True)
+        nearness[pixel[wins]], owners[pixel[wins]] = near[wins], face[wins]
+        weights[pixel[wins]] = scaled[wins] / scaled[wins].sum(axis=1, keepdims=True)
     return Coverage(owners.reshape(size, size), weights.reshape(size, size, 3))
 
 
@@ -99,7 +94,7 @@ def _candidates(corners: Floats, size: int) -> Iterator[tuple[Integers, Integers
 
 def _barycentric(corners: Floats, points: Floats) -> Floats:
     """Return the coordinates (m, 3) of points (m, 2) in triangles (m, 3, 2); negative where there is no area."""
-    a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
+    a, b, c = corners.swapaxes(0, 1)
     area = _cross(b - a, c - a)
     safe = np.where(area == 0.0, 1.0, area)
     second, third = _cross(points - a, c - a) / safe, _cross(b - a, points - a) / safe

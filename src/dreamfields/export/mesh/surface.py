@@ -7,6 +7,7 @@ Marching cubes runs on the opacity s = 1 - 2^(-sigma / level), which is 0.5 exac
 stays in [0, 1] for any density. Density without bound would pull each vertex to the outermost node of its cell.
 """
 
+from itertools import chain
 from typing import Final
 
 import fast_simplification
@@ -22,8 +23,7 @@ from dreamfields.export.mesh.mesh import Floats, Integers, Mesh, compacted, sign
 from dreamfields.export.settings import ExportSettings
 from dreamfields.scene.fields.base import AbstractField
 
-FOG_DEPTH: Final = 0.25
-"""Length in scene units: fog that is not half opaque over it is no surface, unless all of the scene is as thin."""
+FOG_DEPTH: Final = 0.25  # Scene units over which a surface is half opaque, unless all of the scene is thinner fog
 
 
 def extract_mesh(field: AbstractField, settings: ExportSettings) -> Mesh:
@@ -31,22 +31,14 @@ def extract_mesh(field: AbstractField, settings: ExportSettings) -> Mesh:
 
     Raises DegenerateError: the field is empty, full or not finite, so it has no surface.
     """
-    # 1. Evaluate the field on the whole lattice.
     with torch.no_grad():
         densities = field.density_volume(settings.mesh_cells).double().cpu().numpy()
     spacing = 2.0 / settings.mesh_cells
     if not np.isfinite(densities).all():
         raise DegenerateError("the field holds densities that are not finite; resume from an earlier checkpoint")
-
-    # 2. Find the surface.
     level = surface_level(densities, spacing) if settings.level is None else settings.level
-    vertices, faces = isosurface(densities, level)
-
-    # 3. Clean it.
-    vertices, faces = visible_components(vertices, faces)
+    vertices, faces = visible_components(*isosurface(densities, level))
     vertices, faces = simplify_manifold(vertices, faces, settings.max_faces)
-
-    # 4. Colour it.
     colours = surface_colours(field, vertices, vertex_normals(vertices, faces), spacing)
     return Mesh(vertices.astype(np.float32), faces.astype(np.int32), colours)
 
@@ -54,26 +46,22 @@ def extract_mesh(field: AbstractField, settings: ExportSettings) -> Mesh:
 def surface_level(volume: Floats, spacing: float) -> float:
     """Return the density whose isosurface has the silhouettes that best fit the opacity of a volume (n, n, n).
 
-    Along each line of the lattice, in all three directions, a ray has an opacity O = 1 - exp(-h sum sigma) and a
-    densest node m. A mesh at level t shows that ray as solid where m >= t, so its silhouettes miss the rendered opacity
-    by sum_{m >= t} (1 - O) + sum_{m < t} O. The level is the middle of the gap of densities m where this is least, but
-    at least that of fog: a wide halo can be as opaque as an object and is still no surface.
-
-    Raises DegenerateError: no level fits better than no surface at all, for nothing is half opaque.
+    A ray along a line of the lattice, in any of three directions, has an opacity O = 1 - exp(-h sum sigma) and a
+    greatest density m. A mesh at level t is solid on rays with m >= t, so its silhouettes differ from the opacity by
+    sum_{m >= t} (1 - O) + sum_{m < t} O. The level is the middle of the gap between densities m where this is least,
+    but at least that of fog: a wide halo can be as opaque as an object. Raises DegenerateError: no ray is half opaque.
     """
     opacities = np.concatenate([-np.expm1(-spacing * volume.sum(axis=axis)).ravel() for axis in range(3)])
     densest = np.concatenate([volume.max(axis=axis).ravel() for axis in range(3)])
     order = np.argsort(-densest, kind="stable")
-    # By how much the misfit of no surface falls as rays become solid from the densest on.
+    # How much smaller the difference is than without a surface, when the first k rays of this order are solid.
     gains = np.cumsum(2.0 * opacities[order] - 1.0)
-    # A level cannot separate rays that are equally dense.
+    # A level cannot separate rays of equal density.
     gains[:-1][densest[order[:-1]] == densest[order[1:]]] = -np.inf
     best = int(np.argmax(gains))
     if gains[best] <= 0.0:
-        raise DegenerateError(
-            f"no surface: nothing in the scene is half opaque and the densest point is {volume.max():.3g}; "
-            "set a level below that or run more steps"
-        )
+        fault = f"nothing in the scene is half opaque and the densest point is {volume.max():.3g}"
+        raise DegenerateError(f"no surface: {fault}; set a level below that or run more steps")
     outside = densest[order[best + 1]] if best + 1 < len(order) else 0.0
     silhouette = 0.5 * (densest[order[best]] + outside)
     fog_level = min(np.log(2.0) / FOG_DEPTH, 0.5 * float(volume.max()))
@@ -81,26 +69,20 @@ def surface_level(volume: Floats, spacing: float) -> float:
 
 
 def isosurface(volume: Floats, level: float) -> tuple[Floats, Integers]:
-    """Return vertices (v, 3) and outward faces (f, 3) of the surface where a volume (n, n, n) crosses a level.
-
-    Objects that the cube cuts are closed on its faces.
+    """Return vertices (v, 3) and outward faces (f, 3) where a volume (n, n, n) crosses a level, closed at the cube.
 
     Raises DegenerateError: no density, or every density, is above the level.
     """
     if volume.max() <= level:
-        raise DegenerateError(
-            f"no surface at density {level:.3g}; the densest point is {volume.max():.3g}; "
-            "set a lower level or run more steps"
-        )
+        fault = f"the densest point is {volume.max():.3g}; set a lower level or run more steps"
+        raise DegenerateError(f"no surface at density {level:.3g}; {fault}")
     if volume.min() > level:
-        raise DegenerateError(
-            f"no surface at density {level:.3g}; the scene is denser everywhere, at least {volume.min():.3g}; "
-            "set a higher level or run more steps"
-        )
+        fault = f"the scene is denser everywhere, at least {volume.min():.3g}; set a higher level or run more steps"
+        raise DegenerateError(f"no surface at density {level:.3g}; {fault}")
     solid = -np.expm1(-np.log(2.0) * volume.transpose(2, 1, 0) / level)
-    # A surface through a node makes triangles without area; it passes a thousandth of a cell beside it instead.
+    # A surface through a node has triangles without area, so values at nodes are kept off the level.
     solid = np.where(volume.transpose(2, 1, 0) > level, np.maximum(solid, 0.501), np.minimum(solid, 0.499))
-    # One layer outside the cube closes what the cube cuts; so far below the level that caps rise by less than 1 % of h.
+    # A layer outside closes what the cube cuts; it is so far below the level that caps lie within 1 % of h of the cube.
     solid = np.pad(solid, 1, constant_values=-49.0)
     spacing = 2.0 / (volume.shape[0] - 1)
     vertices, faces, _, _ = marching_cubes(  # type: ignore[no-untyped-call]
@@ -111,24 +93,21 @@ def isosurface(volume: Floats, level: float) -> tuple[Floats, Integers]:
 
 
 def simplify_manifold(vertices: Floats, faces: Integers, max_faces: int) -> tuple[Floats, Integers]:
-    """Return a mesh of about `max_faces` faces of which each edge joins two; smaller ones come back unchanged.
+    """Return a mesh of about `max_faces` faces, two at each edge; a smaller one is returned unchanged.
 
-    Edge collapse sometimes lets two parts of a surface touch along an edge, which then joins four faces and which
-    slicing software takes for a hole. Where those cannot be separated, slightly fewer faces are tried.
+    Edge collapse sometimes lets two parts of a surface touch along an edge, which slicing software then takes for a
+    hole. Where those cannot be separated, slightly fewer faces are tried.
     """
-    attempts = []
-    for fraction in (1.0, 0.97, 0.93, 0.88):
-        attempts.append(split_nonmanifold(*simplify(vertices, faces, round(fraction * max_faces))))
-        if is_edge_manifold(attempts[-1][1]):
-            return attempts[-1]
-    return attempts[0]
+    budgets = (round(fraction * max_faces) for fraction in (1.0, 0.97, 0.93, 0.88))
+    attempts = (split_nonmanifold(*simplify(vertices, faces, budget)) for budget in budgets)
+    first = next(attempts)
+    return next((mesh for mesh in chain([first], attempts) if is_edge_manifold(mesh[1])), first)
 
 
 def simplify(vertices: Floats, faces: Integers, max_faces: int) -> tuple[Floats, Integers]:
-    """Return a closed mesh of about `max_faces` faces by quadric edge collapse; smaller ones come back unchanged.
+    """Return a closed mesh of about `max_faces` faces by quadric edge collapse.
 
-    One that would lose half its volume, such as a heap of specks, comes back unchanged too: better a large file than an
-    empty one.
+    One that is smaller, or would lose half its volume, such as many tiny parts, is returned unchanged.
     """
     if len(faces) <= max_faces:
         return vertices, faces
@@ -141,22 +120,21 @@ def simplify(vertices: Floats, faces: Integers, max_faces: int) -> tuple[Floats,
 def drop_folded(faces: Integers) -> Integers:
     """Drop pairs of faces (f, 3) with the same corners and opposite windings, which edge collapse leaves.
 
-    They enclose nothing. Each edge loses as many faces in one direction as in the other, so a closed mesh stays closed.
+    They enclose nothing, and each edge loses as many faces of one direction as of the other: the mesh stays closed.
     """
     corners = np.unique(np.sort(faces, axis=1), axis=0, return_inverse=True)[1].ravel()
     a, b, c = faces.T
     turned = (a < b) ^ (b < c) ^ (c < a)
     front, back = np.flatnonzero(~turned), np.flatnonzero(turned)
     _, one, other = np.intersect1d(corners[front], corners[back], return_indices=True)
-    if len(one) == 0:
-        return faces
-    return drop_folded(np.delete(faces, np.concatenate([front[one], back[other]]), axis=0))
+    pairs = np.concatenate([front[one], back[other]])
+    return drop_folded(np.delete(faces, pairs, axis=0)) if len(pairs) else faces
 
 
 def split_nonmanifold(vertices: Floats, faces: Integers) -> tuple[Floats, Integers]:
     """Separate parts that touch: a vertex becomes one for each fan of faces around it, a small distance apart.
 
-    Faces are of one fan where they share an edge of just two faces. Comes back unchanged where that opens the surface.
+    Faces are of one fan where they share an edge of just two faces. Unchanged where that would open the surface.
     """
     if is_edge_manifold(faces):
         return vertices, faces
@@ -191,8 +169,7 @@ def _equal_pairs(rows: Integers) -> Integers:
 
 def _connected(links: Integers, count: int) -> Integers:
     """Return the component (count,) of each node, numbered from 0, given links (m, 2) between nodes."""
-    parts = trimesh.graph.connected_component_labels(links, count)  # type: ignore[no-untyped-call]
-    return np.asarray(parts, np.int64)
+    return np.asarray(trimesh.graph.connected_component_labels(links, count))  # type: ignore[no-untyped-call]
 
 
 def _moved_apart(vertices: Floats, faces: Integers, fans: Integers) -> Floats:
@@ -201,7 +178,7 @@ def _moved_apart(vertices: Floats, faces: Integers, fans: Integers) -> Floats:
     of_fan[fans] = faces.ravel()
     positions = vertices[of_fan]
     centres = np.repeat(vertices[faces].mean(axis=1), 3, axis=0)
-    sums = np.stack([np.bincount(fans, centres[:, axis]) for axis in range(3)], axis=1)
+    sums = np.stack([np.bincount(fans, along) for along in centres.T], axis=1)
     towards = sums / np.bincount(fans)[:, None] - positions
     shared = np.bincount(of_fan, minlength=len(vertices))[of_fan] > 1
     moved: Floats = positions + np.where(shared[:, None], 0.02 * towards, 0.0)

@@ -1,7 +1,7 @@
 """Lay the faces of a mesh out in its texture.
 
-xatlas makes large charts, but on some meshes it does not end. So it runs in a child process with a time limit; the
-fallback is an atlas of single triangles, which any mesh has as long as the texture gives each a few texels.
+xatlas makes large charts but does not end on some meshes, so it runs in a child process with a time limit. The fallback
+is an atlas of single triangles, which any mesh has as long as the texture gives each a few texels.
 """
 
 import io
@@ -19,21 +19,13 @@ from dreamfields.export.mesh.mesh import Atlas, Mesh
 
 PROGRAM: Final = Path(__file__).with_name("unwrap_program.py")
 
-CLOCK_FACTOR: Final = 4.0
-"""Limit of a child's wall-clock time as a multiple of that of its processor time, as the machine may be busy."""
-
+CLOCK_FACTOR: Final = 4.0  # Limit of a child's wall-clock time over that of its processor time: a machine may be busy
 PADDING: Final = 4  # Texels between two charts
-
-SMALLEST_CELL: Final = 8
-"""Fewest texels a side of the square that two triangles share; with fewer, vertex colours show more."""
+SMALLEST_CELL: Final = 8  # Fewest texels a side of a square of two triangles; with fewer, vertex colours show more
 
 
 def unwrap(mesh: Mesh, size: int, seconds: float) -> tuple[Atlas | None, str]:
-    """Lay a mesh out in size x size texels within so many seconds.
-
-    Returns:
-        The atlas, None where the texture has no room; and why it is not by xatlas, as a sentence, empty if it is.
-    """
+    """Lay a mesh out in size x size texels; return the atlas, None without room, and why it is not by xatlas or ""."""
     try:
         return charts(mesh, size, seconds), ""
     except RuntimeError as error:
@@ -47,30 +39,25 @@ def unwrap(mesh: Mesh, size: int, seconds: float) -> tuple[Atlas | None, str]:
 def charts(mesh: Mesh, size: int, seconds: float) -> Atlas:
     """Lay a mesh out in charts with xatlas, in a child process that is killed after so many seconds of processor time.
 
-    Not of the clock, so that a busy machine makes the same texture as an idle one; but a child that sleeps is killed
-    too, after `CLOCK_FACTOR` times as long.
-
-    Raises:
-        RuntimeError: xatlas is missing, failed, hung, or returned something other than this mesh; the message says it.
+    Processor time gives a busy machine the same texture as an idle one; a child that sleeps ends by `CLOCK_FACTOR`.
+    Raises RuntimeError: xatlas is missing, failed, hung, or returned an atlas of another mesh; the message says which.
     """
     request = io.BytesIO()
     np.savez(request, vertices=mesh.vertices, faces=mesh.faces)
     # -P keeps the program's folder, whose modules have common names, out of its imports.
     command = [sys.executable, "-P", str(PROGRAM), str(seconds), str(size), str(PADDING)]
+    limit = CLOCK_FACTOR * seconds
     try:
-        ended = subprocess.run(
-            command, input=request.getvalue(), capture_output=True, timeout=CLOCK_FACTOR * seconds, check=False
-        )
+        ended = subprocess.run(command, input=request.getvalue(), capture_output=True, timeout=limit, check=False)
     except subprocess.TimeoutExpired:
-        raise RuntimeError(f"xatlas did not end within {CLOCK_FACTOR * seconds:g} s") from None
+        raise RuntimeError(f"xatlas did not end within {limit:g} s") from None
     except OSError as error:
         raise RuntimeError(f"Python cannot be started for xatlas ({error.strerror or error})") from error
     if ended.returncode == -signal.SIGXCPU:
         raise RuntimeError(f"xatlas did not end within {seconds:g} s of work")
-    if ended.returncode == 3:
-        raise RuntimeError("xatlas is not installed")
     if ended.returncode != 0:
-        raise RuntimeError(f"xatlas failed with code {ended.returncode}")
+        fault = "is not installed" if ended.returncode == 3 else f"failed with code {ended.returncode}"
+        raise RuntimeError(f"xatlas {fault}")
     return _read(ended.stdout, mesh)
 
 
@@ -82,8 +69,7 @@ def triangles(mesh: Mesh, size: int) -> Atlas | None:
     if cell < SMALLEST_CELL:
         return None
     # Corners within the square: one triangle below its diagonal and one above, two texels apart.
-    low, high = 1.0, cell - 3.0
-    below = np.array([[low, low], [high, low], [low, high]])
+    below = np.array([[1.0, 1.0], [cell - 3.0, 1.0], [1.0, cell - 3.0]])
     both = np.stack([below, cell - below])
     index = np.arange(count)
     row, column = np.divmod(index // 2, squares)

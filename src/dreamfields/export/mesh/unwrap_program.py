@@ -1,8 +1,7 @@
 """A program that lays a mesh out with xatlas, in a process of its own so that it can be killed.
 
-It is started by its path and needs only NumPy and xatlas. It reads a mesh from standard input and writes the atlas to
-standard output, both as NPZ. Its arguments are the limit of its processor time in seconds, the texels a side, and those
-between charts. Exit code 3 means that xatlas is not installed.
+It reads a mesh from standard input and writes the atlas to standard output, both as NPZ. Its arguments are the limit of
+its processor time in seconds, the texels a side, and those between charts. Exit code 3: xatlas is not installed.
 """
 
 import io

@@ -1,14 +1,12 @@
 """Camera paths of videos, and the JSON files that describe them. Nothing here imports torch.
 
-::
-
     {"path": "orbit", "frames": 120, "turns": 1, "elevation_deg": 20, "zoom": 1.2}
     {"path": "dolly-zoom", "azimuth_deg": 30, "radius": [2.5, 10]}
     {"path": "spiral", "turns": 2, "elevation_deg": [-10, 70], "radius": [5, 3]}
     {"path": "keyframes", "frames": 90, "keyframes": [{"azimuth_deg": 0}, {"azimuth_deg": 200, "zoom": 2}]}
 
 Every setting has a default. The camera looks at the middle of the object, which fills the image from a radius of 4;
-`zoom` 2 shows it twice as large without moving, and a smaller radius comes nearer.
+`zoom` 2 shows it twice as large by a narrower field of view, and a smaller radius moves the camera nearer.
 """
 
 import json
@@ -18,7 +16,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated, Any, Final
 
 from dreamfields.errors import UsageError
@@ -29,42 +26,27 @@ Frames = Annotated[int, Range(1, 3600)]
 Turns = Annotated[float, Range(-100.0, 100.0)]
 Azimuth = Annotated[float, Range(-36_000.0, 36_000.0)]
 Elevation = Annotated[float, Range(-89.0, 89.0)]
-Radius = Annotated[float, Range(0.5, 100.0)]
 Zoom = Annotated[float, Range(0.1, 20.0)]
 
-LARGEST_FILE: Final = 1_000_000
+LARGEST_FILE: Final = 1_000_000  # Bytes
 
 
 @dataclass(frozen=True)
 class Keyframe(Settings):
-    """Where a camera stands."""
+    """The pose of a camera."""
 
-    azimuth_deg: Azimuth = 0.0
-    """Degrees around the object; 0 is the front. From 0 to 720 is two turns."""
-    elevation_deg: Elevation = 20.0
-    """Degrees above the horizon."""
-    radius: Radius = 4.0
-    """Distance from what it looks at, in scene units."""
-    zoom: Zoom = 1.0
-    """How much larger than framed; it narrows the field of view."""
+    azimuth_deg: Azimuth = 0.0  # Degrees around the object; 0 is the front. From 0 to 720 is two turns
+    elevation_deg: Elevation = 20.0  # Degrees above the horizon
+    radius: Annotated[float, Range(0.5, 100.0)] = 4.0  # Distance from what it looks at, in scene units
+    zoom: Zoom = 1.0  # How much larger than framed; it narrows the field of view
 
 
 @dataclass(frozen=True)
-class Orbit(Settings):
-    """Around the object at one height."""
+class Orbit(Keyframe):
+    """Around the object at one height, beginning at a pose."""
 
-    frames: Frames = 60
-    """Images; the last one is a step short of the first, so that the video loops."""
-    turns: Turns = 1.0
-    """Times around; negative the other way."""
-    azimuth_deg: Azimuth = 0.0
-    """Where it begins."""
-    elevation_deg: Elevation = 20.0
-    """Degrees above the horizon."""
-    radius: Radius = 4.0
-    """Distance in scene units."""
-    zoom: Zoom = 1.0
-    """How much larger than framed."""
+    frames: Frames = 60  # Images; the last one is a step short of the first, so that the video loops
+    turns: Turns = 1.0  # Times around; negative the other way
 
     def at(self, fraction: float) -> Keyframe:
         """Return the pose after a fraction of the path in [0, 1]."""
@@ -74,16 +56,12 @@ class Orbit(Settings):
 
 @dataclass(frozen=True)
 class DollyZoom(Settings):
-    """Towards the object or away while the zoom keeps its size: Hitchcock's shot in Vertigo."""
+    """Towards the object or away while the zoom keeps its size in the image: Hitchcock's shot in Vertigo."""
 
-    frames: Frames = 60
-    """Images."""
-    azimuth_deg: Azimuth = 30.0
-    """Degrees around the object."""
-    elevation_deg: Elevation = 20.0
-    """Degrees above the horizon."""
-    radius: Annotated[Pair, Range(1.5, 100.0)] = (2.5, 12.0)
-    """First and last distance in scene units."""
+    frames: Frames = 60  # Images
+    azimuth_deg: Azimuth = 30.0  # Degrees around the object
+    elevation_deg: Elevation = 20.0  # Degrees above the horizon
+    radius: Annotated[Pair, Range(1.5, 100.0)] = (2.5, 12.0)  # First and last distance in scene units
 
     def at(self, fraction: float) -> Keyframe:
         """Return the pose after a fraction of the path in [0, 1]."""
@@ -96,18 +74,12 @@ class DollyZoom(Settings):
 class Spiral(Settings):
     """Around the object while height, distance and zoom change."""
 
-    frames: Frames = 120
-    """Images."""
-    turns: Turns = 2.0
-    """Times around; negative the other way."""
-    azimuth_deg: Azimuth = 0.0
-    """Where it begins."""
-    elevation_deg: Annotated[Pair, Range(-89.0, 89.0)] = (-10.0, 60.0)
-    """First and last height in degrees above the horizon."""
-    radius: Annotated[Pair, Range(0.5, 100.0)] = (4.0, 4.0)
-    """First and last distance in scene units."""
-    zoom: Annotated[Pair, Range(0.1, 20.0)] = (1.0, 1.0)
-    """First and last zoom."""
+    frames: Frames = 120  # Images
+    turns: Turns = 2.0  # Times around; negative the other way
+    azimuth_deg: Azimuth = 0.0  # Where it begins
+    elevation_deg: Annotated[Pair, Range(-89.0, 89.0)] = (-10.0, 60.0)  # First and last, degrees above the horizon
+    radius: Annotated[Pair, Range(0.5, 100.0)] = (4.0, 4.0)  # First and last distance in scene units
+    zoom: Annotated[Pair, Range(0.1, 20.0)] = (1.0, 1.0)  # First and last zoom
 
     def at(self, fraction: float) -> Keyframe:
         """Return the pose after a fraction of the path in [0, 1]."""
@@ -119,15 +91,12 @@ class Spiral(Settings):
 class Keyframes(Settings):
     """Smoothly through given poses, evenly in time."""
 
-    keyframes: tuple[Keyframe, ...] = (Keyframe(), Keyframe(azimuth_deg=360.0))
-    """At least two poses."""
-    frames: Frames = 90
-    """Images."""
+    keyframes: tuple[Keyframe, ...] = (Keyframe(), Keyframe(azimuth_deg=360.0))  # At least two poses
+    frames: Frames = 90  # Images
 
     def faults(self) -> list[str]:
         """Return what is wrong; one pose is no path."""
-        faults = super().faults()
-        return faults or (["keyframes needs at least 2 entries"] if len(self.keyframes) < 2 else [])
+        return super().faults() or (["keyframes needs at least 2 entries"] if len(self.keyframes) < 2 else [])
 
     def at(self, fraction: float) -> Keyframe:
         """Return the pose after a fraction of the path in [0, 1]."""
@@ -137,9 +106,12 @@ class Keyframes(Settings):
 
 CameraPath = Orbit | DollyZoom | Spiral | Keyframes
 
-PATHS: Final[Mapping[str, type[Any]]] = MappingProxyType(
-    {"orbit": Orbit, "dolly-zoom": DollyZoom, "spiral": Spiral, "keyframes": Keyframes}
-)
+PATHS: Final[Mapping[str, type[CameraPath]]] = {
+    "orbit": Orbit,
+    "dolly-zoom": DollyZoom,
+    "spiral": Spiral,
+    "keyframes": Keyframes,
+}
 
 
 def read_path(file: Path) -> CameraPath:
@@ -163,8 +135,7 @@ def path_from_json(values: Any) -> CameraPath:
     name = values["path"]
     if name not in PATHS:
         raise UsageError(unknown_name(name, list(PATHS), "path"))
-    path: CameraPath = PATHS[name].from_json({key: value for key, value in values.items() if key != "path"})
-    return path
+    return PATHS[name].from_json({key: value for key, value in values.items() if key != "path"})
 
 
 def poses(path: CameraPath) -> list[Keyframe]:
@@ -173,7 +144,7 @@ def poses(path: CameraPath) -> list[Keyframe]:
 
 
 def field_of_view(fov_deg: float, zoom: float) -> float:
-    """Return the field of view in degrees that shows things `zoom` times as large as another does."""
+    """Return the field of view in degrees that shows things `zoom` times as large as `fov_deg` does."""
     return math.degrees(2.0 * math.atan(math.tan(math.radians(fov_deg) / 2.0) / zoom))
 
 

@@ -1,7 +1,6 @@
-"""Videos: MP4 or WebM where ffmpeg can encode them, else an animated GIF or WebP.
+"""Videos: MP4 or WebM where ffmpeg can encode them, else an animated GIF or WebP; the same frames give the same bytes.
 
-The same frames give the same bytes. ffmpeg is run here and not by `imageio_ffmpeg.write_frames`: that has no time limit
-while it writes frames, does not look at the exit code, and cannot try another program.
+ffmpeg is not run by `imageio_ffmpeg.write_frames`, which has no time limit and does not check the exit code.
 """
 
 import contextlib
@@ -12,12 +11,10 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Final, Literal, get_args
 
 import imageio_ffmpeg
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from dreamfields.errors import UsageError
@@ -27,13 +24,11 @@ from dreamfields.storage import atomic_write
 VideoSuffix = Literal[".mp4", ".webm", ".gif", ".webp"]
 VIDEO_SUFFIXES: Final[tuple[VideoSuffix, ...]] = get_args(VideoSuffix)
 
-CODECS: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        ".mp4": "-c:v libx264 -preset medium -crf 18 -movflags +faststart",
-        ".webm": "-c:v libvpx-vp9 -crf 28 -b:v 0 -deadline good -cpu-used 4 -row-mt 0",
-    }
-)
-"""How each kind is encoded, as arguments of ffmpeg."""
+CODECS: Final[Mapping[str, str]] = {
+    ".mp4": "-c:v libx264 -preset medium -crf 18 -movflags +faststart",
+    ".webm": "-c:v libvpx-vp9 -crf 28 -b:v 0 -deadline good -cpu-used 4 -row-mt 0",
+}
+"""Arguments of ffmpeg."""
 
 TIMEOUT_S: Final = 60.0  # Seconds an encoder may take, plus one for each million pixels; it needs a tenth of that
 
@@ -42,28 +37,22 @@ TIMEOUT_S: Final = 60.0  # Seconds an encoder may take, plus one for each millio
 class Video:
     """An encoded video."""
 
-    suffix: VideoSuffix
-    """Its format: not always the requested one."""
-    content: bytes
-    """The file; never empty."""
-    note: str = ""
-    """Why it is not in the requested format, as a sentence; empty if it is."""
+    suffix: VideoSuffix  # Its format: not always the requested one
+    content: bytes  # The file; never empty
+    note: str = ""  # Why it is not in the requested format, as a sentence; empty if it is
 
 
 def encode_video(frames: Sequence[Image.Image], fps: int, suffix: VideoSuffix = ".mp4") -> Video:
-    """Encode frames of equal size; an MP4 that cannot be made becomes a GIF, and a WebM a WebP, with a note.
+    """Encode frames of equal size; where ffmpeg fails, an MP4 becomes a GIF and a WebM a WebP, with a note.
 
-    MP4 is H.264 and WebM is VP9, both in yuv420p, which every player knows; it needs even sizes, so odd ones gain a row
-    or column. Animated images merge equal neighbours into one longer frame.
-
-    Raises UsageError: there is no frame, or the frames differ in size.
+    MP4 is H.264 and WebM is VP9, both in yuv420p, which every player supports; odd sizes gain a row or column for it.
+    Animated images merge equal neighbours into one longer frame. Raises UsageError: no frames, or of several sizes.
     """
     sizes = {frame.size for frame in frames}
     if len(sizes) != 1:
         raise UsageError(f"a video needs frames of one size; got {len(frames)} frames of {len(sizes)} sizes")
-    match suffix:
-        case ".gif" | ".webp":
-            return Video(suffix, animated_bytes(frames, fps, suffix))
+    if suffix in (".gif", ".webp"):
+        return Video(suffix, animated_bytes(frames, fps, suffix))
     faults = []
     for program in encoders():
         try:
@@ -85,14 +74,13 @@ def video_suffix(path: Path) -> VideoSuffix:
 
 
 def write_video(frames: Sequence[Image.Image], fps: int, path: Path) -> tuple[Path, str]:
-    """Write a video; return its path, whose suffix is the format it has, and why that is not the requested one or "".
+    """Write a video; return its path, whose suffix is its actual format, and why that is not the requested one or "".
 
     Raises UsageError: the suffix names no known format, or the frames make no video.
     """
     video = encode_video(frames, fps, video_suffix(path))
-    target = path.with_suffix(video.suffix)
-    atomic_write(target, video.content)
-    return target, video.note
+    atomic_write(path.with_suffix(video.suffix), video.content)
+    return path.with_suffix(video.suffix), video.note
 
 
 def encoders() -> list[str]:
@@ -105,17 +93,14 @@ def encoders() -> list[str]:
 
 
 def encoded_bytes(program: str, frames: Sequence[Image.Image], fps: int, suffix: Literal[".mp4", ".webm"]) -> bytes:
-    """Encode frames with one ffmpeg program.
-
-    Raises RuntimeError: the program cannot be started, fails, hangs or writes nothing; the message says which.
-    """
-    pixels = [_even(np.asarray(frame.convert("RGB"))) for frame in frames]
+    """Encode frames with one ffmpeg program. Raises RuntimeError: it does not start, fails, hangs or writes nothing."""
+    odd = [(0, frames[0].height % 2), (0, frames[0].width % 2), (0, 0)]
+    pixels = [np.pad(np.asarray(frame.convert("RGB")), odd, mode="edge") for frame in frames]
     height, width, _ = pixels[0].shape
     seconds = TIMEOUT_S + len(pixels) * height * width / 1e6
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / f"video{suffix}"
-        command = ffmpeg_command(program, (width, height), fps, file)
-        raw = b"".join(frame.tobytes() for frame in pixels)
+        command, raw = ffmpeg_command(program, (width, height), fps, file), b"".join(map(np.ndarray.tobytes, pixels))
         try:
             ended = subprocess.run(command, input=raw, capture_output=True, timeout=seconds, check=False)
         except subprocess.TimeoutExpired:
@@ -125,7 +110,7 @@ def encoded_bytes(program: str, frames: Sequence[Image.Image], fps: int, suffix:
         if ended.returncode != 0:
             lines = ended.stderr.decode("utf-8", "replace").strip().splitlines()
             raise RuntimeError(f"{program} failed with code {ended.returncode} ({lines[-1] if lines else 'silently'})")
-        # Some builds end well without writing anything.
+        # Some builds succeed without writing anything.
         if not file.is_file() or file.stat().st_size == 0:
             raise RuntimeError(f"{program} wrote nothing")
         return file.read_bytes()
@@ -153,31 +138,20 @@ def animated_bytes(frames: Sequence[Image.Image], fps: int, suffix: Literal[".gi
         first.save(file, "GIF", save_all=True, append_images=rest, duration=durations, loop=0, optimize=False)
     else:
         first, *rest = (frame.convert("RGB") for frame in frames)
-        duration = round(1000.0 / fps)
-        first.save(file, "WEBP", save_all=True, append_images=rest, duration=duration, loop=0, quality=90)
+        first.save(file, "WEBP", save_all=True, append_images=rest, duration=round(1000.0 / fps), loop=0, quality=90)
     return file.getvalue()
 
 
 def gif_durations(count: int, fps: int) -> list[int]:
-    """Return milliseconds (count,) for each frame, in the hundredths of a second of GIF, with the right sum.
-
-    Never below 20 ms, which browsers take for a mistake and play at 100 ms.
-    """
+    """Return frames' milliseconds, hundredths of a second with the right sum; browsers show less than 20 for 100."""
     ends = [10 * round(100.0 * (index + 1) / fps) for index in range(count)]
     return [max(20, end - start) for start, end in zip([0, *ends], ends, strict=False)]
-
-
-def _even(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Repeat the last row and column of pixels (h, w, 3) where their number is odd."""
-    height, width, _ = pixels.shape
-    return np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
 
 
 def _one_palette(frames: Sequence[Image.Image]) -> list[Image.Image]:
     """Return the frames in one palette of 256 colours, so that nothing flickers."""
     width, height = frames[0].size
-    # A dozen frames are enough for the colours of a turn.
-    chosen = frames[:: max(1, len(frames) // 12)]
+    chosen = frames[:: max(1, len(frames) // 12)]  # a dozen show the colours of a whole turn
     strip = Image.new("RGB", (width, height * len(chosen)))
     for index, frame in enumerate(chosen):
         strip.paste(frame.convert("RGB"), (0, index * height))
