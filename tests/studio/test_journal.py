@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from dreamfields.api import Run, start
 from dreamfields.errors import StorageError, UsageError
 from dreamfields.runs.directory import RunDirectory
-from dreamfields.studio.journal import POINTS, Curve, Journal
+from dreamfields.studio.watcher import POINTS, Curve, Journal
 from tests.support.toys import PROMPT, tiny_config
 
 
