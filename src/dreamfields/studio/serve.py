@@ -48,7 +48,7 @@ def view(path: Path, port: int, console: Console) -> int:
     """
     journal = Journal(RunDirectory(path))
     with listen(port) as listener:
-        console.print(f'"{journal.config.prompt}", {path}', soft_wrap=True, markup=False)
+        console.print(f'"{journal.record.config.prompt}", {path}', soft_wrap=True, markup=False)
         token = secrets.token_urlsafe(32)
         server = make_server(journal, listener, token)
         announce(listener.getsockname()[1], token, console)
