@@ -27,7 +27,7 @@ from dreamfields.export.settings import ExportSettings
 from dreamfields.optimize.settings import Recipe
 from dreamfields.runs.directory import RunDirectory
 from dreamfields.studio import serve
-from dreamfields.studio.journal import Journal
+from dreamfields.studio.watcher import Journal
 from tests.support.toys import TINY
 
 sync_api = pytest.importorskip(

@@ -6,9 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from dreamfields.scene.cameras import sample_cameras
+from dreamfields.scene.cameras import camera_target, density_centre, follow, sample_cameras
 from dreamfields.scene.fields.voxels import VoxelField
-from dreamfields.scene.origin import camera_target, density_centre, follow
 from dreamfields.scene.settings import CameraSettings, VoxelSettings
 from tests.support.toys import TINY, advance, fingerprint, new_state
 

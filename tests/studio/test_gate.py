@@ -11,10 +11,9 @@ from starlette.websockets import WebSocketDisconnect
 
 from dreamfields.api import start
 from dreamfields.runs.directory import RunDirectory
-from dreamfields.studio.app import make_app, page_routes
 from dreamfields.studio.gate import HEADERS, Gate
-from dreamfields.studio.journal import Journal
-from dreamfields.studio.watcher import Watcher
+from dreamfields.studio.serve import make_app, page_routes
+from dreamfields.studio.watcher import Journal, Watcher
 from tests.support.toys import tiny_config
 
 PORT = 8350

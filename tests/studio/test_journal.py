@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from dreamfields.api import Run, start
 from dreamfields.errors import StorageError, UsageError
 from dreamfields.runs.directory import RunDirectory
-from dreamfields.studio.journal import POINTS, Curve, Journal
+from dreamfields.studio.watcher import POINTS, Curve, Journal
 from tests.support.toys import PROMPT, tiny_config
 
 
@@ -47,7 +47,7 @@ def test_a_curve_is_short_and_keeps_the_means(count: int, random: Random) -> Non
 
 def test_steps_are_read_as_they_come_and_once_each(run: Run) -> None:
     journal = Journal(run.directory)
-    assert (journal.status, journal.progress.steps, journal.config.prompt) == ("started", 0, PROMPT)
+    assert (journal.status, journal.progress.steps, journal.record.config.prompt) == ("started", 0, PROMPT)
     for index in range(1, 6):
         write(run, line(index, score=0.1 * index))
         journal.refresh()

@@ -18,8 +18,7 @@ from dreamfields.optimize.settings import Recipe
 from dreamfields.runs.checkpoint import manifests
 from dreamfields.scene.fields import FIELDS
 from dreamfields.studio import preview
-from dreamfields.studio.journal import Journal
-from dreamfields.studio.watcher import Watcher
+from dreamfields.studio.watcher import Journal, Watcher
 from tests.support.toys import TINY, TINY_EXPORT, TINY_MLP, sha256_of, tiny_config, with_steps
 
 

@@ -27,8 +27,8 @@ from dreamfields.errors import LockedError, UsageError
 from dreamfields.runs.directory import RunDirectory
 from dreamfields.scene.fields import FIELDS
 from dreamfields.studio import preview, serve
-from dreamfields.studio.app import MAX_VIEWERS
-from dreamfields.studio.journal import Journal
+from dreamfields.studio.serve import MAX_VIEWERS
+from dreamfields.studio.watcher import Journal
 from tests.support.toys import TINY, tiny_config
 
 TOKEN = "a-token"

@@ -13,12 +13,12 @@ from dreamfields.cli.main import main
 from dreamfields.cli.terminal import say_table
 from dreamfields.guidance.lit.adapters import read_adapters
 from dreamfields.guidance.lit.towers import Tower
-from dreamfields.train import data as data
 from dreamfields.train import recall as retrieval
-from dreamfields.train.data import choose, read_descriptions
-from dreamfields.train.features import picture_features, sentence_embeddings
+from dreamfields.train import training
+from dreamfields.train.features import TOWERS, picture_features, sentence_embeddings
 from dreamfields.train.pairs import read_pairs
 from dreamfields.train.recall import RANKS
+from dreamfields.train.training import choose, read_descriptions
 from tests.support.sets import write_set
 
 
@@ -39,9 +39,9 @@ def _word(word: str) -> Tensor:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "SentenceEncoder", QuickEncoder)
+    monkeypatch.setattr(training, "SentenceEncoder", QuickEncoder)
     monkeypatch.setattr(retrieval, "SentenceEncoder", QuickEncoder)
-    monkeypatch.setattr(data, "class_names", lambda: tuple(f"thing {index}" for index in range(1000)))
+    monkeypatch.setattr(training, "class_names", lambda: tuple(f"thing {index}" for index in range(1000)))
     QuickEncoder.calls = 0
 
 
@@ -95,7 +95,7 @@ def test_a_finished_training_writes_its_file_again_without_an_epoch_from_the_use
 
 
 def test_a_changed_picture_is_looked_at_again(tmp_path: Path) -> None:
-    tower = Tower(data.TOWERS["lite0"])
+    tower = Tower(TOWERS["lite0"])
     cache = tmp_path / "cache"
 
     def cached() -> list[bool]:

@@ -13,9 +13,9 @@ from dreamfields.optimize.collapse import RunningMeans
 from dreamfields.optimize.randomness import derive_seed, seeded_generator
 from dreamfields.optimize.settings import Recipe
 from dreamfields.render.occupancy import occupied_cells
+from dreamfields.scene.cameras import camera_target, density_centre, follow
 from dreamfields.scene.fields import FIELDS
 from dreamfields.scene.fields.base import AbstractField
-from dreamfields.scene.origin import camera_target, density_centre, follow
 
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 _LARGEST = {"step": 10_000_000, "attempt": 100, "skipped": 10_000_000, "rollbacks": 1000}

@@ -1,8 +1,7 @@
-"""Colour space: a decorrelated space in which natural colours are isotropic.
+"""A decorrelated colour space, in which an update changes brightness more than hue, as photographs vary.
 
 The matrix is the square root of the colour covariance of natural photographs (Olah, Mordvintsev and Schubert, Feature
-Visualization, Distill 2017, as in Lucid), scaled so that its longest row has unit length. A step of the optimiser in
-this space changes brightness more than hue, as photographs vary.
+Visualization, Distill 2017, as in Lucid), scaled so that its longest row has unit length.
 """
 
 import torch

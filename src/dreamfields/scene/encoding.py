@@ -16,10 +16,10 @@ SEED: Final = 211201455  # Draws the frequencies of every run: they belong to th
 def draw_frequencies(count: int, max_octave: float, directions: Literal["sphere", "released", "axes"]) -> Tensor:
     """Return the three axes and `count` random frequencies trunc(2^(L u) v), (3 + count, 3), with u uniform in [0, 1].
 
-    They are whole numbers, so that all features share a period of 2 pi. `sphere` draws v uniformly on the unit sphere,
-    as the paper says. Its released code normalises over all frequencies of an axis instead of the axes of a frequency,
-    so v has a length of about sqrt(3 / count) and many frequencies are 0: `released`. `axes` draws nothing and returns
-    2^i along each axis for i below L = max_octave, (3 L, 3), as in NeRF and mip-NeRF.
+    Whole numbers give all features the period 2 pi. `sphere` draws v uniformly on the unit sphere, as the paper says;
+    `released` normalises over all frequencies of an axis instead of the axes of a frequency, as its code does, so v has
+    a length of about sqrt(3 / count) and many frequencies are 0. `axes` draws nothing and returns 2^i along each axis
+    for i below L = max_octave, (3 L, 3), as in NeRF and mip-NeRF.
     """
     if directions == "axes":
         return torch.cat([2.0**octave * torch.eye(3) for octave in range(round(max_octave))])
@@ -31,7 +31,7 @@ def draw_frequencies(count: int, max_octave: float, directions: Literal["sphere"
 
 
 def frustum_covariance(directions: Tensor, lengths: Tensor, radii: Tensor) -> Tensor:
-    """Return Sigma = l^2 / 12 d d^T + r^2 / 12 (1 - d d^T), (n, 3, 3), of pieces of cones (released code).
+    """Return Sigma = l^2 / 12 d d^T + r^2 / 12 (1 - d d^T), (n, 3, 3), of cone segments (released code).
 
     They have directions d (n, 3), lengths l (n,) and radii r (n,) at their middles; with l = r Sigma is isotropic.
     """
@@ -42,9 +42,8 @@ def frustum_covariance(directions: Tensor, lengths: Tensor, radii: Tensor) -> Te
 
 def variance_along(frequencies: Tensor, covariance: Tensor) -> Tensor:
     """Return w^T Sigma w, (n, m): the variance of each feature's phase."""
-    # One product of (n, 9) with (9, m) holds nothing larger than the result.
+    # One product of (n, 9) with (9, m) holds nothing larger than the result; rounding may leave it slightly negative.
     outer = frequencies[:, :, None] * frequencies[:, None, :]
-    # Rounding may leave small negative numbers where long terms cancel.
     return (covariance.flatten(1) @ outer.flatten(1).T).clamp(min=0.0)
 
 

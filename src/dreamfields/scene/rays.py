@@ -42,8 +42,7 @@ def intersect_box(rays: Rays, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor
     # A zero component would give 0 * inf; the smallest normal number gives slabs that are practically infinite.
     tiny = torch.finfo(rays.directions.dtype).tiny
     safe = torch.where(rays.directions.abs() < tiny, torch.full_like(rays.directions, tiny), rays.directions)
-    first = (low - rays.origins) / safe
-    second = (high - rays.origins) / safe
+    first, second = (low - rays.origins) / safe, (high - rays.origins) / safe
     near = torch.minimum(first, second).amax(dim=-1).clamp(min=0.0)
     far = torch.maximum(first, second).amin(dim=-1)
     hit = far > near

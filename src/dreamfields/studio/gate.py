@@ -3,13 +3,13 @@
 Every page open in the same browser and every user of the machine can reach a server on 127.0.0.1. A request passes only
 if all of these hold:
 
-* **Host** is one header and exactly our address; a name that was made to point here (DNS rebinding) is another.
+* **Host** is one header and exactly our address; a foreign name that resolves to it (DNS rebinding) is refused.
 * **Origin**, where given, is exactly ours; `null` is not.
 * **Sec-Fetch-Site**, where given, names our own page or the address bar.
-* **Token**: the right cookie or `Authorization: Bearer`. The first visit brings it in the address, gets the cookie, and
-  is led to the address without it.
+* **Token**: the right cookie or `Authorization: Bearer`. The first visit has it in the address, gets the cookie, and is
+  redirected to the address without it.
 
-Nothing behind the gate changes anything, so no form and no method but GET has to be guarded.
+Every route behind the gate only reads, so forms and methods other than GET need no guard.
 """
 
 import hmac
@@ -37,8 +37,8 @@ HEADERS: Final[Mapping[str, str]] = {
 }
 """Headers of every answer, refusals included."""
 
+# Redirects by a page: after an HTTP redirect that began on another site browsers would not send a strict cookie.
 _LANDING: Final = '<!DOCTYPE html><link rel="icon" href="data:,"><meta http-equiv="refresh" content="0;url=/">'
-"""Leads to the address without the token. After a redirect from elsewhere browsers would not send a strict cookie."""
 
 
 @final
@@ -47,8 +47,7 @@ class Gate:
 
     def __init__(self, app: ASGIApp, port: int, token: str) -> None:
         """Guard an application at a port of 127.0.0.1 by a secret token, long, random and of URL-safe ASCII."""
-        self._app = app
-        self._token = token
+        self._app, self._token = app, token
         self._hosts = {f"127.0.0.1:{port}", f"localhost:{port}"} | ({"127.0.0.1", "localhost"} if port == 80 else set())
         # Cookies are shared by all ports: each server of a machine needs its own.
         self._cookie = f"dreamfields-{port}"

@@ -1,10 +1,6 @@
-"""The live preview of a run: one image and a light mesh of its newest checkpoint. This module loads torch.
-
-It reads checkpoints, never the optimiser's memory, so that watching cannot change a run.
-"""
+"""The live preview of a run: an image and a light mesh of its newest checkpoint, made from files alone."""
 
 from dataclasses import dataclass, replace
-from typing import Final
 
 import torch
 
@@ -22,15 +18,13 @@ from dreamfields.runs.directory import RunDirectory
 from dreamfields.scene.cameras import Camera
 from dreamfields.scene.fields import FIELDS
 
-AZIMUTH_DEG: Final = 30.0
-ELEVATION_DEG: Final = 18.0
-SAMPLES: Final = 48
-MESH_FACES: Final = 20_000
+_SAMPLES = 48  # A ray
+_MESH_FACES = 20_000
 
 
 @dataclass(frozen=True)
 class Preview:
-    """One checkpoint, rendered."""
+    """A rendered checkpoint."""
 
     name: str  # Of the checkpoint
     step: int  # Steps done in its attempt
@@ -47,9 +41,7 @@ def newest_checkpoint(directory: RunDirectory) -> str:
 def make_preview(directory: RunDirectory, config: Config, name: str) -> Preview:
     """Render the newest checkpoint of a run, which is called `name`, on one thread of the CPU.
 
-    Raises:
-        CheckpointError: no checkpoint is whole.
-        DegenerateError: the field holds values that are not finite.
+    Raises CheckpointError: no checkpoint is whole; DegenerateError: the field holds values that are not finite.
     """
     # The other cores and the accelerator belong to the optimiser.
     torch.set_num_threads(1)
@@ -57,10 +49,10 @@ def make_preview(directory: RunDirectory, config: Config, name: str) -> Preview:
     state = TrainingState(config.recipe, config.seed, torch.device("cpu"))
     state.restore(saved.tensors, saved.counters)
     kind, export, framing = FIELDS[config.recipe.field], config.export, frame(state.field)
-    camera = Camera(AZIMUTH_DEG, ELEVATION_DEG, fov_deg=framing.fov_deg, target=framing.target)
+    camera = Camera(azimuth_deg=30.0, elevation_deg=18.0, fov_deg=framing.fov_deg, target=framing.target)
     facts: Metadata = {"prompt": config.prompt, "seed": config.seed, "generator": f"dreamfields {__version__}"}
-    image = png_bytes(view(state.field, camera, kind.preview_size, SAMPLES, state.occupancy), facts)
-    cells, faces = min(export.mesh_cells, kind.preview_cells), min(export.max_faces, MESH_FACES)
+    image = png_bytes(view(state.field, camera, kind.preview_size, _SAMPLES, state.occupancy), facts)
+    cells, faces = min(export.mesh_cells, kind.preview_cells), min(export.max_faces, _MESH_FACES)
     try:
         mesh = glb_bytes(extract_mesh(state.field, replace(export, mesh_cells=cells, max_faces=faces)), facts)
     except DegenerateError:

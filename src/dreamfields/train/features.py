@@ -1,15 +1,18 @@
 """Features of images and embeddings of sentences by the frozen towers, cached on disk since training reads them often.
 
-Features are computed in chunks. Each chunk is a file whose name is a digest of the images, the view, the tower and the
+They are computed in chunks. Each chunk is a file whose name is a digest of the images, the view, the tower and the
 precision, so an interrupted computation resumes at the first missing chunk and a changed set gets new files. The files
 may be deleted at any time.
 """
 
 import hashlib
 import json
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 import safetensors.torch
 import torch
@@ -18,12 +21,14 @@ from torch import Tensor
 
 from dreamfields.guidance.lit.text import SentenceEncoder
 from dreamfields.guidance.lit.towers import Tower
+from dreamfields.guidance.lit.weights import LITE0, LITE1, LITE2
 from dreamfields.optimize.randomness import seeded_generator
 from dreamfields.storage import atomic_write
 from dreamfields.train.pairs import Pair, PairSet
 from dreamfields.train.settings import Precision
 from dreamfields.train.views import show
 
+TOWERS: Final = {source.name: source for source in (LITE0, LITE1, LITE2)}
 VERSION = 1  # Version of the views and of the cached values; part of every file's name
 CHUNK = 512
 _BATCH = 8
@@ -46,16 +51,16 @@ class Advance:
     total: int  # Pieces of work in the stage
     pieces: int  # Pieces that were just done
     cached: bool = False  # Whether they took no time since they were cached
-    note: str = ""  # What else to say of them
+    note: str = ""  # Text to print beside it
 
 
-def collect(chunks: Iterator[Chunk], stage: str, total: int) -> Generator[Advance, None, list[Tensor]]:
-    """Run through chunks, yielding the progress of each, and return their values."""
+def collect(chunks: Iterator[Chunk], stage: str, total: int) -> Generator[Advance, None, Tensor]:
+    """Run through chunks, yielding the progress of each, and return their values one after another."""
     values = []
     for chunk in chunks:
         values.append(chunk.values)
         yield Advance(stage, total, len(chunk.values), chunk.cached)
-    return values
+    return torch.cat(values)
 
 
 def picture_features(
@@ -63,25 +68,22 @@ def picture_features(
 ) -> Iterator[Chunk]:
     """Yield the features (n, f) of images of a set in one view, chunk by chunk, computed or read from the cache.
 
-    Raises:
-        UsageError: an image is missing or cannot be read.
-        StorageError: the cache cannot be written.
+    Raises UsageError: an image is missing or cannot be read; StorageError: the cache cannot be written.
     """
+
+    def compute(part: Sequence[Pair]) -> Tensor:
+        draws = [seeded_generator(0, f"{pictures.name}/{pair.image}", view) for pair in part]
+        shown = [show(picture, view, draw) for picture, draw in zip(pictures.pictures(part), draws, strict=True)]
+        return tower_features(shown, tower, precision).half()
+
+    # Size and time of the file or folder of images change with its content, and take no reading.
+    stat = pictures.images.stat()
+    state = [stat.st_size, stat.st_mtime_ns]
     for begin in range(0, len(chosen), CHUNK):
         part = chosen[begin : begin + CHUNK]
-        facts = [VERSION, pictures.name, _state(pictures), [pair.image for pair in part], view]
+        facts = [VERSION, pictures.name, state, [pair.image for pair in part], view]
         path = cache / f"{pictures.name}-{tower.source.name}-{view}-{_digest(facts, tower.source.sha256, precision)}"
-        features = _read(path, "features")
-        cached = features is not None and len(features) == len(part)
-        if not cached:
-            shown = [
-                show(picture, view, seeded_generator(0, f"{pictures.name}/{pair.image}", view))
-                for pair, picture in zip(part, pictures.pictures(part), strict=True)
-            ]
-            features = tower_features(shown, tower, precision).half()
-            atomic_write(path, safetensors.torch.save({"features": features}))
-        assert features is not None
-        yield Chunk(features.float(), cached)
+        yield _chunk(path, "features", len(part), partial(compute, part))
 
 
 @torch.no_grad()
@@ -92,43 +94,35 @@ def tower_features(shown: Sequence[Tensor], tower: Tower, precision: Precision) 
         of_size = [index for index, picture in enumerate(shown) if picture.shape[-1] == size]
         for begin in range(0, len(of_size), _BATCH):
             batch = of_size[begin : begin + _BATCH]
-            images = torch.stack([shown[index] for index in batch])
             with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-                seen = torch.cat(tower.levels(images), dim=-1)
-            found |= dict(zip(batch, seen, strict=True))
+                features = torch.cat(tower.levels(torch.stack([shown[index] for index in batch])), dim=-1)
+            found |= dict(zip(batch, features, strict=True))
     return torch.stack([found[index] for index in range(len(shown))])
 
 
 def sentence_embeddings(sentences: Sequence[str], encoder: SentenceEncoder, cache: Path) -> Iterator[Chunk]:
     """Yield the embeddings (n, e) of sentences in order, chunk by chunk, computed or read from the cache."""
+
+    def compute(part: Sequence[str]) -> Tensor:
+        # Sorted by length: padding short sentences up to the longest of a batch costs as much as the sentences.
+        order = sorted(range(len(part)), key=lambda index: len(part[index]))
+        encoded = encoder.encode([part[index] for index in order])
+        return encoded[torch.tensor(order).argsort()]
+
     for begin in range(0, len(sentences), _SENTENCES):
         part = sentences[begin : begin + _SENTENCES]
-        path = cache / f"text-{_digest(VERSION, list(part))}"
-        embeddings = _read(path, "embeddings")
-        cached = embeddings is not None and len(embeddings) == len(part)
-        if not cached:
-            # Sorted by length: padding short sentences up to the longest of a batch costs as much as the sentences.
-            order = sorted(range(len(part)), key=lambda index: len(part[index]))
-            encoded = encoder.encode([part[index] for index in order])
-            embeddings = torch.empty_like(encoded)
-            embeddings[order] = encoded
-            atomic_write(path, safetensors.torch.save({"embeddings": embeddings}))
-        assert embeddings is not None
-        yield Chunk(embeddings, cached)
+        yield _chunk(cache / f"text-{_digest(VERSION, list(part))}", "embeddings", len(part), partial(compute, part))
 
 
-def _read(path: Path, name: str) -> Tensor | None:
-    """Return the values of a cache file; None if it is missing or damaged, since it can be computed again."""
-    try:
-        return safetensors.torch.load(path.read_bytes())[name]
-    except (OSError, SafetensorError, KeyError):
-        return None
-
-
-def _state(pictures: PairSet) -> list[int]:
-    """Return size and time of the file or folder of images: they change with its content, and need no reading."""
-    facts = pictures.images.stat()
-    return [facts.st_size, facts.st_mtime_ns]
+def _chunk(path: Path, name: str, count: int, compute: Callable[[], Tensor]) -> Chunk:
+    """Return the values of a cache file, computed and written where it is missing or damaged."""
+    with suppress(OSError, SafetensorError, KeyError):
+        values = safetensors.torch.load(path.read_bytes())[name]
+        if len(values) == count:
+            return Chunk(values.float(), True)
+    values = compute()
+    atomic_write(path, safetensors.torch.save({name: values}))
+    return Chunk(values.float(), False)
 
 
 def _digest(*facts: object) -> str:

@@ -1,14 +1,15 @@
-"""Sets of images with captions on disk.
+"""Sets of images with captions on disk, in two layouts.
 
-Two layouts are read. A *set* is a folder with `pairs.jsonl`, one JSON object a line with at least `image` and `texts`,
-and with the images in `images.zip` or in a folder `images`. *COCO captions* are the JSON file that COCO publishes and
-a folder of images, written as one argument: `captions_val2017.json:val2017`.
+A *set* is a folder with `pairs.jsonl`, one JSON object a line with at least `image` and `texts`, and with the images in
+`images.zip` or in a folder `images`. *COCO captions* are the JSON file that COCO publishes and a folder of images,
+written as one argument: `captions_val2017.json:val2017`.
 """
 
 import io
 import json
 import zipfile
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +20,6 @@ from dreamfields.errors import UsageError
 
 Split = Literal["train", "heldout"]
 _LARGEST_PIXELS = 64_000_000
-_COCO_MARK = ".json:"
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,9 @@ class PairSet:
 
         Raises UsageError: an image is missing or cannot be read.
         """
-        if self.images.is_dir():
+        with nullcontext() if self.images.is_dir() else zipfile.ZipFile(self.images) as archive:
             for pair in chosen:
-                yield self._decode(pair, self._read(pair))
-        else:
-            with zipfile.ZipFile(self.images) as archive:
-                for pair in chosen:
-                    yield self._decode(pair, self._unpack(archive, pair))
+                yield self._decode(pair, self._unpack(archive, pair) if archive else self._read(pair))
 
     def _read(self, pair: Pair) -> bytes:
         path = self.images / pair.image
@@ -82,19 +78,15 @@ def read_pairs(place: str) -> PairSet:
 
     Raises UsageError: there is no such set, or a line of it cannot be used.
     """
-    if _COCO_MARK in place:
-        stem, _, folder = place.partition(_COCO_MARK)
-        return _read_coco(Path(f"{stem}.json"), Path(folder))
-    return _read_folder(Path(place))
+    stem, mark, folder = place.partition(".json:")
+    return _read_coco(Path(f"{stem}.json"), Path(folder)) if mark else _read_folder(Path(place))
 
 
 def _read_folder(folder: Path) -> PairSet:
     rows = folder / "pairs.jsonl"
     if not rows.is_file():
-        raise UsageError(
-            f"{folder} holds no pictures with captions (no pairs.jsonl); give such a folder, or COCO captions as "
-            "CAPTIONS.json:FOLDER"
-        )
+        missing = f"{folder} holds no pictures with captions (no pairs.jsonl)"
+        raise UsageError(f"{missing}; give such a folder, or COCO captions as CAPTIONS.json:FOLDER")
     images = next((path for path in (folder / "images.zip", folder / "images") if path.exists()), None)
     if images is None:
         raise UsageError(f"{folder} has no pictures; put them into images.zip or a folder images")
@@ -128,7 +120,7 @@ def _read_coco(path: Path, folder: Path) -> PairSet:
         texts: dict[int, list[str]] = {}
         for row in content["annotations"]:
             texts.setdefault(int(row["image_id"]), []).append(" ".join(row["caption"].split()))
-        pairs = [Pair(names[number], tuple(said)) for number, said in sorted(texts.items()) if all(said)]
+        pairs = [Pair(names[number], tuple(captions)) for number, captions in sorted(texts.items()) if all(captions)]
     except (OSError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise UsageError(f"{path} cannot be read as COCO captions: {error!r}") from error
     if not pairs:

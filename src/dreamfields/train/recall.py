@@ -15,8 +15,7 @@ from dreamfields.guidance.lit.adapters import Adapters, packaged_adapters, read_
 from dreamfields.guidance.lit.text import SentenceEncoder
 from dreamfields.guidance.lit.towers import Tower
 from dreamfields.guidance.lit.weights import GUIDING_ADAPTERS, JUDGE_ADAPTERS, JUDGE_TOWER
-from dreamfields.train.data import TOWERS
-from dreamfields.train.features import Advance, collect, picture_features, sentence_embeddings
+from dreamfields.train.features import TOWERS, Advance, collect, picture_features, sentence_embeddings
 from dreamfields.train.pairs import Pair, PairSet, read_pairs
 from dreamfields.train.views import PLAIN
 
@@ -25,7 +24,7 @@ RANKS = (1, 5, 10)
 
 @dataclass(frozen=True)
 class Recall:
-    """Fractions in [0, 1] of queries whose answer is among the first 1, 5 and 10."""
+    """Fractions in [0, 1] of queries whose answer is among the first `RANKS`."""
 
     pictures: tuple[float, ...]  # Text to image: fraction of sentences whose image is found
     sentences: tuple[float, ...]  # Image to text: fraction of images one of whose sentences is found
@@ -40,15 +39,9 @@ class Measurement:
 
 
 def measure(place: str, files: Sequence[Path], count: int, cache: Path) -> Generator[Advance, None, Measurement]:
-    """Measure adapters on the held-out images of a set, yielding progress.
+    """Measure adapters, the shipped ones if no files are given, on at most `count` held-out images of a set.
 
-    Args:
-        place: the set; see `read_pairs`.
-        files: adapters; the shipped ones if empty.
-        count: most images.
-        cache: folder for features.
-
-    Raises DreamfieldsError: the set cannot be used, or weights are missing.
+    Yields progress. Raises DreamfieldsError: the set cannot be used, or weights are missing.
     """
     pictures = read_pairs(place)
     pairs = heldout(pictures, count)
@@ -56,8 +49,8 @@ def measure(place: str, files: Sequence[Path], count: int, cache: Path) -> Gener
         packaged_adapters(source) for source in (*GUIDING_ADAPTERS, JUDGE_ADAPTERS)
     ]
     scores: dict[str, Tensor] = {}
-    for each in trained:
-        scores[each.tower] = yield from logits(each, pictures, pairs, cache)
+    for adapters in trained:
+        scores[adapters.tower] = yield from logits(adapters, pictures, pairs, cache)
     guiding = [name for name in scores if name != JUDGE_TOWER.name]
     if len(guiding) > 1:
         scores["+".join(guiding)] = torch.stack([scores[name] for name in guiding]).mean(dim=0)
@@ -88,7 +81,7 @@ def logits(
     texts = [text for pair in pairs for text in pair.texts]
     embeddings = torch.cat([chunk.values for chunk in sentence_embeddings(texts, SentenceEncoder(), cache)])
     with torch.no_grad():
-        scores: Tensor = adapters.scale * adapters.text(embeddings) @ adapters.image(torch.cat(features)).T
+        scores: Tensor = adapters.scale * adapters.text(embeddings) @ adapters.image(features).T
     return scores
 
 
@@ -102,8 +95,7 @@ def recall(scores: Tensor) -> Recall:
     # The best of an image's own sentences counts; its other sentences are right as well.
     best = scores.masked_fill(others, -torch.inf).amax(dim=0)
     sentence_ranks = 1 + ((scores >= best) & others).sum(dim=0)
-    return Recall(_fractions(picture_ranks), _fractions(sentence_ranks))
-
-
-def _fractions(ranks: Tensor) -> tuple[float, ...]:
-    return tuple(float((ranks <= most).float().mean()) for most in RANKS)
+    return Recall(
+        tuple(float((picture_ranks <= most).float().mean()) for most in RANKS),
+        tuple(float((sentence_ranks <= most).float().mean()) for most in RANKS),
+    )

@@ -1,8 +1,8 @@
 """Views of images for training adapters.
 
-A *photograph* is shown as its middle square, and a second time as a random crop, mirrored or not. A *cut-out*, an image
-whose backdrop is one even colour, is shown in front of one of the random backgrounds of generation instead, scaled and
-shifted: an adapter that has seen objects on white only takes the white for a part of them.
+A *photograph* gives its middle square, and then a random crop, mirrored or not. A *cut-out*, an image whose backdrop is
+one even colour, gives its object in front of random backgrounds of generation instead, scaled and shifted: adapters
+trained on objects on white only would learn the white as a part of them.
 """
 
 import numpy as np
@@ -17,25 +17,17 @@ from dreamfields.render.settings import BackgroundSettings
 
 VIEWS = 2  # Views of each image
 PLAIN = -1  # View index for measuring: the image as it is, cut-out or not
-PLAIN_SIZE, VARIED_SIZE = 224, 160
-"""Pixels a side: what the towers were trained at, and less, since the images of a run are small."""
+PLAIN_SIZE, VARIED_SIZE = 224, 160  # Pixels a side: the towers' own, and fewer, since the images of a run are small
 _CROP = (0.6, 1.0)
 _STRETCH = (0.8, 1.25)
 _OBJECT = (0.7, 1.1)
 _SHIFT = 0.1
 _EVEN_FRACTION = 0.95
 _TOLERANCE = 0.06
-_BACKGROUNDS = BackgroundSettings()
 
 
 def show(picture: Image.Image, view: int, generator: torch.Generator) -> Tensor:
-    """Return a view of an image for a tower: (3, s, s) in [0, 1], with s one of the two sizes.
-
-    Args:
-        picture: RGB, of any size.
-        view: view index from 0, or PLAIN.
-        generator: source of randomness.
-    """
+    """Return a view, from 0 or PLAIN, of an RGB image of any size: (3, s, s) in [0, 1], with s one of the two sizes."""
     pixels = torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1) / 255.0
     behind = None if view == PLAIN else backdrop(pixels)
     if behind is None and view <= 0:
@@ -56,16 +48,14 @@ def middle_square(pixels: Tensor) -> Tensor:
 
 def resized(pixels: Tensor, size: int) -> Tensor:
     """Return an image (c, h, w) resized to (c, size, size), antialiased."""
-    if pixels.shape[1:] == (size, size):
-        return pixels
-    return functional.interpolate(pixels[None], (size, size), mode="bilinear", antialias=True)[0].clamp(0.0, 1.0)
+    return pixels if pixels.shape[1:] == (size, size) else _scaled(pixels, [size, size])
 
 
 def backdrop(pixels: Tensor) -> Tensor | None:
     """Return the mask (h, w) of 0 and 1 of the even backdrop of an image (3, h, w); None if it has none.
 
-    The backdrop is the region of the border's colour that is connected to the border; it counts if nearly the whole
-    border has that colour and the region does not fill the image.
+    It is the region connected to the border that has the border's colour; nearly the whole border must have that
+    colour, and the region must not fill the image.
     """
     border = torch.cat([pixels[:, 0], pixels[:, -1], pixels[:, :, 0], pixels[:, :, -1]], dim=1)
     colour = border.median(dim=1).values
@@ -82,10 +72,8 @@ def _random_part(pixels: Tensor, generator: torch.Generator) -> Tensor:
     """Return a random crop (3, h', w') of an image."""
     side = min(pixels.shape[1:]) * _draw(generator, *_CROP)
     stretch = _draw(generator, *_STRETCH) ** 0.5
-    height, width = (
-        max(1, min(extent, round(side * factor)))
-        for extent, factor in zip(pixels.shape[1:], (stretch, 1.0 / stretch), strict=True)
-    )
+    height = max(1, min(pixels.shape[1], round(side * stretch)))
+    width = max(1, min(pixels.shape[2], round(side * (1.0 / stretch))))
     top = round(_draw(generator, 0.0, 1.0) * (pixels.shape[1] - height))
     left = round(_draw(generator, 0.0, 1.0) * (pixels.shape[2] - width))
     return pixels[:, top : top + height, left : left + width]
@@ -96,16 +84,18 @@ def _recomposed(pixels: Tensor, behind: Tensor, size: int, generator: torch.Gene
     rows, columns = torch.nonzero(behind.amin(dim=1) < 1.0)[:, 0], torch.nonzero(behind.amin(dim=0) < 1.0)[:, 0]
     box = (slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1))
     layer = torch.cat([pixels, 1.0 - behind[None]])[:, box[0], box[1]]
-    longest = max(1, round(size * _draw(generator, *_OBJECT)))
-    scale = longest / max(layer.shape[1:])
+    scale = max(1, round(size * _draw(generator, *_OBJECT))) / max(layer.shape[1:])
     shape = [max(1, round(extent * scale)) for extent in layer.shape[1:]]
-    layer = functional.interpolate(layer[None], shape, mode="bilinear", antialias=True)[0].clamp(0.0, 1.0)
     canvas = torch.zeros(4, 2 * size, 2 * size)
     top, left = (round(size - extent / 2 + _draw(generator, -_SHIFT, _SHIFT) * size) for extent in shape)
-    canvas[:, top : top + shape[0], left : left + shape[1]] = layer
+    canvas[:, top : top + shape[0], left : left + shape[1]] = _scaled(layer, shape)
     canvas = canvas[:, size // 2 : size // 2 + size, size // 2 : size // 2 + size]
-    opacity = canvas[3:]
-    return canvas[:3] * opacity + draw_backgrounds(_BACKGROUNDS, 1, size, generator)[0] * (1.0 - opacity)
+    background = draw_backgrounds(BackgroundSettings(), 1, size, generator)[0]
+    return canvas[:3] * canvas[3:] + background * (1.0 - canvas[3:])
+
+
+def _scaled(pixels: Tensor, shape: list[int]) -> Tensor:
+    return functional.interpolate(pixels[None], shape, mode="bilinear", antialias=True)[0].clamp(0.0, 1.0)
 
 
 def _draw(generator: torch.Generator, low: float, high: float) -> float:

@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 class FieldKind:
     """What the rest of the program needs to know of one field."""
 
-    make: Callable[[FieldChoice, "Generator"], "AbstractField"]
-    """Returns the field before its first step, on the CPU; a generator of the CPU draws random weights."""
+    make: Callable[
+        [FieldChoice, "Generator"], "AbstractField"
+    ]  # Returns a new field; field and generator are on the CPU
     parameters: Callable[[FieldChoice], int]  # Returns the number of trained parameters, for estimates of disk space
     unbounded: bool  # Whether it may extend beyond the cube (`render.bounds` off)
     density_noise: bool  # Whether noise can be added to its density (`losses.density_noise`)
-    preview_size: int  # Pixels a side of the live preview's image: a network takes some hundred times as long as voxels
+    preview_size: int  # Pixels a side of the live preview's image: networks are a hundred times as slow as voxels
     preview_cells: int  # Most cells a side of the live preview's mesh
 
 

@@ -41,26 +41,16 @@ Evaluator = Callable[[Query], FieldValues]  # Evaluates one fixed state of a fie
 
 
 class AbstractField(nn.Module, ABC):
-    """A radiance field without view direction on the cube [-1, 1]^3 (Dream Fields sec. 3.1).
+    """A radiance field without view direction on the cube [-1, 1]^3 (Dream Fields sec. 3.1)."""
 
-    Attributes:
-        step: steps of the optimiser done; all that a field anneals follows from this number.
-        bounded: whether it ends with the cube; see `FieldKind.unbounded`.
-        density_noise: adds noise to the density's pre-activations (n,); None outside of a step.
-        grid_cells: cells a side of its own grid; None where it has none.
-    """
-
-    step: int = 0
-    bounded: bool = True
-    density_noise: Callable[[Tensor], Tensor] | None = None
-    grid_cells: int | None = None
+    step: int = 0  # Steps of the optimiser done, from which all annealing follows
+    bounded: bool = True  # Whether it ends with the cube; see `FieldKind.unbounded`
+    density_noise: Callable[[Tensor], Tensor] | None = None  # Noise for the density's pre-activations, within a step
+    grid_cells: int | None = None  # Cells a side of its own grid; None where it has none
 
     @abstractmethod
     def evaluator(self) -> Evaluator:
-        """Return a differentiable evaluator of the present state, stale once parameters or the step change.
-
-        Work that all queries of a rendering share, such as summing a pyramid of grids, belongs here.
-        """
+        """Compute what all queries share; return a differentiable evaluator, valid until parameters or step change."""
 
     @abstractmethod
     def density_volume(self, cells: int) -> Tensor:
@@ -68,10 +58,7 @@ class AbstractField(nn.Module, ABC):
 
 
 def lattice(cells: int, device: torch.device) -> Query:
-    """Return the nodes of an even lattice over the cube, (cells+1)^3 of them, x fastest.
-
-    A node stands for its cell: as long as the lattice's spacing and as wide, so without a direction of its own.
-    """
+    """Return the (cells+1)^3 nodes of an even lattice over the cube, x fastest, as samples of its cells' size."""
     axis = torch.linspace(-1.0, 1.0, cells + 1, device=device)
     z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")
     points = torch.stack([x, y, z], dim=-1).reshape(-1, 3)

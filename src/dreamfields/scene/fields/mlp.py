@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dreamfields.scene.fields.networks import AbstractNetworkField, init_linear
+from dreamfields.scene.fields.networks import AbstractNetworkField, init_layers
 from dreamfields.scene.settings import MlpSettings
 
 
@@ -25,9 +25,7 @@ class MlpField(AbstractNetworkField):
         self.blocks = nn.ModuleList([ResidualBlock(settings.width, settings.hidden) for _ in range(settings.blocks)])
         self.late = nn.Linear(settings.width, settings.width)
         self.head = nn.Linear(settings.width, 4)
-        for layer in self.modules():
-            if isinstance(layer, nn.Linear):
-                init_linear(layer, generator)
+        init_layers(self, generator)
 
     def forward(self, features: Tensor) -> Tensor:
         """Return red, green, blue and s, (n, 4), of features (n, 2 m)."""
@@ -44,7 +42,7 @@ class MlpField(AbstractNetworkField):
 
 @final
 class ResidualBlock(nn.Module):
-    """h + C swish(B norm(h))."""
+    """A residual block, h + C swish(B norm(h))."""
 
     def __init__(self, width: int, hidden: int) -> None:
         """Make the layers; the field initialises their weights."""

@@ -10,29 +10,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dreamfields.scene.fields.networks import AbstractNetworkField, init_linear
+from dreamfields.scene.fields.networks import AbstractNetworkField, init_layers
 from dreamfields.scene.settings import MlpSettings
 
-LAYERS: Final = 8
-_SKIP: Final = 5
+_SKIP: Final = 5  # Index of the layer that takes the features too
 
 
 @final
 class NerfField(AbstractNetworkField):
-    """The plain network; of its settings `width` and `blocks` do not count."""
+    """The plain network; it ignores the settings `width` and `blocks`."""
 
     def __init__(self, settings: MlpSettings, generator: torch.Generator) -> None:
         """Draw random weights from a generator of the CPU."""
         super().__init__(settings)
-        inputs = [settings.features, *[settings.hidden] * (LAYERS - 1)]
+        inputs = [settings.features, *[settings.hidden] * 7]
         inputs[_SKIP] += settings.features
         self.layers = nn.ModuleList([nn.Linear(count, settings.hidden) for count in inputs])
         self.head = nn.Linear(settings.hidden, 4)
-        for layer in self.modules():
-            if isinstance(layer, nn.Linear):
-                init_linear(layer, generator)
+        init_layers(self, generator)
         with torch.no_grad():
-            # A relu that is nowhere above 0 has no gradient, and such a scene stays empty.
+            # Where no pre-activation is above 0 there is no gradient, and the scene would stay empty.
             self.head.bias[3] = 0.5
 
     def forward(self, features: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """What network fields share: Fourier features, batches of points, compilation and the final activations.
 
-Notation: gamma(x) (n, 2 m) are features and (red, green, blue, s) (n, 4) the network's values of them;
-c = sigmoid(red, green, blue); sigma = `density`(s), after noise on s where a step adds some.
+Notation: gamma(x) (n, 2 m) are features, (red, green, blue, s) (n, 4) the network's outputs; c = sigmoid(red, green,
+blue); sigma = `density`(s), after noise on s where a step adds some.
 """
 
 import math
@@ -9,26 +9,17 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Callable
 from functools import partial
-from typing import Final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from dreamfields.scene.encoding import (
-    draw_frequencies,
-    footprint_scale,
-    frustum_covariance,
-    integrated_encoding,
-    plain_encoding,
-)
+from dreamfields.scene import encoding
 from dreamfields.scene.fields.base import AbstractField, Evaluator, FieldValues, Query, lattice
 from dreamfields.scene.settings import MlpSettings
 
-POINT_BATCH_SIZE: Final = 32_768
-"""Points whose layers are held at a time, 0.1 GB or 0.5 GB with a gradient; 16 times as many on a GPU, which takes
-about as long for few points as for many."""
+POINT_BATCH_SIZE = 32_768  # Points evaluated at a time on a CPU: their layers take 0.1 GB, or 0.5 GB with a gradient
 
 
 class AbstractNetworkField(AbstractField):
@@ -40,9 +31,9 @@ class AbstractNetworkField(AbstractField):
         """Draw the frequencies (m, 3) in radians a scene unit."""
         super().__init__()
         self.settings = settings
-        frequencies = draw_frequencies(settings.frequencies, settings.max_octave, settings.directions)
+        frequencies = encoding.draw_frequencies(settings.frequencies, settings.max_octave, settings.directions)
         self.register_buffer("frequencies", frequencies)
-        self.compile_fault = ""  # Why the network is not compiled although its settings ask for it.
+        self.compile_fault = ""  # Why the network is not compiled although its settings ask for it
         self._compiled: Callable[..., Tensor] | None = None
 
     @abstractmethod
@@ -55,9 +46,9 @@ class AbstractNetworkField(AbstractField):
 
     def evaluator(self) -> Evaluator:
         """Return an evaluator at the present step, which holds the layers of one batch of points at a time."""
-        scale, noise = footprint_scale(self.step, self.settings.anneal_steps), self.density_noise
+        scale, noise = encoding.footprint_scale(self.step, self.settings.anneal_steps), self.density_noise
         if self.settings.compiled and self._compiled is None:
-            # Not at the first batch: that may lie within a checkpoint, where layers are recomputed.
+            # Not at the first batch, which may lie within a checkpoint, where layers are recomputed.
             self._compiled = self._compile()
 
         def evaluate(query: Query) -> FieldValues:
@@ -73,11 +64,11 @@ class AbstractNetworkField(AbstractField):
         return density.reshape(cells + 1, cells + 1, cells + 1)
 
     def encode(self, query: Query, scale: float | Tensor) -> Tensor:
-        """Return the features (n, 2 m) of samples that count as `scale` times as large as they are."""
+        """Return the features (n, 2 m) of samples, enlarged by the factor `scale`."""
         if self.settings.encoding == "plain":
-            return plain_encoding(query.points, self.frequencies)
-        covariance = frustum_covariance(query.directions, query.lengths, query.radii)
-        return integrated_encoding(query.points, covariance, self.frequencies, scale)
+            return encoding.plain_encoding(query.points, self.frequencies)
+        covariance = encoding.frustum_covariance(query.directions, query.lengths, query.radii)
+        return encoding.integrated_encoding(query.points, covariance, self.frequencies, scale)
 
     def _in_batches(self, query: Query, scale: float) -> Tensor:
         learns, size = torch.is_grad_enabled(), _batch_size(query.points.device)
@@ -91,10 +82,10 @@ class AbstractNetworkField(AbstractField):
 
     def _values(self, query: Query, scale: float) -> Tensor:
         parts = (query.points, query.directions, query.lengths, query.radii)
-        # Only full batches: each other number of points would compile another kernel.
+        # Only full batches: every other number of points would compile another kernel.
         if self._compiled is None or self.compile_fault or len(query) != _batch_size(query.points.device):
             return self._plain(*parts, scale)
-        # As a tensor: a number would be compiled in, and each step has another.
+        # As a tensor: a number would be compiled in, and it changes with each step.
         return self._compiled(*parts, torch.tensor(scale, device=query.points.device))
 
     def _plain(
@@ -109,8 +100,7 @@ class AbstractNetworkField(AbstractField):
 
     def _compile(self) -> Callable[..., Tensor]:
         """Return `_plain` compiled and tried forwards and backwards, or itself and say why in `compile_fault`."""
-        device = self.frequencies.device
-        count = _batch_size(device)
+        count = _batch_size(device := self.frequencies.device)
         points, ones = torch.full((count, 3), 0.5, device=device), torch.ones(count, device=device)
         try:
             compiled: Callable[..., Tensor] = torch.compile(self._plain, dynamic=False)
@@ -127,13 +117,16 @@ class AbstractNetworkField(AbstractField):
 
 
 def _batch_size(device: torch.device) -> int:
+    # A GPU takes about as long for few points as for many.
     return POINT_BATCH_SIZE * (16 if device.type == "cuda" else 1)
 
 
 @torch.no_grad()
-def init_linear(layer: nn.Linear, generator: torch.Generator) -> None:
-    """Initialise a layer as Flax does: weights of variance 1 / inputs, cut off at two deviations; biases 0."""
-    # The cut takes 12 % of a normal distribution's standard deviation, which is made up for first.
-    spread = 1.0 / math.sqrt(layer.in_features) / 0.87962566103423978
-    nn.init.trunc_normal_(layer.weight, std=spread, a=-2.0 * spread, b=2.0 * spread, generator=generator)
-    nn.init.zeros_(layer.bias)
+def init_layers(network: nn.Module, generator: torch.Generator) -> None:
+    """Initialise linear layers as Flax does: weights of variance 1 / inputs, cut off at two deviations; biases 0."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Linear):
+            # The cut takes 12 % of a normal distribution's standard deviation, hence the factor.
+            spread = 1.0 / math.sqrt(layer.in_features) / 0.87962566103423978
+            nn.init.trunc_normal_(layer.weight, std=spread, a=-2.0 * spread, b=2.0 * spread, generator=generator)
+            nn.init.zeros_(layer.bias)

@@ -1,8 +1,7 @@
 """The default field: a sum of dense grids.
 
 Level l holds a value (density, 3 decorrelated colours) at each node of a grid of n_l = n_0 2^l cells a side, with the
-weight s^l. A coarse level moves whole parts of a shape and a fine one only details, so gradients of an image's score
-make smooth shapes where a single fine grid makes noise.
+weight s^l. Coarse levels move whole parts of a shape and fine ones details: smooth shapes where one fine grid is noisy.
 
 Notation: f(x) = sum_l s^l f_l(x), each f_l trilinear in its cells; grids are (4, n+1, n+1, n+1), indexed [z, y, x];
 sigma = a softplus(g f_0 + b (1 - 2 |x|) + o); c = sigmoid(k C f_123) with C of `scene.colour`.
@@ -26,7 +25,7 @@ CHANNELS = 4
 
 @final
 class VoxelField(AbstractField):
-    """A radiance field of summed dense grids."""
+    """A sum of dense grids."""
 
     grid_cells: int
 
@@ -93,8 +92,8 @@ def sum_levels(grids: list[Tensor], level_scale: float) -> Tensor:
     total = grids[0]
     for level, grid in enumerate(grids[1:], start=1):
         size = list(grid.shape[1:])
-        finer = functional.interpolate(total[None], size=size, mode="trilinear", align_corners=True)[0]
-        total = finer + level_scale**level * grid
+        total = functional.interpolate(total[None], size=size, mode="trilinear", align_corners=True)[0]
+        total = total + level_scale**level * grid
     return total
 
 
@@ -103,23 +102,16 @@ def interpolate(grid: Tensor, points: Tensor) -> Tensor:
     # On a CPU, torch spreads 3-D samples over threads by batch alone, so there is one batch a thread.
     batches = torch.get_num_threads() if grid.device.type == "cpu" else 1
     count = -(-len(points) // batches)
-    padded = functional.pad(points, (0, 0, 0, batches * count - len(points)))
-    values = functional.grid_sample(
-        grid.expand(batches, -1, -1, -1, -1),
-        padded.reshape(batches, 1, 1, count, 3),
-        mode="bilinear",
-        padding_mode="border",
-        align_corners=True,
-    )
+    padded = functional.pad(points, (0, 0, 0, batches * count - len(points))).reshape(batches, 1, 1, count, 3)
+    grids = grid.expand(batches, -1, -1, -1, -1)
+    values = functional.grid_sample(grids, padded, mode="bilinear", padding_mode="border", align_corners=True)
     return values.movedim(1, -1).reshape(batches * count, grid.shape[0])[: len(points)]
 
 
 def interpolate_levels(grids: list[Tensor], level_scale: float, points: Tensor) -> Tensor:
     """Return f(x) = sum_l s^l f_l(x), (n, 4), level by level: the definition that `sum_levels` must equal."""
-    return sum(
-        (level_scale**level * interpolate(grid, points) for level, grid in enumerate(grids)),
-        torch.zeros(points.shape[0], CHANNELS, device=points.device),
-    )
+    terms = [level_scale**level * interpolate(grid, points) for level, grid in enumerate(grids)]
+    return torch.stack(terms).sum(dim=0)
 
 
 def density_from_values(value: Tensor, points: Tensor, settings: VoxelSettings) -> Tensor:
