@@ -28,7 +28,8 @@ POINTS: Final = 400  # The most points a curve has
 SERVED_SUFFIXES: Final = frozenset(
     {".glb", ".gltf", ".obj", ".mtl", ".ply", ".stl", ".3mf", ".usdz", ".npz", ".html"}
     | {".png", ".jpg", ".webp", ".gif", ".mp4", ".webm"}
-)  # Endings of a run's exported files; nothing else in its folder is served
+)
+"""Endings of a run's exported files; nothing else in its folder is served."""
 _BLOCK: Final = 1 << 20  # Bytes of the metrics read at a time
 _POLL_S: Final = 0.5
 _REQUEST_S: Final = 3.0  # Least seconds between two requests for a checkpoint

@@ -20,9 +20,8 @@ if TYPE_CHECKING:
 class FieldKind:
     """What the rest of the program needs to know of one field."""
 
-    make: Callable[
-        [FieldChoice, "Generator"], "AbstractField"
-    ]  # Returns a new field; field and generator are on the CPU
+    make: Callable[[FieldChoice, "Generator"], "AbstractField"]
+    """Returns a new field; field and generator are on the CPU."""
     parameters: Callable[[FieldChoice], int]  # Returns the number of trained parameters, for estimates of disk space
     unbounded: bool  # Whether it may extend beyond the cube (`render.bounds` off)
     density_noise: bool  # Whether noise can be added to its density (`losses.density_noise`)
