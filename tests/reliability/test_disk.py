@@ -17,7 +17,7 @@ from dreamfields.cli.main import main
 from dreamfields.errors import StorageError
 from dreamfields.optimize.settings import Recipe
 from dreamfields.runs.checkpoint import load_newest, manifests, save_checkpoint
-from dreamfields.runs.disk import checkpoint_bytes, run_bytes
+from dreamfields.runs.checks import checkpoint_bytes, run_bytes
 from tests.cli.test_cli import TINY_OPTIONS
 from tests.support.calls import System
 from tests.support.toys import PROMPT, TINY, TINY_MLP, new_state, sha256_of, tiny_config
@@ -38,7 +38,7 @@ def test_the_size_of_a_checkpoint_is_known_beforehand(recipe: Recipe, tmp_path: 
 
 
 def room(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
-    monkeypatch.setattr("dreamfields.runs.disk.os.statvfs", lambda _: SimpleNamespace(f_bavail=free, f_frsize=1))
+    monkeypatch.setattr("dreamfields.runs.checks.os.statvfs", lambda _: SimpleNamespace(f_bavail=free, f_frsize=1))
 
 
 def test_a_disk_with_too_little_room_is_refused_before_anything_is_loaded_or_made(

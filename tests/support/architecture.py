@@ -67,7 +67,6 @@ LIGHT_MODULES = {
     "runs.record",
     "runs.record_file",
     "runs.upgrade",
-    "runs.disk",
     "runs.lock",
     "runs.directory",
     "cli",

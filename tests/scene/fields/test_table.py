@@ -19,7 +19,7 @@ from dreamfields.errors import CheckpointError, DegenerateError, UsageError
 from dreamfields.export.mesh.surface import extract_mesh
 from dreamfields.optimize.settings import Recipe
 from dreamfields.runs.checkpoint import load_newest, save_checkpoint
-from dreamfields.runs.disk import checkpoint_bytes
+from dreamfields.runs.checks import checkpoint_bytes
 from dreamfields.scene import fields
 from dreamfields.scene.fields import FIELDS
 from dreamfields.scene.fields.base import AbstractField, lattice
