@@ -50,8 +50,9 @@ def encode_video(frames: Sequence[Image.Image], fps: int, suffix: VideoSuffix = 
     sizes = {frame.size for frame in frames}
     if len(sizes) != 1:
         raise UsageError(f"a video needs frames of one size; got {len(frames)} frames of {len(sizes)} sizes")
-    if suffix in (".gif", ".webp"):
-        return Video(suffix, animated_bytes(frames, fps, suffix))
+    match suffix:
+        case ".gif" | ".webp":
+            return Video(suffix, animated_bytes(frames, fps, suffix))
     faults = []
     for program in encoders():
         try:
