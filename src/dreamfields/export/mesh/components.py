@@ -28,7 +28,7 @@ def visible_components(vertices: Floats, faces: Integers) -> tuple[Floats, Integ
         np.bincount(component, signed_volumes(vertices, faces), count) > 0.0
     )  # it is negative for the wall of a cavity
     if kept.sum() > 1:
-        # Some view shows a quarter of a convex surface's area; skip components whose whole area is less than needed.
+        # Some view shows a quarter of a convex surface's area; smaller components than that need not be drawn.
         areas = np.bincount(component, trimesh.triangles.area(vertices[faces]), count)  # type: ignore[no-untyped-call]
         kept &= areas >= 0.25 * VISIBLE_FRACTION * areas[kept].max()
         pixels = _visible_pixels(vertices, faces, component, kept)

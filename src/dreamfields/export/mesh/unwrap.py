@@ -53,11 +53,9 @@ def charts(mesh: Mesh, size: int, seconds: float) -> Atlas:
         raise RuntimeError(f"xatlas did not end within {limit:g} s") from None
     except OSError as error:
         raise RuntimeError(f"Python cannot be started for xatlas ({error.strerror or error})") from error
-    if ended.returncode == -signal.SIGXCPU:
-        raise RuntimeError(f"xatlas did not end within {seconds:g} s of work")
+    faults = {-signal.SIGXCPU: f"did not end within {seconds:g} s of work", 3: "is not installed"}
     if ended.returncode != 0:
-        fault = "is not installed" if ended.returncode == 3 else f"failed with code {ended.returncode}"
-        raise RuntimeError(f"xatlas {fault}")
+        raise RuntimeError(f"xatlas {faults.get(ended.returncode, f'failed with code {ended.returncode}')}")
     return _read(ended.stdout, mesh)
 
 
