@@ -24,11 +24,9 @@ def visible_components(vertices: Floats, faces: Integers) -> tuple[Floats, Integ
     labels = trimesh.graph.connected_component_labels(edges, len(vertices))  # type: ignore[no-untyped-call]
     component = labels[faces[:, 0]]
     count = int(labels.max()) + 1
-    kept = (
-        np.bincount(component, signed_volumes(vertices, faces), count) > 0.0
-    )  # it is negative for the wall of a cavity
+    kept = np.bincount(component, signed_volumes(vertices, faces), count) > 0.0  # negative for a cavity's wall
     if kept.sum() > 1:
-        # Some view shows a quarter of a convex surface's area; smaller components than that need not be drawn.
+        # Some view shows a quarter of a convex surface's area, so components of too little area need not be drawn.
         areas = np.bincount(component, trimesh.triangles.area(vertices[faces]), count)  # type: ignore[no-untyped-call]
         kept &= areas >= 0.25 * VISIBLE_FRACTION * areas[kept].max()
         pixels = _visible_pixels(vertices, faces, component, kept)
