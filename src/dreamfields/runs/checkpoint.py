@@ -21,8 +21,7 @@ import torch
 from torch import Tensor
 
 from dreamfields.errors import CheckpointError, DegenerateError
-from dreamfields.optimize.finite import first_nonfinite
-from dreamfields.optimize.state import TrainingState
+from dreamfields.optimize.state import TrainingState, first_nonfinite
 from dreamfields.runs.manifest import manifest_bytes, read_manifest, read_tensors_safely
 from dreamfields.runs.upgrade import upgrade_identity
 from dreamfields.storage import atomic_write, move_aside, read_regular, remove
