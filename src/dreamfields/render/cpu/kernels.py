@@ -165,12 +165,9 @@ def weigh(
 class Tape(NamedTuple):
     """Blocks of rays one after another, for the backward pass."""
 
-    blocks: Floats
-    """(b, BLOCK)"""
-    starts: NDArray[np.int32]
-    """(b, WIDTH) where the lowest node of each sample's cell starts in the grid."""
-    counts: NDArray[np.int32]
-    """(b,) samples in each block."""
+    blocks: Floats  # (b, BLOCK)
+    starts: NDArray[np.int32]  # (b, WIDTH) where the lowest node of each sample's cell starts in the grid.
+    counts: NDArray[np.int32]  # (b,) samples in each block.
 
 
 def make_tape(blocks: int) -> Tape:
