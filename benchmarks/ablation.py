@@ -242,7 +242,7 @@ def make(folder: Path, row: str, subject: str, config: Config, judge: JudgeOf) -
     run = api.load(path) if (path / "run.json").exists() else api.start(config, folder)
     for _ in run.steps():
         pass
-    facts = {"row": row, "subject": subject, "seed": config.seed, "seconds": run.record["seconds"], **judge(run)}
+    facts = {"row": row, "subject": subject, "seed": config.seed, "seconds": run.record.seconds, **judge(run)}
     atomic_write(outcome, json.dumps(facts).encode())
     run.sheet(path / "contact_sheet.png")
     sys.stderr.write(f"{row}, {subject}, seed {config.seed}: {facts['score']:.2f}, {facts['seconds']:.0f} s\n")

@@ -18,11 +18,11 @@ import tyro
 
 from dreamfields.devices import resolve_device
 from dreamfields.evaluate.classifier import held_out_renderings
+from dreamfields.evaluate.judges import load_judge
+from dreamfields.evaluate.report import words
 from dreamfields.evaluate.retrieval import Fraction
-from dreamfields.evaluate.retrieval_report import words
 from dreamfields.evaluate.sentences import similarities
 from dreamfields.guidance.base import AbstractGuidance
-from dreamfields.guidance.load import load_judge
 
 import runs
 
@@ -98,7 +98,7 @@ def main() -> None:
     known = {pair.made: pair for pair in pairs()}
     asked = [known[made] for made in runs.chosen(arguments.pairs, known, "pair that begins with a prompt")]
     paths = runs.make_all([pair.made for pair in asked], arguments.plan)
-    judge = load_judge(resolve_device("auto"))
+    judge = load_judge("lit", resolve_device("auto"), "adapters")
     rows = [judged(pair, path, judge) for pair, path in zip(asked, paths, strict=True)]
     entries = [
         (row.outcome.path, f"{row.pair.made}\n{'right' if row.right else 'wrong'}, {row.views} of 8 views")
@@ -110,7 +110,7 @@ def main() -> None:
 def judged(pair: Pair, path: Path, judge: AbstractGuidance) -> Row:
     """Compare a run with both prompts of its pair."""
     run = runs.opened(path, judge)
-    views = held_out_renderings(run.trained_state.field, judge.image_size)
+    views = held_out_renderings(run.trained_state().field, judge.image_size)
     seen = similarities(judge, views, (pair.made, pair.swapped))
     made, swapped = seen.mean(dim=0).tolist()
     return Row(pair, made, swapped, int((seen[:, 0] > seen[:, 1]).sum()), runs.outcome(run, views))

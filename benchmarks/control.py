@@ -18,9 +18,9 @@ import tyro
 
 from dreamfields.devices import resolve_device
 from dreamfields.evaluate.classifier import VIEWS, held_out_cameras, held_out_renderings
+from dreamfields.evaluate.judges import load_judge
 from dreamfields.evaluate.sentences import similarities
 from dreamfields.guidance.base import AbstractGuidance
-from dreamfields.guidance.load import load_judge
 from dreamfields.render.occupancy import visible_cells
 from dreamfields.render.renderer import Rendering, render_still
 from dreamfields.render.shading import light_beside, textureless_fields
@@ -85,13 +85,13 @@ class Seen:
     def __init__(self, path: Path, judge: AbstractGuidance) -> None:
         """Open a run and render it in colour."""
         run = runs.opened(path, judge)
-        self.field, self.size = run.trained_state.field, judge.image_size
+        self.field, self.size = run.trained_state().field, judge.image_size
         self.colour = held_out_renderings(self.field, self.size)
         self.outcome = runs.outcome(run, self.colour)
 
     @cached_property
     def textureless(self) -> list[Rendering]:
-        """Return the views of the shape in plaster, each lit from beside itself; few are asked for."""
+        """Return textureless views, each lit from beside its camera."""
         cameras, occupancy = held_out_cameras(), visible_cells(self.field)
         fields = textureless_fields(self.field, [light_beside(camera.azimuth_deg) for camera in cameras])
         return [
@@ -105,7 +105,7 @@ def main() -> None:
     plan = tyro.cli(Arguments, description=__doc__).plan
     with ThreadPoolExecutor(plan.jobs) as pool:
         paths = list(pool.map(lambda control: made(control, plan), (ALONE, *CONTROLS)))
-    judge = load_judge(resolve_device("auto"))
+    judge = load_judge("lit", resolve_device("auto"), "adapters")
     objects = [Seen(path, judge) for path in paths]
     rows = [
         (f"`{control.flags}`", *compared(look, objects[0], one, judge))

@@ -16,9 +16,9 @@ from PIL import Image
 
 from dreamfields import api, presets
 from dreamfields.export.asset import Asset
-from dreamfields.export.formats.table import WRITERS, write_model
-from dreamfields.export.mesh.components import looks
-from dreamfields.export.mesh.fidelity import sides
+from dreamfields.export.formats.table import WRITERS, write_asset
+from dreamfields.export.mesh.components import cameras_around
+from dreamfields.export.mesh.fidelity import held_out_cameras
 from dreamfields.export.mesh.raster import cover_view
 from dreamfields.render.renderer import render_still
 from dreamfields.scene.cameras import Camera
@@ -50,10 +50,10 @@ def measure(path: Path, out: Path, preset: str) -> tuple[float, float]:
     run = api.load(path)
     began = work()
     asset = run.asset(presets.preset(preset).export)
-    write_model(asset, out / f"{path.name}.glb")
+    write_asset(asset, out / f"{path.name}.glb")
     seconds = work() - began
     for suffix in WRITERS:
-        write_model(asset, out / f"{path.name}{suffix}")
+        write_asset(asset, out / f"{path.name}{suffix}")
     shape = read(out / f"{path.name}.glb")
     ious, errors, strips = compare(shape, asset)
     strip = Image.fromarray((np.concatenate(strips, axis=1) * 255.0).astype(np.uint8))
@@ -75,7 +75,7 @@ def measure(path: Path, out: Path, preset: str) -> tuple[float, float]:
 def compare(shape: trimesh.Trimesh, asset: Asset) -> tuple[list[float], list[float], list[NDArray[np.float64]]]:
     """Return each side's IoU, mean square error and pair of pictures, one above the other."""
     ious, errors, strips = [], [], []
-    for camera in sides(looks(asset.shape.vertices)):
+    for camera in held_out_cameras(cameras_around(asset.untextured.vertices)):
         field = render_still(asset.field, camera, SIZE, 96, occupancy=asset.occupancy)
         expected = field.over(1.0)[0].permute(1, 2, 0).double().numpy().clip(0.0, 1.0)
         picture, mask = draw(shape, camera)

@@ -23,7 +23,7 @@ from rich.console import Console
 import dreamfields
 from dreamfields import api
 from dreamfields.cli import main as cli
-from dreamfields.cli.verbs import Generate
+from dreamfields.cli.generate import Generate
 from dreamfields.devices import resolve_device
 from dreamfields.evaluate.classifier import held_out_renderings
 
@@ -66,7 +66,7 @@ def main() -> None:
     chosen = runs.chosen(arguments.nouns, NOUNS, "noun")
     prompts = [runs.with_article(noun) for noun in chosen]
     grids = runs.make_all(prompts, arguments.plan)
-    budget = median(dreamfields.load(path).record["seconds"] for path in grids)
+    budget = median(dreamfields.load(path).record.seconds for path in grids)
     steps = arguments.steps or max(1, round(budget / seconds_a_step(arguments.plan)))
     plan = replace(
         arguments.plan, runs=arguments.network_runs, extra=f"{arguments.plan.extra} {NETWORK} --steps {steps}".strip()
@@ -87,7 +87,7 @@ def seconds_a_step(plan: runs.Plan) -> float:
         probe = replace(plan, runs=Path(place), extra=f"{plan.extra} {NETWORK} --steps 1000")
         command = cli.parse(runs.command("a banana", probe), Console(quiet=True))
         assert isinstance(command, Generate)
-        steps = api.start(cli.configuration(command), Path(place)).steps()
+        steps = api.start(command.configuration, Path(place)).steps()
         list(islice(steps, WARM_UP))
         began = time.perf_counter()
         list(islice(steps, TIMED))
@@ -98,9 +98,9 @@ def seconds_a_step(plan: runs.Plan) -> float:
 
 def judged(noun: str, path: Path, judge: dreamfields.Judge) -> nouns.Row:
     """Judge one noun's run, of either field, at a size at which a network can be looked at."""
-    run = nouns.opened(path)
-    seen = judge.judge(run.trained_state.field, list(nouns.NOUNS[noun]), JUDGED_SAMPLES, JUDGED_SIZE)
-    views = held_out_renderings(run.trained_state.field, JUDGED_SIZE // 2, JUDGED_SAMPLES)
+    run = runs.opened(path, judge)
+    seen = judge.judge(run.trained_state().field, list(nouns.NOUNS[noun]), JUDGED_SAMPLES, JUDGED_SIZE)
+    views = held_out_renderings(run.trained_state().field, JUDGED_SIZE // 2, JUDGED_SAMPLES)
     return nouns.Row(noun, seen, runs.outcome(run, views))
 
 
@@ -116,7 +116,7 @@ def field_of(row: nouns.Row) -> str:
 
 def seconds_of(row: nouns.Row) -> float:
     """Return the seconds that all steps of a row's object took."""
-    return float(dreamfields.load(row.outcome.path).record["seconds"])
+    return dreamfields.load(row.outcome.path).record.seconds
 
 
 def table(rows: list[tuple[nouns.Row, nouns.Row]], plan: runs.Plan, network: runs.Plan) -> list[str]:

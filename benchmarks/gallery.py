@@ -81,8 +81,8 @@ def entry(path: Path, plan: runs.Plan) -> str:
     # The mesh as this version makes it, of the field as the run left it; at full size, also of runs with small files.
     mesh = run.export(path / "object.glb", run.asset(presets.preset(plan.preset).export if plan.light else None))
     atomic_write(plan.out / f"{path.name}.webp", drawn(mesh))
-    cost, threads = json.loads((path / "cost.json").read_text()), run.record["cpu_threads"]
-    summary, prompt = run.record["mesh"], run.config.prompt
+    cost, threads = json.loads((path / "cost.json").read_text()), run.record.cpu_threads
+    summary, prompt = run.record.mesh, run.config.prompt
     preset = [] if plan.preset == runs.Plan.preset else ["--preset", plan.preset]
     words = shlex.join([*preset, "--seed", str(run.config.seed), *shlex.split(runs.shown(plan.extra))])
     return (

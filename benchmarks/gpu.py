@@ -42,7 +42,7 @@ from dreamfields.guidance.clip.preprocess import CLIP_PREPROCESSING
 from dreamfields.guidance.prompt_embeddings import PromptEmbeddings
 from dreamfields.optimize.loop import take_step
 from dreamfields.optimize.objective import Target, crop_and_compose
-from dreamfields.optimize.randomness import generator
+from dreamfields.optimize.randomness import seeded_generator
 from dreamfields.optimize.settings import Recipe
 from dreamfields.optimize.state import TrainingState
 from dreamfields.render.renderer import render
@@ -203,11 +203,11 @@ def time_guide(state: TrainingState, target: Target, device: torch.device) -> tu
     """Return the median seconds of making a step's pictures, and of the guide's way to a score and back."""
     recipe, size = state.recipe, target.guidance.image_size
     with torch.no_grad():
-        cameras = sample_cameras(recipe.cameras, 1, generator(0, "cameras"), state.target)
+        cameras = sample_cameras(recipe.cameras, 1, seeded_generator(0, "cameras"), state.target)
         view = render(state.field, cameras, recipe.render.size, 16)
     made: list[Tensor] = []
     pictures = [
-        clock(lambda: made.append(crop_and_compose(view, recipe, size, generator(0, "pictures"))), device)
+        clock(lambda: made.append(crop_and_compose(view, recipe, size, seeded_generator(0, "pictures"))), device)
         for _ in range(5)
     ]
     shown = made[-1].detach().requires_grad_()

@@ -76,18 +76,10 @@ def main() -> None:
 
 def judged(noun: str, path: Path, judge: dreamfields.Judge) -> Row:
     """Judge one noun's run, unless the judge guided it."""
-    run = opened(path)
+    run = runs.opened(path, judge)
     judgement = run.evaluate(list(NOUNS[noun]), judge)
-    views = held_out_renderings(run.trained_state.field, JUDGE_TOWER.native_size)
+    views = held_out_renderings(run.trained_state().field, JUDGE_TOWER.native_size)
     return Row(noun, judgement, runs.outcome(run, views))
-
-
-def opened(path: Path) -> dreamfields.Run:
-    """Return a finished run, unless the judge guided it."""
-    run = runs.opened(path)
-    if f"lit-{JUDGE_TOWER.name}" in run.record["guidance"]:
-        raise SystemExit(f"{JUDGE_TOWER.name} guided {path}, so it cannot judge it")
-    return run
 
 
 def table(rows: list[Row], plan: runs.Plan) -> list[str]:

@@ -16,11 +16,11 @@ import tyro
 
 from dreamfields.devices import resolve_device
 from dreamfields.evaluate.classifier import held_out_renderings
+from dreamfields.evaluate.judges import load_judge
+from dreamfields.evaluate.report import WITHIN, words
 from dreamfields.evaluate.retrieval import Found, Fraction, rank
-from dreamfields.evaluate.retrieval_report import WITHIN, words
 from dreamfields.evaluate.sentences import similarities
 from dreamfields.guidance.base import AbstractGuidance
-from dreamfields.guidance.load import load_judge
 
 import runs
 
@@ -87,7 +87,7 @@ def main() -> None:
     arguments = tyro.cli(Arguments, description=__doc__)
     prompts = runs.chosen(arguments.prompts, ALL, "prompt")
     paths = runs.make_all(prompts, arguments.plan)
-    judge = load_judge(resolve_device("auto"))
+    judge = load_judge("lit", resolve_device("auto"), "adapters")
     rows = [judged(prompt, path, judge) for prompt, path in zip(prompts, paths, strict=True)]
     entries = [(row.outcome.path, f"{row.prompt}\n{row.found.rank}. of {len(ALL)}") for row in rows]
     runs.write("prompts", arguments.plan, table(rows, arguments.plan), entries)
@@ -96,7 +96,7 @@ def main() -> None:
 def judged(prompt: str, path: Path, judge: AbstractGuidance) -> Row:
     """Look for a run's own prompt among all."""
     run = runs.opened(path, judge)
-    views = held_out_renderings(run.trained_state.field, judge.image_size)
+    views = held_out_renderings(run.trained_state().field, judge.image_size)
     found = rank(similarities(judge, views, ALL).mean(dim=0), ALL, prompt)
     return Row(prompt, found, runs.outcome(run, views))
 

@@ -30,11 +30,11 @@ from rich.console import Console
 
 import dreamfields
 from dreamfields.cli import main as cli
-from dreamfields.cli.verbs import Generate
+from dreamfields.cli.generate import Generate
 from dreamfields.devices import thread_count
 from dreamfields.errors import DegenerateError, UsageError
 from dreamfields.evaluate.cleanness import Cleanness, cleanness
-from dreamfields.evaluate.retrieval import check_judge
+from dreamfields.evaluate.judges import check_judge
 from dreamfields.guidance.base import AbstractGuidance
 from dreamfields.guidance.prompts import clean_prompt
 from dreamfields.render.renderer import Rendering
@@ -157,7 +157,7 @@ def refuse_others(prompts: Sequence[str], plan: Plan) -> None:
     try:
         asked = cli.parse(command(prompts[0], plan), Console())
         assert isinstance(asked, Generate)
-        config = cli.configuration(asked)
+        config = asked.configuration
         if (asked.preset, asked.seed, asked.out) != (plan.preset, plan.seed, plan.runs):
             raise SystemExit("preset, seed and folder are the benchmark's own options; take them out of --extra")
         for prompt in prompts:
@@ -171,7 +171,7 @@ def refuse_others(prompts: Sequence[str], plan: Plan) -> None:
         raise SystemExit(str(error)) from None
 
 
-def opened(path: Path, *judges: AbstractGuidance) -> dreamfields.Run:
+def opened(path: Path, *judges: AbstractGuidance | dreamfields.Judge) -> dreamfields.Run:
     """Return a finished run that none of the judges guided, and let all cores look at it.
 
     Raises:
@@ -179,8 +179,8 @@ def opened(path: Path, *judges: AbstractGuidance) -> dreamfields.Run:
     """
     run = dreamfields.load(path)
     for judge in judges:
-        check_judge(judge, run.record.get("guidance", []), run.record.get("weights", []), str(path))
-    _ = run.trained_state  # To read the state is to take the run's number of threads.
+        check_judge(judge, run.record.guidance, run.record.weights, str(path))
+    run.trained_state()  # Sets the run's number of threads.
     torch.set_num_threads(thread_count(0))
     return run
 
@@ -193,9 +193,9 @@ def outcome(run: dreamfields.Run, views: Sequence[Rendering]) -> Outcome:
         cost["seconds"],
         cost["peak_gb"],
         cost.get("resumed", False),
-        int(run.record["attempts"]),
+        run.record.attempts,
         cost.get("empty", False),
-        cleanness(run.trained_state.field, views),
+        cleanness(run.trained_state().field, views),
     )
 
 

@@ -32,8 +32,8 @@ from dreamfields.config import Config
 from dreamfields.devices import Device, resolve_device, thread_count
 from dreamfields.guidance.load import load_guides
 from dreamfields.optimize.loop import take_step
-from dreamfields.optimize.objective import Target, make_targets, pictures
-from dreamfields.optimize.randomness import generator
+from dreamfields.optimize.objective import Target, guide_images, make_targets
+from dreamfields.optimize.randomness import seeded_generator
 from dreamfields.optimize.settings import Recipe
 from dreamfields.optimize.state import TrainingState
 from dreamfields.presets import preset
@@ -109,7 +109,7 @@ class Bench:
 
     def cameras(self, count: int) -> list[Camera]:
         """Return the cameras of the present step."""
-        return sample_cameras(self.recipe.cameras, count, generator(0, "cameras", self.state.step))
+        return sample_cameras(self.recipe.cameras, count, seeded_generator(0, "cameras", self.state.step))
 
     def view(
         self,
@@ -123,7 +123,7 @@ class Bench:
         settings = self.recipe.render
         cameras = self.cameras(views or self.recipe.optimize.views)
         size, samples = size or settings.size, samples or settings.samples
-        draws = generator(0, "samples", self.state.step)
+        draws = seeded_generator(0, "samples", self.state.step)
         return render(
             self.state.field if field is None else field,
             cameras,
@@ -139,10 +139,10 @@ class Bench:
         """Return the guide of the present step and the very pictures it will be shown."""
         step = self.state.step
         index = step % len(self.targets) if self.recipe.guidance.alternate else 0
-        draws = generator(self.state.attempt_seed, f"guide {index}", step)
+        draws = seeded_generator(self.state.attempt_seed, f"guide {index}", step)
         target = self.targets[index]
         with torch.no_grad():
-            return target, pictures(self.view(), target.guidance, self.recipe, draws)
+            return target, guide_images(self.view(), target.guidance, self.recipe, draws)
 
     def guide(self, target: Target, pictures: Tensor) -> None:
         """Score pictures and take the gradient back to them: the floor."""

@@ -20,7 +20,7 @@ def main(out: str, *runs: str) -> None:
     """Write the strip: one column a run, one row a side."""
     strip = Image.new("RGB", (SIZE * len(runs), SIZE * len(AZIMUTHS_DEG)), "white")
     for column, path in enumerate(runs):
-        field = dreamfields.load(path).state.field
+        field = dreamfields.load(path).load_state().field
         framing = frame(field)
         for row, azimuth in enumerate(AZIMUTHS_DEG):
             camera = Camera(azimuth, 20.0, fov_deg=framing.fov_deg, target=framing.target)

@@ -1,6 +1,7 @@
 """The Python API from end to end, on weightless guidance: files, statuses, and a resume that leaves no trace."""
 
 import json
+import shutil
 import socket
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,11 +18,12 @@ from dreamfields import presets
 from dreamfields.api import Run, generate, load, start
 from dreamfields.errors import DegenerateError, LockedError, MissingPackageError, StorageError, UsageError
 from dreamfields.export.pictures import video
-from dreamfields.export.pictures.passes import Shot
 from dreamfields.export.pictures.paths import DollyZoom, Orbit
+from dreamfields.export.pictures.stills import Shot
 from dreamfields.optimize import loop
 from dreamfields.presets import Preset
 from dreamfields.runs.checkpoint import manifests
+from dreamfields.runs.directory import RunDirectory
 from dreamfields.scene.cameras import Camera
 from tests.support.toys import PROMPT, TINY, TINY_EXPORT, TINY_MLP, sha256_of, tiny_config, with_steps
 
@@ -92,7 +94,7 @@ def test_metrics_have_each_step_once(finished: Run) -> None:
 def test_a_finished_run_can_be_loaded_shown_and_exported_again(finished: Run, tmp_path: Path) -> None:
     run = load(finished.path)
     assert run.config == finished.config
-    assert run.state.step == STEPS
+    assert run.load_state().step == STEPS
     assert run.export(tmp_path / "again.glb").read_bytes() == (finished.path / "object.glb").read_bytes()
     for suffix in (".ply", ".stl"):
         mesh = trimesh.load_mesh(run.export(tmp_path / f"object{suffix}"))
@@ -157,14 +159,63 @@ def test_a_film_of_no_known_format_is_refused_before_it_is_made(finished: Run, t
 def test_a_video_that_is_not_what_was_asked_for_is_said_until_it_is(
     finished: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = load(finished.path)
+    run = load(shutil.copytree(finished.path, tmp_path / "run"))
     with monkeypatch.context() as patch:
         patch.setattr(video, "encoders", list)
-        assert run.film(tmp_path / "film.webm", Orbit(frames=2), Shot(15, 8)).suffix == ".webp"
+        assert run.film(run.path / "film.webm", Orbit(frames=2), Shot(15, 8)).suffix == ".webp"
     (note,) = load(run.path).export_notes
     assert note.startswith("the video is a WebP, not a WebM: no ffmpeg was found")
-    run.film(tmp_path / "film.webm", Orbit(frames=2), Shot(15, 8))
+    run.film(run.path / "film.webm", Orbit(frames=2), Shot(15, 8))
     assert load(run.path).export_notes == []
+
+
+def test_a_run_opened_before_another_process_finished_it_does_not_put_its_record_back(
+    finished: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(video, "encoders", list)  # So that every video has a note.
+    other = load(shutil.copytree(finished.path, tmp_path / "run"))
+    path = other.path / "run.json"
+    late = recorded(other) | {"seconds": 99.0, "versions": {"torch": "9.9"}, "cpu_threads": 7, "later": ["kept"]}
+    path.write_text(json.dumps(late | {"status": "interrupted"}))
+    stale = load(other.path)
+    path.write_text(json.dumps(late))
+    stale.export(other.path / "again.glb")
+    stale.film(other.path / "film.mp4", Orbit(frames=2), Shot(15, 8))
+    now = recorded(other)
+    assert now.pop("export_notes")["film.mp4"].startswith("the video is a GIF")
+    assert now.pop("mesh")["faces"] == late["mesh"]["faces"]
+    assert now == {name: value for name, value in late.items() if name not in ("export_notes", "mesh")}
+    stale.finish()
+    assert recorded(other)["status"] == "finished"
+    assert (recorded(other)["seconds"], recorded(other)["later"]) == (99.0, ["kept"])
+
+
+def test_files_beside_a_run_leave_its_folder_as_it_is(
+    finished: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(video, "encoders", list)
+    run, folder = load(finished.path), {path: path.stat().st_mtime_ns for path in finished.path.iterdir()}
+    monkeypatch.setattr(RunDirectory, "write_record", None)  # As in a folder that must not be written to.
+    monkeypatch.setattr(RunDirectory, "locked", None)
+    run.export(tmp_path / "other.glb", run.asset(replace(TINY_EXPORT, max_faces=120)))
+    run.film(tmp_path / "film.mp4", Orbit(frames=2), Shot(15, 8))
+    run.picture(tmp_path / "picture.png", Camera(0.0, 20.0), Shot(16, 8))
+    assert any("is a GIF" in note for note in run.export_notes)
+    assert {path: path.stat().st_mtime_ns for path in finished.path.iterdir()} == folder
+
+
+@pytest.mark.parametrize("error", [StorageError("read-only"), LockedError("in use")])
+def test_a_note_that_cannot_be_written_costs_the_note_alone(
+    finished: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def refused(_: RunDirectory) -> None:
+        raise error
+
+    run = load(shutil.copytree(finished.path, tmp_path / "run"))
+    before = recorded(run)
+    monkeypatch.setattr(RunDirectory, "locked", refused)
+    assert run.export(run.path / "again.glb").is_file()
+    assert recorded(run) == before
 
 
 def test_the_facts_travel_with_the_files(finished: Run) -> None:
@@ -184,7 +235,7 @@ def test_a_run_stopped_early_and_resumed_leaves_the_same_bytes(finished: Run, tm
         taken(run, stop - done)
         assert (run.status, recorded(run)["status"]) == ("interrupted", "interrupted")
         run, done = load(run.path), stop
-        assert run.state.step == stop
+        assert run.load_state().step == stop
     for _ in run.steps():
         pass
     assert run.status == "optimized"
@@ -237,7 +288,7 @@ def test_an_interruption_within_a_step_costs_the_steps_since_the_last_checkpoint
     monkeypatch.undo()
     assert recorded(run)["status"] == "interrupted"
     again = load(run.path)
-    assert again.state.step == lost_at - lost_at % TINY.optimize.checkpoint_every
+    assert again.load_state().step == lost_at - lost_at % TINY.optimize.checkpoint_every
     for _ in again.steps():
         pass
     assert final_files(again) == final_files(finished)
@@ -278,7 +329,7 @@ def test_a_collapse_is_kept_in_the_metrics_and_survives_a_stop(tmp_path: Path) -
     assert recorded(whole)["attempts"] == 2
     taken(stopped, 2)  # At the collapse itself.
     again = load(stopped.path)
-    assert (again.state.attempt, again.state.step) == (1, 0)
+    assert (again.load_state().attempt, again.load_state().step) == (1, 0)
     for _ in again.steps():
         pass
     assert final_files(again) == final_files(whole)
@@ -360,7 +411,7 @@ def test_checkpoints_of_other_settings_are_refused(finished: Run, tmp_path: Path
     run = start(tiny_config(recipe), tmp_path)
     run.directory.checkpoints.symlink_to(finished.directory.checkpoints)
     with pytest.raises(StorageError, match=r"of another run: voxels\.levels is 2 there and 1 here"):
-        _ = load(run.path).state
+        load(run.path).load_state()
 
 
 def test_an_empty_scene_runs_shows_and_says_that_there_is_no_surface(tmp_path: Path) -> None:
@@ -392,7 +443,7 @@ def test_generate_does_it_all_without_any_socket(tmp_path: Path, monkeypatch: py
     assert run.status == "finished"
     assert run.path == tmp_path / "a-red-ball-7"
     assert (run.config.seed, run.config.recipe) == (7, with_steps(3))
-    assert load(run.path).state.step == 3
+    assert load(run.path).load_state().step == 3
 
 
 @pytest.mark.parametrize(
@@ -417,7 +468,7 @@ def test_missing_weights_are_said_before_a_folder_is_made(tmp_path: Path, monkey
     def missing(_: object) -> None:
         raise MissingPackageError("run: pip install x")
 
-    monkeypatch.setattr("dreamfields.api.check_weights", missing)
+    monkeypatch.setattr("dreamfields.runs.checks.check_weights", missing)
     with pytest.raises(MissingPackageError):
         start(tiny_config(), tmp_path)
     assert not list(tmp_path.iterdir())

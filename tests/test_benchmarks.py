@@ -20,7 +20,7 @@ from torch import Tensor
 from dreamfields import api, paper
 from dreamfields.api import Run
 from dreamfields.cli import main as cli
-from dreamfields.cli.verbs import Generate
+from dreamfields.cli.generate import Generate
 from dreamfields.errors import UsageError
 from dreamfields.evaluate.captions import captions, normalised
 from dreamfields.evaluate.classifier import Judgement, ViewJudgement, held_out_renderings
@@ -164,6 +164,8 @@ class Stranger(AbstractGuidance):
 class Named:
     """A judge of nouns that sees a banana in five views of eight."""
 
+    name, identity = "named", ""
+
     def judge(self, field: object, classes: list[str], *_: int) -> Judgement:
         views = tuple(ViewJudgement(45.0 * index, 0.25, "banana", index < 5, True) for index in range(8))
         return Judgement("named", tuple(classes), views)
@@ -181,7 +183,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         if not path.exists():
             asked = cli.parse(runs.command(prompt, plan), Console())
             assert isinstance(asked, Generate)
-            run = api.start(cli.configuration(asked), plan.runs)
+            run = api.start(asked.configuration, plan.runs)
             for _ in run.steps():
                 pass
             run.finish()
@@ -240,7 +242,7 @@ def test_an_object_that_comes_to_nothing_is_a_result_and_a_refused_command_is_no
     plan = runs.Plan(runs=tmp_path, extra=f"{TINY_RUN} --export.level 1000")
     path = runs.make("a banana", plan)
     run = runs.opened(path)
-    found = runs.outcome(run, held_out_renderings(run.trained_state.field, 12, 8))
+    found = runs.outcome(run, held_out_renderings(run.trained_state().field, 12, 8))
     assert found.empty
     light = " ".join(runs.command("a banana", replace(plan, light=True)))
     assert runs.LIGHT in light
@@ -288,7 +290,7 @@ def test_free_prompts_are_looked_for_among_all(
     text = results("prompts", tmp_path)
     assert "| no class | 2 | " in text
     assert "| chance |  | 4.2% | 20.8% |" in text
-    monkeypatch.setattr(prompts, "load_judge", lambda device: ToyGuidance())
+    monkeypatch.setattr(prompts, "load_judge", lambda *_: ToyGuidance())
     with pytest.raises(UsageError, match="toy guided"):
         prompts.main()
     monkeypatch.setattr(sys, "argv", [*command, "a girafe"])
@@ -329,13 +331,12 @@ def test_captions_are_looked_for_by_both_judges(
 ) -> None:
     benchmark = load("captions", monkeypatch)
     monkeypatch.setattr(benchmark, "load_judge", Stranger)
-    monkeypatch.setattr(benchmark.judges, "load_judge", Stranger)
     monkeypatch.setattr(sys, "argv", arguments("captions", tmp_path, "--count", "2", "--samples", "8"))
     benchmark.main()
     assert made == benchmark.spread()[:2]
     text = results("captions", tmp_path)
     for name in ("adapters", "closed form"):
-        for look in ("colours", "plaster"):
+        for look in ("colours", "textureless"):
             assert f"| {name} | {look} | " in text
     assert "| chance |  | 0.7% | 3.3% |" in text
     assert "among 153" in text

@@ -22,12 +22,12 @@ from PIL import Image
 
 from dreamfields.api import Run, start
 from dreamfields.config import Config
-from dreamfields.export.formats.html import viewer_html
+from dreamfields.export.formats.html import html_bytes
 from dreamfields.export.settings import ExportSettings
 from dreamfields.optimize.settings import Recipe
 from dreamfields.runs.directory import RunDirectory
 from dreamfields.studio import serve
-from dreamfields.studio.journal import Journal
+from dreamfields.studio.watcher import Journal
 from tests.support.toys import TINY
 
 sync_api = pytest.importorskip(
@@ -212,7 +212,7 @@ def test_the_button_for_augmented_reality_is_there_only_where_it_works(finished:
 def test_a_prompt_is_text_in_the_page_in_one_file(finished: Run, browser: Any, tmp_path: Path, payload: str) -> None:
     page = tmp_path / "object.html"
     facts = {"prompt": payload, "guidance": payload, "generator": payload}
-    page.write_bytes(viewer_html((finished.path / "object.glb").read_bytes(), facts, {payload: payload}))
+    page.write_bytes(html_bytes((finished.path / "object.glb").read_bytes(), facts, {payload: payload}))
     tab = Tab(browser)
     tab.page.goto(page.as_uri())
     tab.until("document.getElementById('object')?.alt")
@@ -269,9 +269,7 @@ def test_a_run_s_page_lives_with_the_run_survives_a_reload_and_ends_with_the_obj
             # The checkpoint that the page asked for comes with the next step, then its picture and its mesh.
             wait(lambda: (run.path / ".checkpoint-wanted").exists())
             take(2)
-            first = tab.until(
-                "document.getElementById('picture').naturalWidth && document.getElementById('picture').src"
-            )
+            first = tab.until("document.getElementById('image').naturalWidth && document.getElementById('image').src")
             tab.until(DRAWN)
             mesh = tab.ask("document.getElementById('object').src")
             eyes = looked_at_closely(tab)
@@ -279,7 +277,7 @@ def test_a_run_s_page_lives_with_the_run_survives_a_reload_and_ends_with_the_obj
             tab.until("document.getElementById('numbers').textContent.includes('20 of 40')")
             wait(lambda: (run.path / ".checkpoint-wanted").exists())
             take(2)
-            tab.until(f"document.getElementById('picture').src !== {first!r}")
+            tab.until(f"document.getElementById('image').src !== {first!r}")
             tab.until(f"document.getElementById('object').src !== {mesh!r} && {DRAWN}")
             *place, fov = tab.ask(EYES)
             assert place == pytest.approx(eyes[:3], rel=0.02)

@@ -12,7 +12,8 @@ from dreamfields.optimize.schedules import learning_rate, line, transmittance_ta
 from dreamfields.optimize.settings import Recipe
 from dreamfields.presets import PRESETS
 from dreamfields.scene.cameras import Camera
-from dreamfields.scene.fields.make import make_field
+from dreamfields.scene.fields import FIELDS
+from dreamfields.scene.settings import FieldChoice
 
 PAPERS = {"paper-lq": paper.LQ, "paper-mq": paper.MQ, "paper-hq": paper.HQ}
 
@@ -31,7 +32,7 @@ def test_the_three_differ_in_size_and_steps_alone(name: str, size: int, crop: in
 def test_intrinsics_are_33_4_degrees_in_training_and_39_6_in_tests() -> None:
     assert pytest.approx(33.4, abs=0.05) == paper.TRAIN_FOV_DEG
     assert pytest.approx(39.6, abs=0.05) == paper.TEST_FOV_DEG
-    # The focal length of NeRF's scenes is 1111.11 pixels of 800; a ray half a picture off the axis sees it.
+    # The focal length of NeRF's scenes is 1111.11 pixels of 800; so a ray half an image off the axis has this slope.
     for fov, focal in ((paper.TEST_FOV_DEG, 1111.1111), (paper.TRAIN_FOV_DEG, 1.2 * 1111.1111)):
         camera = Camera(0.0, 0.0, fov_deg=fov)
         right, _, forward = (camera.rays(800).directions[-1] @ axis for axis in camera.axes())
@@ -54,7 +55,7 @@ def test_the_learning_rate_is_that_of_the_table(recipe: Recipe) -> None:
 
 
 @pytest.mark.parametrize("recipe", PAPERS.values(), ids=list(PAPERS))
-def test_the_opacity_asked_for_is_that_of_the_table(recipe: Recipe) -> None:
+def test_the_target_opacity_is_that_of_the_table(recipe: Recipe) -> None:
     terms = recipe.losses
 
     def opacity(step: int) -> float:
@@ -67,10 +68,10 @@ def test_the_opacity_asked_for_is_that_of_the_table(recipe: Recipe) -> None:
     for step, value in {0: 0.5, 250: math.sqrt(0.05), 500: 0.1, 501: 0.1, recipe.optimize.steps: 0.1}.items():
         assert opacity(step) == pytest.approx(1.2 * value, rel=1e-5), step
     assert (terms.transmittance, terms.guidance, terms.transmittance_form) == (0.5, 1.0, "additive")
-    assert (terms.fog, terms.total_variation, terms.beta_prior, terms.density_noise) == (0.0, 0.0, 0.0, (0.0, 0.0))
+    assert (terms.fog, terms.beta_prior, terms.density_noise) == (0.0, 0.0, (0.0, 0.0))
 
 
-def test_each_step_shows_64_pictures_of_one_view_to_clip_b_16() -> None:
+def test_each_step_scores_64_images_of_one_view_with_clip_b_16() -> None:
     for recipe in PAPERS.values():
         assert (recipe.optimize.views, recipe.optimize.backgrounds) == (1, 64)
         assert recipe.backgrounds.plain == recipe.backgrounds.black == 0.0
@@ -87,7 +88,8 @@ def test_each_step_shows_64_pictures_of_one_view_to_clip_b_16() -> None:
 def test_the_field_has_the_released_size_and_the_other_the_size_of_nerf() -> None:
     def size(name: str, **changes: object) -> int:
         mlp = paper.MQ.mlp.from_json({**paper.MQ.mlp.to_json(), **changes})
-        field = make_field(name, paper.MQ.voxels, mlp, torch.Generator().manual_seed(0))  # type: ignore[arg-type]
+        choice = FieldChoice.from_json({"field": name, "mlp": mlp.to_json()})
+        field = FIELDS[choice.field].make(choice, torch.Generator().manual_seed(0))
         return sum(parameter.numel() for parameter in field.parameters())
 
     assert size("mlp") == 315_396

@@ -1,4 +1,4 @@
-"""A sentence in, a 3D object out: dream fields on any machine.
+"""A sentence in, a 3D object out: Dream Fields on any machine.
 
 >>> import dreamfields
 >>> run = dreamfields.generate("a teapot", preset="quick", seed=0)  # doctest: +SKIP
@@ -63,7 +63,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Load a public name from its module when it is first asked for."""
+    """Load a public name from its module on first access."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,4 +1,4 @@
-"""The configuration of a run: what is asked, the recipe that makes it, and what is kept of it."""
+"""The configuration of a run: its prompt, the recipe of its optimisation, and the files that it ends with."""
 
 import contextlib
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from dreamfields.settings import Range, Settings
 
 @dataclass(frozen=True)
 class Config(Settings):
-    """All that a run is made from; kept in run.json and read back from there."""
+    """All settings of a run; run.json holds them."""
 
     prompt: str
     """What to make."""
@@ -26,18 +26,14 @@ class Config(Settings):
     threads: Annotated[int, Range(0, 1024)] = 0
     """CPU threads; 0 takes all cores. Results are bit-for-bit the same only for the same number."""
     prompts: PromptSettings = field(default_factory=PromptSettings)
-    """What is asked besides the prompt."""
+    """Prompts besides the main one."""
     recipe: Recipe = field(default_factory=Recipe)
-    """How it is made."""
+    """The optimisation."""
     export: ExportSettings = field(default_factory=ExportSettings)
-    """What is kept."""
+    """The exported files."""
 
     def __post_init__(self) -> None:
-        """Check every field and bring the prompt into its one form.
-
-        Raises:
-            UsageError: a field cannot be used.
-        """
+        """Check every field and normalise the prompt. Raises UsageError: a field cannot be used."""
         super().__post_init__()
         # Where faults are collected, as the command line does, a prompt that cannot be used stays as it is.
         with contextlib.suppress(UsageError):
@@ -54,10 +50,10 @@ class Config(Settings):
         return found
 
     def identity(self) -> dict[str, Any]:
-        """Return what tells this run from others, by dotted name, as JSON values.
+        """Return the settings that tell this run from others, as JSON values by dotted name.
 
-        Left out is what may change without making it another run: how long, how often saved, and where the guidance's
-        weights are (run.json holds what tells those weights from others).
+        Left out is what may change from one resume to the next: the number of steps, how often they are saved, and
+        where the guidance's weights are (run.json holds digests of those).
         """
         values = self.to_json()
         recipe = values["recipe"]

@@ -1,4 +1,4 @@
-"""Devices: which one a run computes on, and whether it is there at all."""
+"""Devices: which one a run computes on, and whether it is available."""
 
 import importlib.metadata
 import os
@@ -16,10 +16,9 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
 def check_device(device: Device) -> None:
-    """Refuse a device that cannot be there, without importing torch.
+    """Refuse a device that this machine cannot have, without importing torch.
 
-    Raises:
-        UsageError: CUDA without a driver or with a CPU build of torch, or MPS away from Apple silicon.
+    Raises UsageError: CUDA without a driver or with a CPU build of torch, or MPS away from Apple silicon.
     """
     if device == "cuda" and not _may_have_cuda():
         raise UsageError("device is 'cuda', but this machine has no usable NVIDIA GPU; use --device cpu or auto")
@@ -30,21 +29,20 @@ def check_device(device: Device) -> None:
 def resolve_device(device: Device) -> "torch.device":
     """Return the device to compute on; `auto` takes CUDA, then MPS, then the CPU.
 
-    Raises:
-        UsageError: the device asked for is not there.
+    Raises UsageError: torch does not find the device.
     """
     import torch
 
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if device == "auto":
-        return torch.device(next(name for name in ("cuda", "mps", "cpu") if there[name]))
-    if not there[device]:
+        return torch.device(next(name for name in ("cuda", "mps", "cpu") if available[name]))
+    if not available[device]:
         raise UsageError(f"device is {device!r}, but torch finds none here; use --device cpu or auto")
     return torch.device(device)
 
 
 def thread_count(threads: int) -> int:
-    """Return the number of CPU threads to use; 0 asks for every core this process may use."""
+    """Return the number of CPU threads to use; 0 stands for every core this process may use."""
     if threads > 0:
         return threads
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -8,7 +8,7 @@
     ├── StorageError            exit 4   a file that cannot be read or written
     │   └── CheckpointError     exit 4   a checkpoint that is missing, damaged or of another run
     ├── LockedError             exit 5   a run directory or a port that another process is using
-    └── DegenerateError         exit 6   an optimisation that left nothing to show
+    └── DegenerateError         exit 6   an optimisation whose result is empty, full or not finite
 
 The command line prints the sentence and ends with the exit code; Python callers catch the class.
 """
@@ -51,6 +51,6 @@ class LockedError(DreamfieldsError):
 
 
 class DegenerateError(DreamfieldsError):
-    """An optimisation that left nothing to show: empty, full or not finite."""
+    """An optimisation whose result is empty, full or not finite."""
 
     exit_code: ClassVar[int] = 6

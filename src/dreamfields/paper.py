@@ -1,14 +1,12 @@
 """The recipes of Dream Fields (Jain et al., CVPR 2022, arXiv 2112.01455), value by value.
 
-Origins, as the comments name them: "text" is the paper; "base", "lq", "mq" and "hq" are the configurations of its
-released code (google-research/dreamfields, config_base.py and its three children); "ours" is what neither says, or
-where this package knowingly differs, which docs/paper.md gives the reasons for. Schedules that the code counts in steps
-are shares of the steps here, so that `--steps` shortens them with the rest; at the numbers of steps below they are
-exactly the code's.
+Origins in the comments: "text" is the paper; "base", "lq", "mq" and "hq" are the configurations of its released code
+(google-research/dreamfields, config_base.py and its three children); "ours" is what neither says, or where this package
+knowingly differs (reasons in docs/paper.md). Schedules that the code counts in steps are fractions of the steps here,
+so that `--steps` shortens them with the rest; at the numbers of steps below they are exactly the code's.
 """
 
 import math
-from dataclasses import replace
 from typing import Final
 
 from dreamfields.export.settings import ExportSettings
@@ -17,26 +15,20 @@ from dreamfields.optimize.settings import CollapseSettings, LossSettings, Optimi
 from dreamfields.render.settings import AugmentSettings, BackgroundSettings, RenderSettings
 from dreamfields.scene.settings import CameraSettings, MlpSettings
 
-GUIDE: Final = "openai/clip-vit-base-patch16"
-"""base: loss_model = clip_vit_b16."""
-JUDGE: Final = "openai/clip-vit-base-patch32"
-"""base: retrieve_models = [clip_vit_b32]."""
+GUIDE: Final = "openai/clip-vit-base-patch16"  # base: loss_model = clip_vit_b16
+JUDGE: Final = "openai/clip-vit-base-patch32"  # base: retrieve_models = [clip_vit_b32]
 
 FOCAL_LENGTH: Final = 1111.1111 / 800.0
-"""base: the focal length of NeRF's synthetic scenes, in sides of the picture (scene.py: _HWF_BLENDER)."""
-TEST_FOV_DEG: Final = math.degrees(2.0 * math.atan(0.5 / FOCAL_LENGTH))
-"""39.6: held-out views have that focal length."""
+"""base: the focal length of NeRF's synthetic scenes, in widths of the image (scene.py: _HWF_BLENDER)."""
+TEST_FOV_DEG: Final = math.degrees(2.0 * math.atan(0.5 / FOCAL_LENGTH))  # 39.6: held-out views have that focal length
 TRAIN_FOV_DEG: Final = math.degrees(2.0 * math.atan(0.5 / (1.2 * FOCAL_LENGTH)))
 """33.4: training views have 1.2 times that (base: focal_mult_range = [1.2, 1.2])."""
-TEST_AZIMUTH_DEG: Final = 30.0
-"""lib.py, text: where the held-out view is taken from."""
-TEST_ELEVATION_DEG: Final = 45.0
-"""lib.py, text."""
-TEST_SAMPLES: Final = 512
-"""base: test_hq.num_samples."""
+TEST_AZIMUTH_DEG: Final = 30.0  # lib.py, text: the held-out view's
+TEST_ELEVATION_DEG: Final = 45.0  # lib.py, text
+TEST_SAMPLES: Final = 512  # base: test_hq.num_samples
 
 BLURRED_SIZE: Final = 224
-"""base: clip_width; backgrounds are drawn and blurred at this size, so its pixels are what shares are shares of."""
+"""base: clip_width; backgrounds are blurred at this size, so widths in pixels are fractions of it."""
 
 GUIDANCE: Final = GuidanceSettings(
     name=f"clip:{GUIDE}",
@@ -44,7 +36,6 @@ GUIDANCE: Final = GuidanceSettings(
     batch_size=16,  # ours: memory alone; the gradient is that of all 64
     alternate=False,  # ours: there is one guide
 )
-"""Who looks."""
 MLP: Final = MlpSettings(
     encoding="integrated",  # base: mipnerf.use_cov = True; text sec. 3.4
     frequencies=128,  # mipnerf.py: 128 random directions beside the three axes
@@ -56,17 +47,14 @@ MLP: Final = MlpSettings(
     blocks=4,  # base: the same
     checkpoint_layers=True,  # ours: memory alone
 )
-"""The network."""
 CAMERAS: Final = CameraSettings(
     azimuth_deg=(0.0, 360.0),  # base: th_range
     elevation_deg=(30.0, 30.0),  # base: phi_range = [-30, -30], which looks down
     fov_deg=(TRAIN_FOV_DEG, TRAIN_FOV_DEG),  # base: focal_mult_range
     radius=4.0,  # base: rad_range = [4, 4]
-    radius_spread=0.0,  # base: the same
     track="on",  # base: ema_scene_origin = True
     track_memory=0.999,  # lib.py: scene.EMA(decay=0.999)
 )
-"""From where."""
 BACKGROUNDS: Final = BackgroundSettings(
     noise=0.333,  # base: noise_bg_prob
     checkerboard=0.333,  # base: checker_bg_prob
@@ -78,11 +66,10 @@ BACKGROUNDS: Final = BackgroundSettings(
     blur_reach=7.0 / BLURRED_SIZE,  # augment.py: kernel_size = 15, so 7 pixels each way
     compositing="plain",  # text eq. 1; the code weighs colour by opacity twice, which is `double`
 )
-"""In front of what."""
 
 
 def losses(steps: int) -> LossSettings:
-    """Return what is rewarded, in a number of steps."""
+    """Return the weights and targets of the loss for a number of steps."""
     return LossSettings(
         guidance=1.0,  # text eq. 2
         transmittance=0.5,  # base: acc_lam; text: lambda = 0.5
@@ -90,13 +77,12 @@ def losses(steps: int) -> LossSettings:
         transmittance_end=0.88,  # text: to 88 %; base: acc_target1 = 0.1, times 1.2
         transmittance_ramp=500.0 / steps,  # base: acc_target_i_split; exponential, as in schedule.py
         transmittance_form="additive",  # base: transparency_loss = "neg_lam_transmittance_clipped"; text eq. 4
-        total_variation=0.0,
         fog=0.0,
     )
 
 
 def optimize(steps: int) -> OptimizeSettings:
-    """Return how long and how fast, in a number of steps."""
+    """Return the loop and its optimiser for a number of steps."""
     return OptimizeSettings(
         steps=steps,  # base: iters
         views=1,  # lib.py: one pose a step
@@ -112,7 +98,7 @@ def optimize(steps: int) -> OptimizeSettings:
 
 
 def recipe(size: int, crop: int, steps: int) -> Recipe:
-    """Return the recipe that the three presets share, at a size of rendering and crop and a number of steps."""
+    """Return the recipe that the three presets share, with their sizes in pixels and numbers of steps."""
     return Recipe(
         guidance=GUIDANCE,
         field="mlp",  # base: parameterization = "mipnerf"
@@ -124,7 +110,7 @@ def recipe(size: int, crop: int, steps: int) -> Recipe:
             jitter="sample",  # each sample has a draw of its own
             termination=0.0,  # rays are followed to their ends
             occupancy_threshold=0.0,  # the paper skips nothing: every cell counts as occupied
-            occupancy_every=100_000,  # so there is nothing to look for again
+            occupancy_every=100_000,  # so there is nothing to update
             textureless=0.0,  # DreamFusion's, not the paper's
             bounds=True,  # base: mr_norm = "inf", mr0 = mr1 = 1, intersect_box; text sec. 3.4
         ),
@@ -132,23 +118,20 @@ def recipe(size: int, crop: int, steps: int) -> Recipe:
         augment=AugmentSettings(crop=crop),  # lq, mq, hq: crop_width; with a crop the other settings do not count
         losses=losses(steps),
         optimize=optimize(steps),
-        collapse=CollapseSettings(restarts=0),  # the paper never begins again
+        collapse=CollapseSettings(restarts=0),  # the paper never restarts
     )
 
 
-LQ: Final = recipe(size=88, crop=80, steps=10_000)
-"""lq: render_width = 88, crop_width = 80."""
-MQ: Final = recipe(size=168, crop=154, steps=10_000)
-"""mq: render_width = 168, crop_width = 154; the paper's tables."""
+LQ: Final = recipe(size=88, crop=80, steps=10_000)  # lq: render_width = 88, crop_width = 80
+MQ: Final = recipe(size=168, crop=154, steps=10_000)  # mq: render_width = 168, crop_width = 154; the paper's tables
 HQ: Final = recipe(size=252, crop=224, steps=20_000)
 """hq: render_width = 252, crop_width = 224, iters = 20000; the paper's figures."""
 
-EXPORT: Final = replace(
-    ExportSettings(),
+EXPORT: Final = ExportSettings(
     mesh_cells=128,  # ours: the paper has no mesh
     video_size=400,  # lib.py: hq_video_width
     video_frames=240,  # lib.py: hq_video_n_frames
     video_fps=30,  # log.py
     still_samples=TEST_SAMPLES,
 )
-"""What is kept of a run: the released code's large video, and a mesh."""
+"""The released code's large video, and a mesh."""

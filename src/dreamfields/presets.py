@@ -1,7 +1,4 @@
-"""Presets: recipes by name, plain values, each with what it costs and reaches.
-
-Costs are whole commands, from start to last file, on two cores of a server CPU; see benchmarks/results.
-"""
+"""Presets: recipes by name, each with its cost: a whole command on two cores of a server CPU (benchmarks/results)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -16,10 +13,9 @@ from dreamfields.settings import unknown_name
 
 @dataclass(frozen=True)
 class Preset:
-    """A recipe and what to keep of it, under a name."""
+    """A recipe, and the settings of its exports."""
 
-    summary: str
-    """What it is for and what it costs, one line."""
+    summary: str  # Its purpose and its cost, in one line
     recipe: Recipe
     export: ExportSettings
 
@@ -52,25 +48,14 @@ PAPER_HQ = Preset(
     paper.EXPORT,
 )
 
-PRESETS: Mapping[str, Preset] = MappingProxyType(
-    {
-        "draft": DRAFT,
-        "quick": QUICK,
-        "standard": STANDARD,
-        "paper-lq": PAPER_LQ,
-        "paper-mq": PAPER_MQ,
-        "paper-hq": PAPER_HQ,
-    }
-)
+_OURS = {"draft": DRAFT, "quick": QUICK, "standard": STANDARD}
+_PAPERS = {"paper-lq": PAPER_LQ, "paper-mq": PAPER_MQ, "paper-hq": PAPER_HQ}
+PRESETS: Mapping[str, Preset] = MappingProxyType(_OURS | _PAPERS)
 DEFAULT = "quick"
 
 
 def preset(name: str) -> Preset:
-    """Return a preset by name.
-
-    Raises:
-        UsageError: there is none of that name; the nearest is offered.
-    """
+    """Return a preset by name. Raises UsageError: there is none of that name; the nearest name is offered."""
     if name not in PRESETS:
         raise UsageError(unknown_name(name, list(PRESETS), "preset"))
     return PRESETS[name]

@@ -1,9 +1,9 @@
-"""Settings: frozen dataclasses that know their own ranges, and their way to and from JSON.
+"""Settings: frozen dataclasses that check their own ranges and convert to and from JSON.
 
-Each part of the pipeline keeps its settings in its own folder as a frozen subclass of `Settings`. A field's type
-carries its range (`Annotated[int, Range(1, 4096)]`), the string below it its meaning, unit and origin. The command
-line, the run file and the Python API are all derived from these classes, so a wrong value is refused with the same
-sentence wherever it comes from. Nothing here imports torch: settings are checked before anything heavy is loaded.
+Each part of the pipeline keeps its settings in its own folder as a frozen subclass of `Settings`. A field's type holds
+its range (`Annotated[int, Range(1, 4096)]`), the string below it says its meaning, unit and origin. Command line, run
+file and Python API derive from these classes, so all refuse a wrong value with the same sentence. Nothing here imports
+torch: settings are checked before anything heavy is loaded.
 """
 
 import dataclasses
@@ -55,14 +55,11 @@ _collected: ContextVar[list[str] | None] = ContextVar("collected", default=None)
 
 @contextmanager
 def collected_faults() -> Iterator[list[str]]:
-    """Let settings be made whatever is in them, and refuse once, at the end, with the faults of all of them.
+    """Collect the faults of all settings made in the block, and refuse them once at its end, as the command line does.
 
-    For a maker of many settings, such as the command line, so that all mistakes are said at once. What was made inside
-    must not be used if this raises. Faults of other things can be added to the list that is entered. One inside another
-    leaves the refusal to the outer one.
+    Other faults can be added to the list yielded. An inner block leaves the refusal to the outer one.
 
-    Raises:
-        UsageError: a field of any of the settings cannot be used.
+    Raises UsageError: a field of any of the settings cannot be used.
     """
     faults: list[str] = []
     outer, broken = _collected.get(), False
@@ -82,10 +79,9 @@ def collected_faults() -> Iterator[list[str]]:
 
 @dataclass(frozen=True)
 class Settings:
-    """Base of all settings: checks every field when made and refuses with every fault at once.
+    """Base of all settings: checks every field when made, and names every fault at once.
 
-    Raises:
-        UsageError: a field has a wrong type or lies outside its range.
+    Raises UsageError: a field has a wrong type or lies outside its range.
     """
 
     def __post_init__(self) -> None:
@@ -99,7 +95,7 @@ class Settings:
     def faults(self) -> list[str]:
         """Return one sentence for each field that cannot be used."""
         hints = get_type_hints(type(self), include_extras=True)
-        found = (_fault(f.name, getattr(self, f.name), hints[f.name]) for f in dataclasses.fields(self))
+        found = (fault_in(f.name, getattr(self, f.name), hints[f.name]) for f in dataclasses.fields(self))
         return [fault for fault in found if fault]
 
     def to_json(self) -> dict[str, Any]:
@@ -110,9 +106,7 @@ class Settings:
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """Rebuild settings from JSON values; missing fields keep their defaults.
 
-        Raises:
-            UsageError: a name is unknown (the nearest known one is offered), a value cannot be used, or one that has no
-                default is missing; all faults are named at once.
+        Raises UsageError: names are unknown or missing, or values cannot be used; all are named at once.
         """
         hints = get_type_hints(cls)
         required = {f.name for f in dataclasses.fields(cls) if f.default is f.default_factory is dataclasses.MISSING}
@@ -123,7 +117,7 @@ class Settings:
                 faults.append(unknown_name(name, list(hints), f"setting of {cls.__name__}"))
                 continue
             try:
-                known[name] = _from_json(value, hints[name])
+                known[name] = value_from_json(value, hints[name])
             except UsageError as error:
                 faults.append(str(error))
         if not required <= known.keys():
@@ -144,25 +138,29 @@ def unknown_name(given: str, known: list[str], what: str) -> str:
     return f"there is no {what} called {_shown(given)}; {hint}"
 
 
-def _from_json(value: Any, hint: Any) -> Any:
+def value_from_json(value: Any, hint: Any) -> Any:
+    """Return a JSON value as a field of this type holds it: tables as settings, lists as tuples.
+
+    Raises UsageError: settings in it cannot be used.
+    """
     if isinstance(hint, type) and issubclass(hint, Settings) and isinstance(value, Mapping):
         return hint.from_json(value)
     if get_origin(hint) is typing.Annotated:
-        return _from_json(value, get_args(hint)[0])
+        return value_from_json(value, get_args(hint)[0])
     if get_origin(hint) is tuple and isinstance(value, list | tuple):
         item = get_args(hint)[0]
-        return tuple(_from_json(part, item) for part in value)
+        return tuple(value_from_json(part, item) for part in value)
     return value
 
 
-def _fault(name: str, value: Any, hint: Any, limits: tuple[Any, ...] = ()) -> str | None:
+def fault_in(name: str, value: Any, hint: Any, limits: tuple[Any, ...] = ()) -> str | None:
     """Return the sentence for one field's value, or None where it can be used."""
     if get_origin(hint) is typing.Annotated:
         inner, *more = get_args(hint)
-        return _fault(name, value, inner, (*limits, *more))
+        return fault_in(name, value, inner, (*limits, *more))
     if get_origin(hint) in (types.UnionType, typing.Union):
         (inner,) = (option for option in get_args(hint) if option is not types.NoneType)
-        return None if value is None else _fault(name, value, inner, limits)
+        return None if value is None else fault_in(name, value, inner, limits)
     if get_origin(hint) is typing.Literal:
         choices = get_args(hint)
         return (
@@ -181,8 +179,12 @@ def _fault(name: str, value: Any, hint: Any, limits: tuple[Any, ...] = ()) -> st
 
 
 def _is_a(value: Any, expected: Any) -> bool:
+    if expected is Any:
+        return True
     if get_origin(expected) is tuple:
         return isinstance(value, tuple) and _items_are(value, get_args(expected))
+    if get_origin(expected) is Mapping:
+        return isinstance(value, Mapping) and all(_is_a(one, get_args(expected)[1]) for one in value.values())
     if expected is float:
         return isinstance(value, (int, float)) and not isinstance(value, bool)
     if expected is int:
@@ -197,7 +199,7 @@ def _items_are(values: tuple[Any, ...], expected: tuple[Any, ...]) -> bool:
 
 
 def _shown(value: Any) -> str:
-    """Return a value as it would be typed, cut short in the middle where it is long."""
+    """Return a value as it would be typed, a long one shortened in the middle."""
     return _SHORT.repr(value)
 
 
@@ -206,5 +208,7 @@ def _in_words(expected: Any) -> str:
         first, *rest = get_args(expected)
         count = "" if Ellipsis in rest else f" of {1 + len(rest)} values"
         return f"a list{count}, each {_in_words(first)}"
+    if get_origin(expected) is Mapping:
+        return "a table by name" if get_args(expected)[1] is Any else f"{_in_words(get_args(expected)[1])} by name"
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
     return names.get(expected) or str(getattr(expected, "__name__", expected))

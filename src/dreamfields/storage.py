@@ -1,8 +1,7 @@
-"""The one way files are written: whole or not at all, even if the process is killed, the power fails or the disk fills.
+"""Storage: files are written whole or not at all, even if the process is killed, the power fails or the disk fills.
 
-Beside it, where files lie that are the user's and of no run: `user_data` is kept, `user_cache` can be made again.
-
-Every step of a write is one call of the system, made by its name in `os`, so that tests can let each of them fail.
+Every step of a write is one system call, made by its name in `os`, so that tests can let each of them fail. Files that
+belong to the user and to no run lie in two folders: `user_data` is kept, `user_cache` can be deleted.
 """
 
 import contextlib
@@ -20,14 +19,11 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def atomic_write(path: Path, content: bytes) -> None:
-    """Write a file so that its name shows either the old content or all of the new.
+    """Write a file so that its name holds either the old content or all of the new, and no other file is left.
 
-    The bytes go to a fresh temporary file beside the target, reach the disk, and take the name in one rename, which
-    reaches the disk too. The mode is that of any new file.
+    A new temporary file beside the target is written, synced and renamed; then the folder is synced.
 
-    Raises:
-        StorageError: the target is something other than a regular file, or the system refuses (disk full, read-only,
-            no permission); the target then has its old content, or all of the new, and nothing is left beside it.
+    Raises StorageError: the target is no regular file, or the system refuses (disk full, read-only, no permission).
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
@@ -45,10 +41,9 @@ def atomic_write(path: Path, content: bytes) -> None:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Add one line to a text file, all of it or nothing: what part of it was written is taken back.
+    """Add one line to a text file, all of it or nothing: a part that was written is removed again.
 
-    Raises:
-        StorageError: the system refuses.
+    Raises StorageError: the system refuses.
     """
     content = (line + "\n").encode()
     try:
@@ -67,11 +62,11 @@ def append_line(path: Path, line: str) -> None:
 
 
 def read_regular(path: Path, largest: int) -> bytes:
-    """Return what a file holds; never waits for a pipe, follows a link or takes in more than `largest` bytes.
+    """Return a file's content; never wait for a pipe, follow a link or read more than `largest` bytes.
 
     Raises:
         OSError: the system refuses.
-        ValueError: it is no regular file, or too large.
+        ValueError: it is no regular file, or larger.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(descriptor, "rb") as file:
@@ -84,7 +79,7 @@ def read_regular(path: Path, largest: int) -> bytes:
 
 
 def remove(path: Path) -> bool:
-    """Delete a file if it is there, and tell whether it is gone; a refusal of the system is no reason to stop."""
+    """Delete a file if it exists, and tell whether it is gone; never raise an OSError."""
     try:
         os.unlink(path)
     except FileNotFoundError:
@@ -95,56 +90,46 @@ def remove(path: Path) -> bool:
 
 
 def move_aside(path: Path, name: str) -> None:
-    """Give a file another name in its folder; a file that is not there, or that cannot be renamed, stays as it is."""
+    """Rename a file within its folder; do nothing where it does not exist or cannot be renamed."""
     with contextlib.suppress(OSError):
         os.replace(path, path.with_name(name))
 
 
 def sweep(folder: Path) -> None:
-    """Delete what killed writers left in a folder; to be called by who has the folder to itself."""
+    """Delete the temporary files of killed writers in a folder; only for a caller that holds its lock."""
     for path in folder.glob(".*.tmp"):
         remove(path)
 
 
 def user_data() -> Path:
-    """Return dreamfields' folder among the user's data: in $XDG_DATA_HOME, or in ~/.local/share.
+    """Return the folder of the user's data: in $XDG_DATA_HOME, or in ~/.local/share.
 
-    Raises:
-        StorageError: the user has no home.
+    Raises StorageError: the user has no home folder.
     """
-    return _of_user("XDG_DATA_HOME", ".local/share")
+    return _user_folder("XDG_DATA_HOME", ".local/share")
 
 
 def user_cache() -> Path:
-    """Return dreamfields' folder among the user's caches: in $XDG_CACHE_HOME, or where the system has them.
+    """Return the folder of the user's caches: in $XDG_CACHE_HOME, or in the system's place for them.
 
-    Raises:
-        StorageError: the user has no home.
+    Raises StorageError: the user has no home folder.
     """
-    return _of_user("XDG_CACHE_HOME", "Library/Caches" if sys.platform == "darwin" else ".cache")
+    return _user_folder("XDG_CACHE_HOME", "Library/Caches" if sys.platform == "darwin" else ".cache")
 
 
-def _of_user(variable: str, otherwise: str) -> Path:
-    """Return dreamfields' folder in the one that a variable names, or in one of the user's home.
-
-    As the specification of these variables has it, a path that is not absolute counts as none.
-    """
+def _user_folder(variable: str, default: str) -> Path:
     named = Path(os.environ.get(variable) or ".")
-    if named.is_absolute():
+    if named.is_absolute():  # The XDG specification has other paths ignored.
         return named / "dreamfields"
     try:
-        return Path.home() / otherwise / "dreamfields"
+        return Path.home() / default / "dreamfields"
     except RuntimeError as error:
         raise StorageError(f"this user has no home folder; set {variable} to a folder to keep files in") from error
 
 
 @contextlib.contextmanager
 def refusals(path: Path) -> Iterator[None]:
-    """Turn what the system refuses inside into a sentence about a path.
-
-    Raises:
-        StorageError: the system refused.
-    """
+    """Turn an OSError inside the block into a sentence about a path. Raises StorageError: the system refused."""
     try:
         yield
     except OSError as error:
@@ -161,9 +146,8 @@ def _write_new(path: Path, content: bytes) -> None:
 
 
 def _write_all(descriptor: int, content: bytes) -> None:
-    """Write every byte; the system may take fewer at a time than it is given."""
     left = memoryview(content)
-    while left:
+    while left:  # The system may write fewer bytes than it is given.
         left = left[os.write(descriptor, left) :]
 
 
@@ -176,7 +160,6 @@ def _sync_directory(path: Path) -> None:
 
 
 def _refused(path: Path, size: int, error: OSError) -> StorageError:
-    """Return the sentence about a write that the system refused."""
     needed = f"{size} bytes"
     if error.errno in _FULL:
         with contextlib.suppress(OSError):

@@ -118,7 +118,7 @@ def test_a_download_says_where_it_went_and_how_to_use_it(
     assert main(["models", "download", ID, "--revision", "v1"]) == 0
     shown = capsys.readouterr().out
     assert f"{ID}, revision {REVISION}" in shown
-    assert f"--guidance.name clip:{ID}" in shown
+    assert f"--guidance clip:{ID}" in shown
 
 
 def generate(out: Path, name: str, *options: str, prompt: str = PROMPT) -> int:

@@ -25,7 +25,7 @@ def test_the_first_signal_is_noted(number: signal.Signals) -> None:
     until = time.monotonic() + 10.0
     while threading.active_count() > before[1] and time.monotonic() < until:
         time.sleep(0.01)
-    assert threading.active_count() == before[1]
+    assert threading.active_count() <= before[1]  # One of an earlier test may have ended meanwhile.
 
 
 @pytest.mark.parametrize("number", SIGNALS)

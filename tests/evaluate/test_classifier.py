@@ -1,4 +1,4 @@
-"""The judge: the classes it is asked for, where it looks from, and how it counts."""
+"""The classifier that judges: its classes, its cameras, and how it counts."""
 
 import importlib.util
 import json
@@ -64,7 +64,7 @@ def test_a_red_ball_is_what_it_is_taken_for_from_all_sides(colour_judge: Judge) 
 
 
 def test_each_view_is_judged_on_its_own_side(colour_judge: Judge) -> None:
-    # Green in front, red behind: the nearest surface in the middle of the picture decides.
+    # Green in front, red behind: the nearest surface in the middle of the image decides.
     field = BallsField([Ball(0.4, (0.0, 0.0, 0.3), (0.1, 0.9, 0.1)), Ball(0.4, (0.0, 0.0, -0.3), (0.9, 0.1, 0.1))])
     views = colour_judge.judge(field, ["banana"], samples=32).views
     assert [view.azimuth_deg for view in views] == [45.0 * index for index in range(8)]
@@ -92,8 +92,8 @@ def test_held_out_views_are_the_paper_s(colour_judge: Judge, monkeypatch: pytest
 def test_views_of_fewer_pixels_are_enlarged_for_the_judge(colour_judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: set[torch.Size] = set()
 
-    def recorded(pictures: Tensor) -> Tensor:
-        sizes.add(pictures.shape)
+    def recorded(images: Tensor) -> Tensor:
+        sizes.add(images.shape)
         return torch.full((1000,), 1e-3)
 
     monkeypatch.setattr(colour_judge, "probabilities", recorded)
@@ -104,23 +104,23 @@ def test_views_of_fewer_pixels_are_enlarged_for_the_judge(colour_judge: Judge, m
 def test_a_view_is_shown_over_white_grey_and_black(colour_judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[Tensor] = []
 
-    def recorded(pictures: Tensor) -> Tensor:
-        shown.append(pictures)
+    def recorded(images: Tensor) -> Tensor:
+        shown.append(images)
         return torch.full((1000,), 1e-3)
 
     monkeypatch.setattr(colour_judge, "probabilities", recorded)
     colour_judge.judge(BallsField([Ball(0.2)]), ["teapot"], samples=8)
     assert len(shown) == 8
-    for pictures in shown:
-        assert pictures[:, :, 0, 0].tolist() == [[1.0] * 3, [0.5] * 3, [0.0] * 3]
+    for images in shown:
+        assert images[:, :, 0, 0].tolist() == [[1.0] * 3, [0.5] * 3, [0.0] * 3]
 
 
-def test_probabilities_are_the_mean_of_the_pictures_not_of_their_logits(colour_judge: Judge) -> None:
-    pictures = torch.zeros(2, 3, 4, 4)
-    pictures[0, 0], pictures[1, 1] = 1.0, 0.1
-    expected = functional.softmax(ColourTower().logits(pictures[:, :, 2, 2]), dim=-1).mean(dim=0)
-    assert torch.allclose(colour_judge.probabilities(pictures), expected)
-    assert colour_judge.probabilities(pictures).sum().item() == pytest.approx(1.0)
+def test_probabilities_are_the_mean_of_the_images_not_of_their_logits(colour_judge: Judge) -> None:
+    images = torch.zeros(2, 3, 4, 4)
+    images[0, 0], images[1, 1] = 1.0, 0.1
+    expected = functional.softmax(ColourTower().logits(images[:, :, 2, 2]), dim=-1).mean(dim=0)
+    assert torch.allclose(colour_judge.probabilities(images), expected)
+    assert colour_judge.probabilities(images).sum().item() == pytest.approx(1.0)
 
 
 def probabilities_of(fractions: dict[int, float]) -> Tensor:
@@ -226,6 +226,6 @@ def test_the_real_judge_is_held_out_and_knows_a_photograph() -> None:
         size = JUDGE_TOWER.native_size
         square = file.convert("RGB").crop(((file.width - side) // 2, 0, (file.width + side) // 2, side))
         pixels = np.asarray(square.resize((size, size)), dtype=np.float32) / 255.0
-    picture = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None]
-    best = {class_names()[index] for index in real.probabilities(picture).topk(5).indices.tolist()}
+    image = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None]
+    best = {class_names()[index] for index in real.probabilities(image).topk(5).indices.tolist()}
     assert best & {"espresso", "coffee mug", "cup"}

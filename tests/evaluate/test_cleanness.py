@@ -36,7 +36,7 @@ def test_pixels_of_all_views_count_alike_and_those_that_show_nothing_do_not() ->
     solid, hazy = torch.ones(1, 1, 4, 4), torch.zeros(1, 1, 4, 4)
     hazy[..., 0] = 0.5
     hazy[..., 1] = 0.04
-    # 16 solid pixels and 4 of haze.
+    # 16 solid pixels and 4 of fog.
     assert fog(torch.cat([solid, hazy])) == pytest.approx(4 / 20)
 
 
@@ -48,7 +48,7 @@ def test_an_opaque_ball_is_clean_and_a_thin_one_is_fog() -> None:
     assert measured[200.0].fog < 0.05
     # Most of its chords let between a third and two thirds of the light through.
     assert measured[1.0].fog > 0.8
-    # The thin one's soft edge is haze, too.
+    # The thin one's soft edge is fog, too.
     assert measured[200.0].outside == 0.0
     assert measured[1.0].outside < 0.02
 
@@ -66,14 +66,14 @@ def test_of_two_balls_the_smaller_is_outside() -> None:
     assert outside(balls((0.4, -0.5), (0.4, 0.5))) == pytest.approx(0.5, abs=0.01)
 
 
-def test_one_piece_leaves_nothing_outside() -> None:
+def test_one_component_leaves_nothing_outside() -> None:
     assert outside(balls((0.4, 0.0))) == 0.0
     assert outside(balls((0.4, -0.3), (0.4, 0.3))) == 0.0
     assert outside(torch.ones(4, 4, 4)) == 0.0
     assert outside(torch.zeros(4, 4, 4)) == 0.0
 
 
-def test_pieces_that_touch_at_a_corner_are_one() -> None:
+def test_components_that_touch_at_a_corner_are_one() -> None:
     volume = torch.zeros(5, 5, 5)
     volume[1, 1, 1] = volume[2, 2, 2] = 9.0
     assert outside(volume) == 0.0
@@ -81,7 +81,7 @@ def test_pieces_that_touch_at_a_corner_are_one() -> None:
     assert outside(volume) == 0.5
 
 
-def test_haze_below_the_threshold_belongs_to_no_piece() -> None:
+def test_fog_below_the_threshold_belongs_to_no_component() -> None:
     volume = balls((0.4, 0.0), fog_level=0.9 * THRESHOLD)
     hazy = 0.9 * THRESHOLD * float((volume < THRESHOLD).sum())
     assert outside(volume) == pytest.approx(hazy / float(volume.sum()), rel=1e-4)
@@ -89,6 +89,6 @@ def test_haze_below_the_threshold_belongs_to_no_piece() -> None:
 
 
 @given(st.floats(1.0, 1e4))
-def test_the_share_outside_does_not_depend_on_how_dense_all_is(factor: float) -> None:
+def test_the_fraction_outside_does_not_depend_on_how_dense_all_is(factor: float) -> None:
     volume = balls((0.3, -0.5), (0.2, 0.5))
     assert outside(factor * volume) == pytest.approx(outside(volume), abs=1e-6)

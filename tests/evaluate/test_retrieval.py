@@ -1,4 +1,4 @@
-"""Retrieval: captions, ranks by hand, who may not judge, and pictures that are what they should be."""
+"""Retrieval: captions, ranks by hand, judges that are refused, and the images that are judged."""
 
 import json
 import math
@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from dreamfields import api
-from dreamfields.cli.main import main, run_folders
+from dreamfields.cli.main import main
+from dreamfields.cli.run_folder import find_runs
 from dreamfields.errors import UsageError
 from dreamfields.evaluate.captions import captions, normalised
-from dreamfields.evaluate.judges import judge_member, load_judge
-from dreamfields.evaluate.retrieval import Candidate, Fraction, check_judge, held_out_views, judge_objects, rank
-from dreamfields.evaluate.retrieval_report import retrieval_json, retrieval_page
+from dreamfields.evaluate.judges import check_judge, judge_member, load_judge
+from dreamfields.evaluate.report import retrieval_json, retrieval_page
+from dreamfields.evaluate.retrieval import Candidate, Fraction, judge_objects, rank, render_pair
 from dreamfields.guidance.base import AbstractGuidance
 from dreamfields.guidance.toy import ToyGuidance
 from dreamfields.render.shading import AMBIENT, DIFFUSE, ShadedField
@@ -65,7 +66,7 @@ def test_ranks_by_hand_and_a_tie_counts_against_the_own_caption(own: str, place:
     assert (found.rank, found.nearest) == (place, "c.")
 
 
-def test_the_standard_error_is_that_of_a_share() -> None:
+def test_the_standard_error_is_that_of_a_fraction() -> None:
     # The paper's 59.8 % of 306 objects, with 2.8.
     assert Fraction(0.598, 306).error == pytest.approx(0.028, abs=5e-4)
     assert Fraction(0.0, 4).error == Fraction(1.0, 4).error == 0.0
@@ -73,7 +74,7 @@ def test_the_standard_error_is_that_of_a_share() -> None:
 
 
 class Scripted(AbstractGuidance):
-    """A judge for which every picture shows the caption of a place in the list; texture tells nothing."""
+    """A judge for which every image with colours shows one caption, and every textureless one the first."""
 
     name = "scripted"
     image_size = 24
@@ -92,23 +93,24 @@ class Scripted(AbstractGuidance):
         return torch.stack([torch.eye(154)[self.place], torch.eye(154)[0]])
 
 
-def test_shares_are_of_objects_whose_own_caption_is_found() -> None:
+def test_a_fraction_is_of_the_objects_whose_own_caption_is_found() -> None:
     known = captions()
     candidates = [Candidate(f"run {index}", known[index], ball()) for index in (7, 7, 3)]
     candidates.append(Candidate("another", "A Prompt of my own", ball()))
     judge = Scripted(7)
     found = judge_objects(judge, candidates, samples=16)
     assert found.fraction(1) == Fraction(0.5, 4)
-    assert found.fraction(1, geometry=True).value == 0.0
+    assert found.fraction(1, textureless=True).value == 0.0
     assert found.chance(1) == pytest.approx(1 / 153)
     assert judge.asked == [list(known), ["a prompt of my own."]]  # It joins the captions, for its own run alone.
     values = retrieval_json(found)
     assert json.loads(json.dumps(values)) == values
     assert values["colour_r_at_1"] == {"value": 0.5, "standard_error": 0.25, "objects": 4}
+    assert values["textureless_r_at_1"]["value"] == 0.0
     assert values["objects"][0]["colour"] == {"rank": 1, "similarity": 1.0, "nearest": known[7]}
 
 
-def test_the_page_holds_every_picture_and_nothing_that_a_prompt_could_break() -> None:
+def test_the_page_holds_every_image_and_nothing_that_a_prompt_could_break() -> None:
     prompt = "<script>alert(1)</script> & more"
     page = retrieval_page(judge_objects(Scripted(7), [Candidate("x", prompt, ball())], samples=8))
     assert page.count("data:image/png;base64,") == 2
@@ -118,17 +120,16 @@ def test_the_page_holds_every_picture_and_nothing_that_a_prompt_could_break() ->
 
 
 def test_the_held_out_view_is_white_around_an_object_in_the_middle() -> None:
-    colour, geometry = held_out_views(Candidate("x", "x", ball()), 40, 64)
-    for picture in (colour, geometry):
-        assert picture.shape == (3, 40, 40)
-        assert float(picture[:, 0].min()) == pytest.approx(1.0)
-    assert float(colour[:, 20, 20].mean()) == pytest.approx(0.5, abs=0.05)
+    pair = render_pair(Candidate("x", "x", ball()), 40, 64)
+    for image in (pair.colour, pair.textureless):
+        assert image.shape == (3, 40, 40)
+        assert float(image[:, 0].min()) == pytest.approx(1.0)
+    assert float(pair.colour[:, 20, 20].mean()) == pytest.approx(0.5, abs=0.05)
 
 
-def test_plaster_is_grey_lit_from_one_side_and_knows_no_colour() -> None:
-    views = [
-        held_out_views(Candidate("x", "x", ball(colour)), 40, 64)[1] for colour in ((0.0, 0.0, 0.0), (0.5, 0.3, 0.2))
-    ]
+def test_a_textureless_image_is_grey_lit_from_one_side_and_ignores_colours() -> None:
+    colours = ((0.0, 0.0, 0.0), (0.5, 0.3, 0.2))
+    views = [render_pair(Candidate("x", "x", ball(colour)), 40, 64).textureless for colour in colours]
     assert torch.allclose(views[0], views[1], atol=1e-5)
     middle = views[0][:, 12:28, 12:28]
     assert torch.equal(middle[0], middle[1])
@@ -182,12 +183,12 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_command_writes_figures_and_page_and_refuses_who_guided(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert [path.name for path in run_folders([runs])] == ["a-red-ball-0", "a-red-ball-1"]
+    assert [path.name for path in find_runs(runs)] == ["a-red-ball-0", "a-red-ball-1"]
     command = ["evaluate", "retrieval", str(runs), "--out", str(tmp_path / "out"), "--samples", "8"]
     assert main([*command, "--judge", "toy"]) == 2
     assert "toy guided" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
-    monkeypatch.setattr("dreamfields.cli.commands.load_judge", lambda name, device: Scripted(7))
+    monkeypatch.setattr("dreamfields.cli.retrieval.load_judge", lambda name, device: Scripted(7))
     assert main(command) == 0
     assert json.loads((tmp_path / "out" / "retrieval.json").read_text())["colour_r_at_5"]["objects"] == 2
     assert (tmp_path / "out" / "retrieval.html").read_text().startswith("<!doctype html>")

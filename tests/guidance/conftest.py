@@ -6,31 +6,31 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from dreamfields.guidance.lit.closed_form import LitGuidance
+from dreamfields.guidance.lit.closed_form import Bridge, LitGuidance
 from dreamfields.guidance.load import load_guides
-from dreamfields.guidance.settings import Bridge, GuidanceSettings
+from dreamfields.guidance.settings import GuidanceSettings
 
 SIZE = 64
-"""Pixels a side at which the tests look; far fewer than a run's, and enough for laws."""
+"""Pixels a side of the tests' images; far fewer than a run's, and enough for laws."""
 
 
 @dataclass(frozen=True)
 class Lit:
-    """The guides of `lit` as a run loads them."""
+    """The guides of `lit` in closed form as a run loads them."""
 
     guides: tuple[LitGuidance, ...]
     weights: tuple[float, ...]
 
-    def with_bridge(self, bridge: Bridge) -> LitGuidance:
-        """Return the first guide, with another bridge over the same tower."""
-        first = self.guides[0]
-        return LitGuidance(first.tower, first.sentences, first.class_sentences, bridge, first.image_size)
+    def with_bridge(self, bridge: Bridge, index: int = 0) -> LitGuidance:
+        """Return a guide with another bridge over the same tower."""
+        guide = self.guides[index]
+        return LitGuidance(guide.tower, guide.sentences, guide.class_sentences, bridge, guide.image_size)
 
 
 @pytest.fixture(scope="session")
 def lit() -> Lit:
     settings = GuidanceSettings(
-        name="lit", mode="closed-form", bridge="both", image_size=SIZE, size_jitter=0.25, template="a photo of {}"
+        name="lit", mode="closed-form", image_size=SIZE, size_jitter=0.25, template="a photo of {}"
     )
     members = load_guides(settings, torch.device("cpu"))
     guides = tuple(member.guidance for member in members if isinstance(member.guidance, LitGuidance))

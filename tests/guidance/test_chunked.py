@@ -1,4 +1,4 @@
-"""Pictures shown in parts: the same scores, the same gradients, fewer pictures at a time."""
+"""Images shown in parts: the same scores, the same gradients, fewer images at a time."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from dreamfields.guidance.chunked import score_in_parts
 
 
 class Counting:
-    """A score that is anything but linear, and remembers how many pictures it saw at a time."""
+    """A score that is anything but linear, and remembers how many images it saw at a time."""
 
     def __init__(self) -> None:
         self.seen: list[int] = []
@@ -18,14 +18,14 @@ class Counting:
         return (images**3).sum(dim=(1, 2, 3)).sin()
 
 
-def pictures() -> Tensor:
+def images() -> Tensor:
     return torch.rand((7, 3, 4, 4), generator=torch.Generator().manual_seed(0)).requires_grad_()
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 7, 100, 0])
 def test_scores_and_gradients_are_those_of_all_at_once(batch_size: int) -> None:
     weights = torch.linspace(-1.0, 2.0, 7)
-    whole, parts, score = pictures(), pictures(), Counting()
+    whole, parts, score = images(), images(), Counting()
     expected, found = score(whole), score_in_parts(score, parts, batch_size)
     assert torch.allclose(found, expected)
     for scores in (expected, found):
@@ -39,8 +39,8 @@ def test_scores_and_gradients_are_those_of_all_at_once(batch_size: int) -> None:
 def test_nothing_is_kept_where_nothing_learns() -> None:
     score = Counting()
     with torch.no_grad():
-        assert not score_in_parts(score, pictures(), 2).requires_grad
-    assert not score_in_parts(score, pictures().detach(), 2).requires_grad
+        assert not score_in_parts(score, images(), 2).requires_grad
+    assert not score_in_parts(score, images().detach(), 2).requires_grad
 
 
 def test_layers_are_kept_for_one_part_alone() -> None:
@@ -51,6 +51,6 @@ def test_layers_are_kept_for_one_part_alone() -> None:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        score_in_parts(Counting(), pictures(), 1)
-    assert max(kept) <= 7 * 48  # the gradient with respect to all pictures; layers of one part only
+        score_in_parts(Counting(), images(), 1)
+    assert max(kept) <= 7 * 48  # the gradient with respect to all images; layers of one part only
     assert kept.count(7 * 48) == 1

@@ -1,4 +1,4 @@
-"""The line that names who guides: what it says, and what is said of one that cannot be read."""
+"""The line of text that names the guides: how it is parsed, and the errors of one that cannot be."""
 
 import json
 from pathlib import Path

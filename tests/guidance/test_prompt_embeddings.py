@@ -1,4 +1,4 @@
-"""Directions: where a prompt and what is asked besides it lead a guide, whichever it is."""
+"""Embeddings of prompts, with every guidance: paraphrases, azimuths, styles, negative and geometry prompts."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,6 +12,7 @@ from dreamfields.guidance.base import AbstractGuidance, mean_direction
 from dreamfields.guidance.clip.model import load_clip
 from dreamfields.guidance.ensemble import Member
 from dreamfields.guidance.lit.adapters import packaged_adapters
+from dreamfields.guidance.lit.closed_form import Bridge
 from dreamfields.guidance.lit.mixed import AdaptedGuidance
 from dreamfields.guidance.lit.weights import GUIDING_ADAPTERS
 from dreamfields.guidance.prompt_embeddings import (
@@ -24,7 +25,7 @@ from dreamfields.guidance.prompt_embeddings import (
     push_away,
 )
 from dreamfields.guidance.prompts import LONGEST, fill_wordings
-from dreamfields.guidance.settings import Bridge, PromptSettings
+from dreamfields.guidance.settings import PromptSettings
 from dreamfields.guidance.toy import ToyGuidance
 from tests.guidance.conftest import SIZE, Lit
 from tests.support.clips import make_folder
@@ -56,7 +57,7 @@ def guidance(
         case "clip":
             return load_clip(Member("clip", str(make_folder(tmp_path_factory.mktemp("models") / "clip"))), "fp32")
         case "adapters" | "both":
-            trained = packaged_adapters(GUIDING_ADAPTERS[0]).adapters
+            trained = packaged_adapters(GUIDING_ADAPTERS[0])
             return AdaptedGuidance(lit.guides[0], trained, both=request.param == "both")
         case name:
             return bridged(_BRIDGES[name])
@@ -79,7 +80,7 @@ def test_the_orthogonal_part_is_orthogonal_and_the_rest_is_parallel() -> None:
     assert torch.allclose(along, (along * prompts).sum(dim=-1, keepdim=True) * prompts)
 
 
-def test_pushing_away_keeps_to_the_prompt_and_leaves_the_rest_of_the_negative() -> None:
+def test_pushing_away_stays_near_the_prompt_and_reduces_the_orthogonal_part() -> None:
     prompts, negative = unit(3, 4, 16), unit(1, 16)[0]
     apart = orthogonal_part(negative, prompts)
     before = torch.zeros(3, 4, dtype=torch.float64)
@@ -93,12 +94,12 @@ def test_pushing_away_keeps_to_the_prompt_and_leaves_the_rest_of_the_negative() 
         before = now
 
 
-def test_a_negative_that_says_what_the_prompt_says_changes_nothing() -> None:
+def test_a_negative_equal_to_the_prompt_changes_nothing() -> None:
     (prompt,) = unit(1, 16)
     assert torch.allclose(push_away(prompt[None], prompt, 5.0), prompt[None])
 
 
-def test_by_default_a_guide_is_led_where_the_prompt_alone_leads_it_bit_for_bit(guidance: AbstractGuidance) -> None:
+def test_by_default_the_embedding_is_that_of_the_prompt_alone_bit_for_bit(guidance: AbstractGuidance) -> None:
     found = embeddings(guidance, PromptSettings())
     expected = mean_direction(guidance.encode_text(fill_wordings(TEMPLATE, "a red ball")))
     assert found.table.shape == (1, 1, len(expected))
@@ -107,7 +108,7 @@ def test_by_default_a_guide_is_led_where_the_prompt_alone_leads_it_bit_for_bit(g
         assert torch.equal(towards, expected)
 
 
-def test_a_negative_without_weight_is_none_and_one_with_weight_leads_away(guidance: AbstractGuidance) -> None:
+def test_a_negative_of_weight_0_changes_nothing_and_one_with_weight_pushes_away(guidance: AbstractGuidance) -> None:
     prompts = PromptSettings(negative_prompt="a green table", negative_weight=0.0)
     plain, weightless = embeddings(guidance, PromptSettings()), embeddings(guidance, prompts)
     assert torch.equal(plain.table, weightless.table)
@@ -117,15 +118,15 @@ def test_a_negative_without_weight_is_none_and_one_with_weight_leads_away(guidan
     assert float(pushed.table[0, 0] @ plain.table[0, 0]) > 0.5
 
 
-def test_everything_at_once_is_unit_vectors_that_score_pictures(guidance: AbstractGuidance) -> None:
+def test_everything_at_once_is_unit_vectors_that_score_images(guidance: AbstractGuidance) -> None:
     found = embeddings(guidance, ALL)
     assert found.table.shape[:2] == (3, 4)
     assert found.anchors_deg == (0.0, 90.0, 180.0, 270.0)
-    pictures = torch.rand((2, 3, SIZE, SIZE), generator=torch.Generator().manual_seed(0))
+    images = torch.rand((2, 3, SIZE, SIZE), generator=torch.Generator().manual_seed(0))
     for paraphrase in range(found.paraphrases):
         for towards in found.towards(paraphrase, [0.0, 30.0, 200.0]):
             assert float(towards.norm()) == pytest.approx(1.0, abs=1e-5)
-            scores = guidance.score(pictures, towards)
+            scores = guidance.score(images, towards)
             assert scores.shape == (2,)
             assert bool(scores.isfinite().all())
 

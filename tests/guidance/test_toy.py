@@ -12,11 +12,11 @@ def plain(colour: tuple[float, float, float], size: int = 32) -> torch.Tensor:
     return torch.tensor(colour).reshape(1, 3, 1, 1).expand(1, 3, size, size)
 
 
-def test_the_picture_of_a_colour_matches_its_word_exactly_and_every_other_less() -> None:
+def test_the_image_of_a_colour_matches_its_word_exactly_and_every_other_less() -> None:
     guidance = ToyGuidance()
     words = list(guidance.COLOURS)
-    pictures = torch.cat([plain(colour) for colour in guidance.COLOURS.values()])
-    scores = guidance.encode_image(pictures) @ guidance.encode_text([f"a {word} ball" for word in words]).T
+    images = torch.cat([plain(colour) for colour in guidance.COLOURS.values()])
+    scores = guidance.encode_image(images) @ guidance.encode_text([f"a {word} ball" for word in words]).T
     assert scores.diagonal().tolist() == pytest.approx([1.0] * len(words), abs=1e-5)
     assert scores.argmax(dim=0).tolist() == list(range(len(words)))
 
@@ -39,7 +39,7 @@ def test_several_colours_are_their_mean_and_words_are_whole_and_of_any_case() ->
     assert not torch.equal(red, grey)
 
 
-def test_only_the_middle_of_a_picture_counts() -> None:
+def test_only_the_middle_of_a_image_counts() -> None:
     guidance = ToyGuidance()
     framed = plain((0.0, 1.0, 0.0)).clone()
     framed[..., 8:24, 8:24] = plain((1.0, 0.0, 0.0), 16)
@@ -49,21 +49,21 @@ def test_only_the_middle_of_a_picture_counts() -> None:
 def test_following_the_gradient_raises_the_score() -> None:
     guidance = ToyGuidance()
     wanted = guidance.encode_text(["a purple ball"])[0]
-    picture = plain((0.5, 0.5, 0.5)).clone().requires_grad_()
-    score = guidance.score(picture, wanted)
+    image = plain((0.5, 0.5, 0.5)).clone().requires_grad_()
+    score = guidance.score(image, wanted)
     score.sum().backward()
-    assert picture.grad is not None
-    followed = (picture + 10.0 * picture.grad).detach()
+    assert image.grad is not None
+    followed = (image + 10.0 * image.grad).detach()
     assert guidance.score(followed, wanted) > score
-    assert picture.grad[0, 1].sum() < 0.0 < picture.grad[0, 2].sum()
+    assert image.grad[0, 1].sum() < 0.0 < image.grad[0, 2].sum()
 
 
 def test_scores_are_cosines_with_the_sentence() -> None:
-    guidance, pictures = ToyGuidance(), torch.rand(3, 3, 32, 32)
+    guidance, images = ToyGuidance(), torch.rand(3, 3, 32, 32)
     red, blue = guidance.encode_text(["red", "blue"])
     for text in (red, blue):
-        expected = functional.cosine_similarity(guidance.encode_image(pictures), text[None])
-        assert torch.allclose(guidance.score(pictures, text), expected, atol=1e-6)
+        expected = functional.cosine_similarity(guidance.encode_image(images), text[None])
+        assert torch.allclose(guidance.score(images, text), expected, atol=1e-6)
 
 
 def test_several_wordings_share_one_direction() -> None:

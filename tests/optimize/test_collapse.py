@@ -1,4 +1,4 @@
-"""Collapse: each verdict, none too early, and means that forget as told."""
+"""Collapse: each verdict, none too early, and running means that decay by their memory."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ SETTINGS = CollapseSettings(
 WELL = RunningMeans(score=0.3, opacity=0.5, first_score=0.1, steps=20)
 
 
-def watch_of(scores: list[float], opacity: float = 0.5, settings: CollapseSettings = SETTINGS) -> RunningMeans:
+def means_of(scores: list[float], opacity: float = 0.5, settings: CollapseSettings = SETTINGS) -> RunningMeans:
     running_means = RunningMeans()
     for score in scores:
         running_means = observe(running_means, score, opacity, settings)
@@ -40,20 +40,20 @@ def test_empty_and_full_scenes_are_given_up(opacity: float, verdict: Verdict | N
     assert diagnose(replace(WELL, opacity=opacity), 100, SETTINGS) is verdict
 
 
-def test_nothing_is_said_before_the_share_of_steps_to_look_from() -> None:
+def test_no_verdict_comes_before_the_fraction_of_steps_to_look_from() -> None:
     empty = replace(WELL, opacity=0.0)
     assert diagnose(replace(empty, steps=9), 100, SETTINGS) is None
     assert diagnose(replace(empty, steps=10), 100, SETTINGS) is Verdict.EMPTY
 
 
-def test_nothing_is_said_before_the_warm_up_is_over() -> None:
+def test_no_verdict_comes_before_the_warm_up_is_over() -> None:
     empty = replace(WELL, opacity=0.0)
     assert diagnose(replace(empty, steps=5), 20, SETTINGS) is None
     assert diagnose(replace(empty, steps=6), 20, SETTINGS) is Verdict.EMPTY
 
 
 @pytest.mark.parametrize(("gain", "verdict"), [(-0.1, Verdict.STUCK), (0.019, Verdict.STUCK), (0.021, None)])
-def test_a_score_that_has_not_risen_is_given_up_once_at_its_share_of_the_steps(
+def test_a_score_that_has_not_risen_is_given_up_once_at_its_fraction_of_the_steps(
     gain: float, verdict: Verdict | None
 ) -> None:
     running_means = RunningMeans(score=0.2 + gain, opacity=0.5, first_score=0.2)
@@ -67,7 +67,7 @@ def test_an_empty_scene_is_called_empty_and_not_stuck() -> None:
 
 
 def test_the_first_steps_count_as_a_plain_mean() -> None:
-    running_means = watch_of([0.1, 0.2, 0.6, 0.3])
+    running_means = means_of([0.1, 0.2, 0.6, 0.3])
     assert running_means.score == pytest.approx(0.3)
     assert running_means.opacity == pytest.approx(0.5)
     assert running_means.steps == 4
@@ -75,14 +75,14 @@ def test_the_first_steps_count_as_a_plain_mean() -> None:
 
 def test_the_score_starts_from_the_mean_of_the_warm_up() -> None:
     scores = [0.1, 0.2, 0.3, 0.4, 0.5]
-    assert watch_of(scores[:2]).first_score == pytest.approx(0.15)
-    assert watch_of([*scores, 5.0, 5.0]).first_score == pytest.approx(0.3)
+    assert means_of(scores[:2]).first_score == pytest.approx(0.15)
+    assert means_of([*scores, 5.0, 5.0]).first_score == pytest.approx(0.3)
 
 
 @pytest.mark.parametrize("memory", [0.5, 0.9])
 def test_later_steps_fade_by_the_memory(memory: float) -> None:
     settings = replace(SETTINGS, memory=memory)
-    long = watch_of([0.0] * 50, opacity=0.0, settings=settings)
+    long = means_of([0.0] * 50, opacity=0.0, settings=settings)
     after = observe(long, 1.0, 0.5, settings)
     assert after.score == pytest.approx(1.0 - memory)
     assert after.opacity == pytest.approx(0.5 * (1.0 - memory))
@@ -91,4 +91,4 @@ def test_later_steps_fade_by_the_memory(memory: float) -> None:
 
 def test_a_memory_of_none_is_the_last_step() -> None:
     settings = replace(SETTINGS, memory=0.0)
-    assert watch_of([0.1, 0.9, 0.4], settings=settings).score == pytest.approx(0.4)
+    assert means_of([0.1, 0.9, 0.4], settings=settings).score == pytest.approx(0.4)

@@ -1,4 +1,4 @@
-"""The loop: resuming is as if never stopped, only recipe and seed count, and it reaches what it is after."""
+"""The loop: a resumed run equals an uninterrupted one, only recipe and seed count, and the object gets its colour."""
 
 import itertools
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from torch import Tensor
 from dreamfields.guidance.base import AbstractGuidance
 from dreamfields.optimize.collapse import Verdict
 from dreamfields.optimize.loop import SKIPS, Step, optimize
-from dreamfields.optimize.randomness import generator
+from dreamfields.optimize.randomness import seeded_generator
 from dreamfields.optimize.settings import CollapseSettings, Recipe
 from dreamfields.optimize.state import TrainingState
 from dreamfields.render.renderer import render_still
@@ -22,7 +22,7 @@ from tests.support.nonfinite import NonFiniteGuidance
 from tests.support.toys import TINY, TINY_MLP, advance, fingerprint, new_state, targets_of, with_steps
 
 HALF = 6
-"""Steps to where a run is stopped: between two looks at the occupancy, so that an old one still counts."""
+"""Steps until a run is stopped: between two updates of the occupancy, so that an old one still counts."""
 Saved = tuple[dict[str, Tensor], dict[str, Any]]
 
 
@@ -112,7 +112,7 @@ def test_dropping_any_part_of_the_state_leads_elsewhere(
         case "step" | "attempt" | "rollbacks":
             counters[part] += 1
         case "skipped":
-            # Dropped, a row of bad steps that reached across the stop would begin anew.
+            # Without it, a row of skipped steps that reached across the stop would begin anew.
             led = gone_on((tensors, counters | {"skipped": SKIPS - 1}), recipe, NonFiniteGuidance({0}))
             assert led != gone_on(half, recipe, NonFiniteGuidance({0}))
             return
@@ -174,21 +174,20 @@ def test_previews_and_other_draws_never_change_a_run(recipe: Recipe, whole: dict
 
 
 def test_every_draw_has_a_stream_of_its_own_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[int, str, int]] = []
+    drawn: list[tuple[int, str, int]] = []
 
     def recorded(seed: int, stream: str, index: int = 0) -> torch.Generator:
-        asked.append((seed, stream, index))
-        return generator(seed, stream, index)
+        drawn.append((seed, stream, index))
+        return seeded_generator(seed, stream, index)
 
-    monkeypatch.setattr("dreamfields.optimize.loop.generator", recorded)
-    monkeypatch.setattr("dreamfields.optimize.objective.generator", recorded)
+    monkeypatch.setattr("dreamfields.optimize.randomness.seeded_generator", recorded)
     state = new_state()
     advance(state, 3)
-    streams = ("cameras", "samples", "guide 0")
-    assert sorted(asked) == sorted((state.attempt_seed, stream, index) for index in range(3) for stream in streams)
+    streams = ("cameras", "shown in plaster", "samples", "guide 0")
+    assert sorted(drawn) == sorted((state.attempt_seed, stream, index) for index in range(3) for stream in streams)
 
 
-def test_steps_count_up_and_say_what_happened() -> None:
+def test_steps_count_up_and_report_their_measures() -> None:
     state = new_state()
     steps = advance(state, 100)
     assert [step.index for step in steps] == list(range(1, TINY.optimize.steps + 1))
@@ -201,7 +200,7 @@ def test_steps_count_up_and_say_what_happened() -> None:
     assert not advance(state, 1)
 
 
-def test_occupancy_is_looked_at_on_its_steps_only() -> None:
+def test_occupancy_is_updated_on_its_steps_only() -> None:
     state = new_state()
     seen = [state.occupancy]
     for _ in optimize(state, targets_of()):
@@ -237,7 +236,7 @@ def fails_at_once(**settings: float) -> Recipe:
         ({"stuck_gain": 2.0}, Verdict.STUCK),
     ],
 )
-def test_a_collapse_is_said_and_restarts_as_often_as_allowed(settings: dict[str, float], verdict: Verdict) -> None:
+def test_a_collapse_is_reported_and_restarts_as_often_as_allowed(settings: dict[str, float], verdict: Verdict) -> None:
     state = new_state(fails_at_once(**settings))
     steps = advance(state, 100)
     lost = [(attempt, *one) for attempt in (0, 1) for one in [(1, None), (2, verdict)]]
@@ -246,7 +245,7 @@ def test_a_collapse_is_said_and_restarts_as_often_as_allowed(settings: dict[str,
     assert (state.attempt, state.step) == (2, 5)
 
 
-def test_who_stops_at_a_collapse_leaves_the_next_attempt_behind_from_a_seed_of_its_own() -> None:
+def test_a_run_stopped_at_a_collapse_is_in_its_next_attempt_with_a_seed_of_its_own() -> None:
     state = new_state(fails_at_once(full_above=0.0))
     first = state.attempt_seed
     advance(state, 2)
@@ -273,7 +272,7 @@ def test_without_restarts_a_lost_attempt_goes_on_to_its_end() -> None:
 
 
 def mean_colour(state: TrainingState) -> tuple[float, float, float]:
-    """Return the colour of the object as it is seen from the front."""
+    """Return the mean colour of the object from the front."""
     rendering = render_still(state.field, Camera(0.0, 20.0), 24, 24)
     red, green, blue = (rendering.colour.sum(dim=(0, 2, 3)) / rendering.opacity.sum()).tolist()
     return red, green, blue
@@ -307,7 +306,7 @@ def test_a_network_learns_a_colour_too() -> None:
 def test_the_transmittance_term_makes_room() -> None:
     opacities = []
     for weight in (0.0, 5.0):
-        recipe = replace(TINY, losses=replace(TINY.losses, guidance=0.0, total_variation=0.0, transmittance=weight))
+        recipe = replace(TINY, losses=replace(TINY.losses, guidance=0.0, transmittance=weight))
         opacities.append(advance(new_state(with_steps(20, recipe)), 20)[-1].opacity)
     assert opacities[1] < opacities[0] - 0.05
-    assert opacities[1] > 0.1  # No emptier than asked, but for what is under way.
+    assert opacities[1] > 0.1  # Not much emptier than the target.

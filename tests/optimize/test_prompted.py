@@ -1,4 +1,4 @@
-"""What is asked besides the prompt: each of it reaches the step, and a stopped run goes on as if it had not been."""
+"""Additional prompts: each reaches the step, and a resumed run equals an uninterrupted one."""
 
 import json
 from collections import Counter
@@ -17,6 +17,7 @@ from dreamfields.guidance.settings import PromptSettings
 from dreamfields.guidance.toy import ToyGuidance
 from dreamfields.optimize.loop import Step, optimize
 from dreamfields.optimize.objective import Objective, draw_paraphrase, evaluate_objective, make_targets
+from dreamfields.optimize.randomness import StepContext
 from dreamfields.optimize.settings import LossSettings, Recipe
 from dreamfields.optimize.state import TrainingState
 from dreamfields.optimize.textureless import TexturelessView
@@ -60,7 +61,7 @@ def test_a_run_stopped_at_every_step_ends_bit_for_bit_where_the_other_does(recip
 
 
 @pytest.mark.parametrize("prompts", [PromptSettings(), BLANK], ids=["nothing", "a weightless negative"])
-def test_where_nothing_is_asked_a_run_keeps_its_bits(prompts: PromptSettings) -> None:
+def test_without_additional_prompts_a_run_keeps_its_bits(prompts: PromptSettings) -> None:
     state = new_state()
     advance(state, STEPS)
     assert fingerprint(state) == end(prompts)
@@ -72,19 +73,19 @@ def test_each_setting_by_itself_leads_elsewhere(name: str) -> None:
 
 
 def test_every_paraphrase_is_drawn_about_equally_often_and_by_seed_and_step_alone() -> None:
-    drawn = [draw_paraphrase(4, 7, step) for step in range(400)]
-    assert drawn == [draw_paraphrase(4, 7, step) for step in range(400)]
-    assert drawn != [draw_paraphrase(4, 8, step) for step in range(400)]
+    drawn = [draw_paraphrase(4, StepContext(TINY, 7, step)) for step in range(400)]
+    assert drawn == [draw_paraphrase(4, StepContext(TINY, 7, step)) for step in range(400)]
+    assert drawn != [draw_paraphrase(4, StepContext(TINY, 8, step)) for step in range(400)]
     counts = Counter(drawn)
     assert set(counts) == set(range(4))
     assert min(counts.values()) > 70
-    assert draw_paraphrase(1, 7, 3) == 0
+    assert draw_paraphrase(1, StepContext(TINY, 7, 3)) == 0
 
 
 class Wanting(RecordingGuidance):
-    """Remembers what it is to find, a number for each word that it knows, and in how many pictures."""
+    """Records the embeddings that it scores against, a number for each word that it knows, and for how many images."""
 
-    WORDS = ("ball", "front", "back", "plaster", "sphere")
+    WORDS = ("ball", "front", "back", "shape", "sphere")
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,13 +100,17 @@ class Wanting(RecordingGuidance):
 
 
 def evaluated(
-    prompts: PromptSettings, step: int = 0, textureless: TexturelessView | None = None, recipe: Recipe = TINY
+    prompts: PromptSettings,
+    step: int = 0,
+    textureless: TexturelessView | None = None,
+    recipe: Recipe = TINY,
+    opacity: float = 1.0,
 ) -> tuple[Objective, list[tuple[int, list[float]]]]:
-    """Return a step's objective of a red and a black view, from the front and from behind, and what was wanted."""
+    """Return a step's objective of a red view from the front and a black one from behind, and the embeddings scored."""
     guidance = Wanting()
     targets = make_targets([Guide(guidance, 0.5)], "{}", "ball", prompts)
     still = replace(recipe, augment=STILL)
-    objective = evaluate_objective(rendering(1.0), targets, still, 0, step, [0.0, 180.0], textureless)
+    objective = evaluate_objective(rendering(opacity), targets, StepContext(still, 0, step), [0.0, 180.0], textureless)
     return objective, guidance.wanted
 
 
@@ -115,10 +120,10 @@ def test_each_view_is_scored_against_the_wording_of_its_side() -> None:
     assert [count for count, _ in wanted] == [TINY.optimize.backgrounds] * 2
     assert wanted[0][1] == pytest.approx([half, half, 0.0, 0.0, 0.0])
     assert wanted[1][1] == pytest.approx([half, 0.0, half, 0.0, 0.0])
-    assert objective.guidance.item() == pytest.approx(-0.5, abs=1e-5)
+    assert objective.terms["guidance"].item() == pytest.approx(-0.5, abs=1e-5)
 
 
-def test_views_are_told_apart_by_their_own_pictures() -> None:
+def test_each_view_is_scored_on_its_own_images() -> None:
     class Facing(Wanting):
         def score(self, images: Tensor, text_embedding: Tensor, sharpness: float = 0.0) -> Tensor:
             # Only the view from the front is red.
@@ -128,7 +133,7 @@ def test_views_are_told_apart_by_their_own_pictures() -> None:
     targets = make_targets([Guide(Facing())], "{}", "ball", prompts)
     recipe = replace(TINY, augment=STILL)
     terms = [
-        evaluate_objective(rendering(1.0), targets, recipe, 0, 0, azimuths).guidance.item()
+        evaluate_objective(rendering(1.0), targets, StepContext(recipe, 0, 0), azimuths).terms["guidance"].item()
         for azimuths in ([0.0, 180.0], [180.0, 0.0])
     ]
     assert terms == pytest.approx([-0.5 * 0.5**0.5, 0.0], abs=1e-5)
@@ -147,22 +152,21 @@ def textureless(azimuth_deg: float = 180.0) -> TexturelessView:
     return TexturelessView(Rendering(torch.full((1, 3, 12, 12), 0.25), ones, ones), azimuth_deg)
 
 
-def test_the_geometry_prompt_is_scored_on_plaster_and_counts_by_its_weight() -> None:
-    prompts = PromptSettings(geometry_prompt="plaster", geometry_weight=3.0, style="front", paraphrases=("sphere",))
+def test_the_geometry_prompt_is_scored_on_the_textureless_view_and_counts_by_its_weight() -> None:
+    prompts = PromptSettings(geometry_prompt="shape", geometry_weight=3.0, style="front", paraphrases=("sphere",))
     plain, _ = evaluated(replace(prompts, geometry_prompt=""))
     objective, wanted = evaluated(prompts, textureless=textureless())
     assert wanted[-1] == (TINY.optimize.backgrounds, [0.0, 0.0, 0.0, 1.0, 0.0])
-    assert objective.geometry is not None
-    assert objective.geometry.item() == pytest.approx(-3.0 * 0.25, abs=1e-5)
-    assert torch.equal(objective.guidance, plain.guidance)
-    assert plain.geometry is None
-    settings = LossSettings(guidance=2.0)
-    both, alone = objective.total(settings).item(), plain.total(settings).item()
-    assert both - alone == pytest.approx(-2.0 * 3.0 * 0.25, abs=1e-4)
+    assert objective.score == plain.score
+    added = objective.terms["guidance"] - plain.terms["guidance"]
+    assert added.item() == pytest.approx(-3.0 * 0.25, abs=1e-5)
+    assert {name: term.item() for name, term in objective.terms.items() if name != "guidance"} == {
+        name: term.item() for name, term in plain.terms.items() if name != "guidance"
+    }
 
 
-def test_the_geometry_prompt_has_the_wording_of_the_side_it_is_seen_from() -> None:
-    prompts = PromptSettings(geometry_prompt="plaster", azimuth_prompts=("front:{} front", "back:{} back"))
+def test_the_geometry_prompt_has_the_wording_of_its_view_s_side() -> None:
+    prompts = PromptSettings(geometry_prompt="shape", azimuth_prompts=("front:{} front", "back:{} back"))
     _, wanted = evaluated(prompts, textureless=textureless(180.0))
     half = 0.5**0.5
     assert wanted[-1][1] == pytest.approx([0.0, 0.0, half, half, 0.0])
@@ -170,21 +174,24 @@ def test_the_geometry_prompt_has_the_wording_of_the_side_it_is_seen_from() -> No
 
 def test_the_factor_of_a_gated_loss_is_also_that_of_the_geometry() -> None:
     gated = replace(TINY, losses=replace(TINY.losses, transmittance_form="gated"))
-    objective, _ = evaluated(PromptSettings(geometry_prompt="plaster"), textureless=textureless(), recipe=gated)
-    assert objective.gate is not None
-    assert objective.geometry is not None
-    without = replace(objective, geometry=None)
-    settings = LossSettings(guidance=1.0)
-    changed = objective.total(settings) - without.total(settings)
-    assert changed.item() == pytest.approx((objective.gate * objective.geometry).item(), abs=1e-6)
+    # Half of what is in front of every pixel comes through, so the factor is a half.
+    plain, _ = evaluated(PromptSettings(), recipe=gated, opacity=0.5)
+    objective, _ = evaluated(
+        PromptSettings(geometry_prompt="shape", geometry_weight=1.0),
+        textureless=textureless(),
+        recipe=gated,
+        opacity=0.5,
+    )
+    added = objective.terms["guidance"] - plain.terms["guidance"]
+    assert added.item() == pytest.approx(-0.5 * 0.25, abs=1e-6)
 
 
-def test_a_geometry_prompt_alone_shapes_and_does_not_paint() -> None:
+def test_a_geometry_prompt_alone_changes_density_and_no_colour() -> None:
     recipe = replace(TINY, losses=LossSettings(guidance=1.0, transmittance=0.0, fog=0.0))
     state = new_state(recipe)
     prompts = PromptSettings(geometry_prompt="a white ball", geometry_weight=1.0)
     (target,) = make_targets([Guide(ToyGuidance())], "{}", PROMPT, prompts)
-    # A cosine with nothing is 0 and has no gradient, so the prompt has no say.
+    # A cosine with nothing is 0 and has no gradient, so the prompt has no effect.
     silent = replace(target, embeddings=PromptEmbeddings(torch.zeros_like(target.embeddings.table)))
     before = [grid.detach().clone() for grid in state.field.parameters()]
     list(islice(optimize(state, [silent]), 3))
@@ -193,7 +200,7 @@ def test_a_geometry_prompt_alone_shapes_and_does_not_paint() -> None:
         assert torch.equal(old[..., 1:], new[..., 1:])
 
 
-def test_what_is_asked_tells_a_run_from_others_and_old_runs_asked_nothing() -> None:
+def test_prompts_are_part_of_the_identity_of_a_run_and_old_runs_have_none() -> None:
     plain, asking = tiny_config(), replace(tiny_config(), prompts=ALL)
     others = {name for name, value in plain.identity().items() if asking.identity()[name] != value}
     assert others == {f"prompts.{name}" for name in ("negative_prompt", "paraphrases", "azimuth_prompts")} | {

@@ -6,13 +6,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dreamfields.optimize.randomness import derive_seed, generator
+from dreamfields.optimize.randomness import derive_seed, seeded_generator
 
 KNOWN = 6117070854178117272
 
 
 def draw(seed: int, stream: str, index: int = 0) -> list[float]:
-    return torch.rand(4, generator=generator(seed, stream, index)).tolist()
+    return torch.rand(4, generator=seeded_generator(seed, stream, index)).tolist()
 
 
 def test_seeds_streams_and_steps_all_count() -> None:
@@ -31,7 +31,7 @@ def test_nothing_else_counts() -> None:
     torch.manual_seed(1)
     torch.rand(5)
     assert draw(3, "cameras", 7) == first
-    used = generator(3, "cameras", 7)
+    used = seeded_generator(3, "cameras", 7)
     torch.rand(100, generator=used)
     assert draw(3, "cameras", 7) == first
 

@@ -1,4 +1,4 @@
-"""The view in plaster: it is of the shape alone, teaches the shape alone, and is drawn from seed and step alone."""
+"""Textureless views: of the geometry alone, with gradients for density alone, drawn from seed and step alone."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,6 +12,7 @@ from dreamfields.guidance.settings import PromptSettings
 from dreamfields.guidance.toy import ToyGuidance
 from dreamfields.optimize.loop import take_step
 from dreamfields.optimize.objective import make_targets
+from dreamfields.optimize.randomness import StepContext
 from dreamfields.optimize.textureless import (
     TexturelessView,
     is_textureless_step,
@@ -24,7 +25,7 @@ from dreamfields.scene.cameras import Camera
 from dreamfields.scene.fields.base import AbstractField
 from dreamfields.scene.fields.mlp import MlpField
 from dreamfields.scene.fields.voxels import VoxelField, VoxelNodes, colour_from_values, values_from_grey
-from tests.support.toys import TINY, TINY_MLP, new_state, targets_of
+from tests.support.toys import TINY, TINY_MLP, new_state, targets_of, with_steps
 
 LIGHT = (0.3, 0.8, 0.5)
 CAMERAS = [Camera(0.0, 10.0), Camera(120.0, 10.0), Camera(240.0, 10.0)]
@@ -32,46 +33,46 @@ CAMERAS = [Camera(0.0, 10.0), Camera(120.0, 10.0), Camera(240.0, 10.0)]
 
 def voxels(colours: float = 0.0) -> VoxelField:
     """A field with an uneven shape, and other colours for other numbers."""
-    field, draws = new_state(TINY).field, torch.Generator().manual_seed(0)
+    field, generator = new_state(TINY).field, torch.Generator().manual_seed(0)
     assert isinstance(field, VoxelField)
     with torch.no_grad():
         for grid in field.grids:
-            grid[..., 0] += 0.2 * torch.randn(grid.shape[:3], generator=draws)
+            grid[..., 0] += 0.2 * torch.randn(grid.shape[:3], generator=generator)
             grid[..., 1:] += colours
     return field
 
 
-def look(field: VoxelField | MlpField, seed: int = 0, step: int = 0) -> TexturelessView:
-    return render_textureless_view(field, CAMERAS, TINY.render, None, seed, step)
+def view_of(field: VoxelField | MlpField, seed: int = 0, step: int = 0) -> TexturelessView:
+    return render_textureless_view(field, CAMERAS, None, StepContext(TINY, seed, step))
 
 
-def teach(textureless: TexturelessView) -> None:
-    """Ask for some picture."""
+def backward(textureless: TexturelessView) -> None:
+    """Take the gradient of some loss of the view."""
     wanted = torch.rand(textureless.rendering.colour.shape, generator=torch.Generator().manual_seed(1))
     (wanted * textureless.rendering.colour).sum().backward()
 
 
-def test_it_is_one_view_in_grey_whatever_the_colours() -> None:
-    plain, painted = (look(voxels(colours)).rendering for colours in (0.0, 0.3))
+def test_the_view_is_grey_whatever_the_colours() -> None:
+    plain, painted = (view_of(voxels(colours)).rendering for colours in (0.0, 0.3))
     assert plain.colour.shape == (1, 3, TINY.render.size, TINY.render.size)
     assert torch.equal(plain.colour, painted.colour)
     assert torch.allclose(plain.colour[:, 0], plain.colour[:, 2], atol=1e-5)
     assert float(plain.colour.detach().std()) > 0.02
 
 
-def test_voxels_learn_their_density_from_it_and_no_colour() -> None:
+def test_voxels_get_a_gradient_for_density_and_none_for_colour() -> None:
     field = voxels()
-    teach(look(field))
+    backward(view_of(field))
     for grid in field.grids:
         assert grid.grad is not None
         assert float(grid.grad[..., 0].abs().max()) > 0.0
         assert float(grid.grad[..., 1:].abs().max()) == 0.0
 
 
-def test_a_network_s_colours_learn_nothing_from_it_either() -> None:
+def test_a_network_s_colours_get_no_gradient_either() -> None:
     field = new_state(TINY_MLP).field
     assert isinstance(field, MlpField)
-    teach(look(field))
+    backward(view_of(field))
     assert field.head.weight.grad is not None
     assert float(field.head.weight.grad[3].abs().max()) > 0.0
     assert float(field.head.weight.grad[:3].abs().max()) == 0.0
@@ -94,7 +95,7 @@ def gradient(field: VoxelField, shaded: AbstractField) -> Tensor:
     return of_density
 
 
-def test_shades_teach_the_shape_only_where_they_are_to() -> None:
+def test_shades_have_a_gradient_only_with_learns() -> None:
     field = voxels()
     taught = gradient(field, by_normals(field))
     assert not torch.allclose(taught, gradient(field, by_normals(field, False)), rtol=0.1)
@@ -124,12 +125,12 @@ def test_the_gradient_of_the_shades_is_that_of_finite_differences(shape: Callabl
 
 def test_seed_and_step_decide_camera_light_and_samples() -> None:
     field = voxels()
-    first, again = look(field), look(field)
+    first, again = view_of(field), view_of(field)
     assert first.azimuth_deg == again.azimuth_deg
     assert torch.equal(first.rendering.colour, again.rendering.colour)
-    assert not torch.equal(first.rendering.colour, look(field, seed=1).rendering.colour)
-    seen = {look(field, step=step).azimuth_deg for step in range(20)}
-    assert seen == {camera.azimuth_deg for camera in CAMERAS}
+    assert not torch.equal(first.rendering.colour, view_of(field, seed=1).rendering.colour)
+    azimuths = {view_of(field, step=step).azimuth_deg for step in range(20)}
+    assert azimuths == {camera.azimuth_deg for camera in CAMERAS}
 
 
 def test_the_mean_of_neighbours_is_that_of_those_that_there_are() -> None:
@@ -167,42 +168,45 @@ def test_shades_on_nodes_are_rendered_alike_fast_and_slow_and_close_to_those_by_
 
 @torch.no_grad()
 def test_each_camera_has_a_light_of_its_own() -> None:
-    draws = torch.Generator().manual_seed(0)
-    seen = render_textureless(voxels(), [CAMERAS[0]] * 3, TINY.render, None, draws)
-    assert seen.opacity.shape == (3, 1, TINY.render.size, TINY.render.size)
-    assert float((seen.colour[0] - seen.colour[1]).abs().max()) > 0.02
+    generator = torch.Generator().manual_seed(0)
+    views = render_textureless(voxels(), [CAMERAS[0]] * 3, TINY.render, None, generator)
+    assert views.opacity.shape == (3, 1, TINY.render.size, TINY.render.size)
+    assert float((views.colour[0] - views.colour[1]).abs().max()) > 0.02
 
 
-def test_a_share_of_the_steps_from_some_step_on_is_in_plaster() -> None:
-    settings = replace(TINY.render, textureless=0.25, textureless_from=0.1)
-    assert not any(is_textureless_step(settings, 0.09, 0, step) for step in range(100))
-    shown = [is_textureless_step(settings, 0.1, 0, step) for step in range(2000)]
-    assert sum(shown) == pytest.approx(500, abs=80)
-    assert shown == [is_textureless_step(settings, 0.9, 0, step) for step in range(2000)]
-    assert shown != [is_textureless_step(settings, 0.1, 1, step) for step in range(2000)]
-    assert not any(is_textureless_step(replace(settings, textureless=0.0), 1.0, 0, step) for step in range(100))
+def test_a_fraction_of_the_steps_from_some_step_on_is_textureless() -> None:
+    def drawn(fraction: float, begin: float, seed: int = 0) -> list[bool]:
+        settings = replace(TINY.render, textureless=fraction, textureless_from=begin)
+        recipe = replace(with_steps(2000), render=settings)
+        return [is_textureless_step(StepContext(recipe, seed, step)) for step in range(2000)]
+
+    whole = drawn(0.25, 0.0)
+    assert sum(whole) == pytest.approx(500, abs=80)
+    assert drawn(0.25, 0.1) == [False] * 200 + whole[200:]
+    assert drawn(0.25, 0.0, seed=1) != whole
+    assert not any(drawn(0.0, 0.0))
 
 
 ALWAYS = replace(TINY, render=replace(TINY.render, textureless=1.0, textureless_from=0.0))
 
 
-def colours_learn(asked: PromptSettings | None = None, reads_plaster: bool = True) -> bool:
-    """Tell whether colours get a gradient from a step of a run that shows plaster whenever it may."""
+def colours_learn(prompts: PromptSettings | None = None, scores_textureless: bool = True) -> bool:
+    """Tell whether colours get a gradient from a step of a run that is textureless whenever it may be."""
     state = new_state(ALWAYS)
-    targets = make_targets([Guide(ToyGuidance())], "{}", "a red ball", asked)
-    take_step(state, targets if reads_plaster else [replace(target, textureless=None) for target in targets])
+    targets = make_targets([Guide(ToyGuidance())], "{}", "a red ball", prompts)
+    take_step(state, targets if scores_textureless else [replace(target, textureless=None) for target in targets])
     assert isinstance(state.field, VoxelField)
     assert all(grid.grad is not None for grid in state.field.grids)
     return any(bool(grid.grad[..., 1:].any()) for grid in state.field.grids if grid.grad is not None)
 
 
-def test_steps_in_plaster_are_for_guides_that_read_it_and_prompts_without_one_of_geometry() -> None:
+def test_steps_are_textureless_only_if_all_guides_can_score_that_and_there_is_no_geometry_prompt() -> None:
     assert not colours_learn()
-    assert colours_learn(reads_plaster=False)
+    assert colours_learn(scores_textureless=False)
     assert colours_learn(PromptSettings(geometry_prompt="a ball"))
 
 
-def test_a_step_in_plaster_teaches_no_colour_and_leaves_the_mean_of_the_scores() -> None:
+def test_a_textureless_step_has_no_gradient_for_colours_and_leaves_the_mean_score() -> None:
     state = new_state(ALWAYS)
     state.running_means = replace(state.running_means, score=0.25, steps=3)
     step = take_step(state, targets_of())

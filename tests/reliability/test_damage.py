@@ -183,7 +183,7 @@ def test_a_checkpoint_that_is_whole_but_does_not_fit_is_passed_over_too(
     assert main(["resume", str(run.path)]) == 0
     assert "does not fit the run's settings" in capsys.readouterr().out
     assert len(list(run.directory.checkpoints.glob("*.corrupt-*"))) == 2
-    assert api.load(run.path).state.step == run.config.recipe.optimize.steps
+    assert api.load(run.path).load_state().step == run.config.recipe.optimize.steps
 
 
 def test_with_nothing_whole_left_all_stays_as_it_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,13 +10,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from dreamfields import api, storage
 from dreamfields.cli.main import main
 from dreamfields.errors import StorageError
 from dreamfields.optimize.settings import Recipe
 from dreamfields.runs.checkpoint import load_newest, manifests, save_checkpoint
-from dreamfields.runs.disk import checkpoint_bytes, run_bytes
+from dreamfields.runs.checks import checkpoint_bytes, run_bytes
 from tests.cli.test_cli import TINY_OPTIONS
 from tests.support.calls import System
 from tests.support.toys import PROMPT, TINY, TINY_MLP, new_state, sha256_of, tiny_config
@@ -27,8 +28,9 @@ STEPS = TINY.optimize.steps
 @pytest.mark.parametrize("recipe", [TINY, TINY_MLP, Recipe()], ids=["voxels", "mlp", "default"])
 def test_the_size_of_a_checkpoint_is_known_beforehand(recipe: Recipe, tmp_path: Path) -> None:
     state = new_state(recipe)
-    if recipe is not Recipe():
-        state._make_moments()
+    for parameter in state.field.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    state.optimizer.step()  # Adam makes its moments.
     written = save_checkpoint(tmp_path, state).with_suffix(".safetensors").stat().st_size
     assert 0 < checkpoint_bytes(recipe) - written < 0.1 * written + 150_000
     assert written <= state.most_bytes() < 1.1 * checkpoint_bytes(recipe) + 1_000_000
@@ -36,7 +38,7 @@ def test_the_size_of_a_checkpoint_is_known_beforehand(recipe: Recipe, tmp_path: 
 
 
 def room(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
-    monkeypatch.setattr("dreamfields.runs.disk.os.statvfs", lambda _: SimpleNamespace(f_bavail=free, f_frsize=1))
+    monkeypatch.setattr("dreamfields.runs.checks.os.statvfs", lambda _: SimpleNamespace(f_bavail=free, f_frsize=1))
 
 
 def test_a_disk_with_too_little_room_is_refused_before_anything_is_loaded_or_made(
@@ -45,7 +47,7 @@ def test_a_disk_with_too_little_room_is_refused_before_anything_is_loaded_or_mad
     room(monkeypatch, 400_000)
     out = tmp_path / "runs"
     with monkeypatch.context() as patched:
-        patched.setattr(api, "begin", None)
+        patched.setattr(api.Run, "begin", None)
         assert main(["generate", PROMPT, "--out", str(out), *TINY_OPTIONS]) == 4
     (sentence,) = capsys.readouterr().err.splitlines()
     for part in (str(out), "0.4 MB free", "may take", "choose another --out"):
@@ -60,7 +62,7 @@ def test_a_disk_with_too_little_room_is_refused_before_anything_is_loaded_or_mad
 def test_a_place_that_cannot_be_written_to_is_refused_before_anything_is_loaded(
     out: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(api, "begin", None)
+    monkeypatch.setattr(api.Run, "begin", None)
     assert main(["generate", PROMPT, "--out", out, *TINY_OPTIONS]) == 4
     (sentence,) = capsys.readouterr().err.splitlines()
     assert out in sentence

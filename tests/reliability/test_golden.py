@@ -37,10 +37,11 @@ def test_a_run_of_an_old_format_is_read_as_it_was_and_goes_on(old_run: Path) -> 
     saved = load_checkpoint(path)
     assert len(saved.tensors) == 9
     run = api.load(old_run)
-    assert (run.config.prompt, run.state.step, run.state.skipped, run.state.rollbacks) == (PROMPT, 7, 0, 0)
+    state = run.load_state()
+    assert (run.config.prompt, state.step, state.skipped, state.rollbacks) == (PROMPT, 7, 0, 0)
     other = new_state(run.config.recipe)
     other.restore(saved.tensors, saved.counters)
-    assert fingerprint(other) == fingerprint(run.state)
+    assert fingerprint(other) == fingerprint(state)
     assert [step.index for step in run.steps()] == list(range(8, 13))
     assert run.status == "optimized"
     newest = manifests(old_run / "checkpoints")[0]
@@ -55,5 +56,13 @@ def test_all_formats_lead_to_the_same_end(tmp_path: Path) -> None:
         run = api.load(tmp_path / str(number))
         for _ in run.steps():
             pass
-        ends.append(fingerprint(run.state))
+        ends.append(fingerprint(run.load_state()))
     assert all(end == ends[0] for end in ends)
+
+
+def test_a_removed_setting_of_an_old_run_is_a_note_that_stays(old_run: Path) -> None:
+    note = "losses.total_variation was 0.01; this version has no such setting, and goes on without it"
+    run = api.load(old_run)
+    assert run.notes == [note]
+    assert [step.index for step in run.steps()] == list(range(8, 13))
+    assert (run.status, run.notes, api.load(old_run).notes) == ("optimized", [note], [note])

@@ -219,7 +219,7 @@ def test_an_unforeseen_mistake_is_one_line_and_shows_more_on_demand(
     def broken(*_: Any) -> None:
         raise KeyError("a mistake")
 
-    monkeypatch.setattr("dreamfields.cli.main.preflight", broken)
+    monkeypatch.setattr("dreamfields.cli.generate.Generate.check", broken)
     assert main(["generate", PROMPT]) == 1
     (sentence,) = capsys.readouterr().err.splitlines()
     assert "KeyError: 'a mistake'" in sentence
@@ -243,7 +243,7 @@ def test_what_the_system_refuses_is_one_line(
     def broken(*_: Any) -> None:
         raise error
 
-    monkeypatch.setattr("dreamfields.cli.main.preflight", broken)
+    monkeypatch.setattr("dreamfields.cli.generate.Generate.check", broken)
     assert main(["generate", PROMPT]) == code
     (sentence,) = capsys.readouterr().err.splitlines()
     assert said in sentence

@@ -80,7 +80,7 @@ def test_a_row_of_them_goes_back_with_other_draws_and_half_the_step() -> None:
 def with_guidance(monkeypatch: pytest.MonkeyPatch, *odd_at: int) -> None:
     """Let runs be guided by what is odd at some looks, counted over the whole of a process."""
     guidance = NonFiniteGuidance(set(odd_at))
-    monkeypatch.setattr(api, "load_guides", lambda *_: [Guide(guidance)])
+    monkeypatch.setattr("dreamfields.runs.run.load_guides", lambda *_: [Guide(guidance)])
 
 
 def metrics_of(run: api.Run) -> list[dict[str, Any]]:
@@ -95,7 +95,7 @@ def test_a_run_goes_back_to_its_last_good_checkpoint_and_finishes(
     steps = list(run.steps())
     assert [step.index for step in steps if step.rolled_back] == [12 + SKIPS]
     assert steps[12 + SKIPS].index == 11  # From the checkpoint of step 10 on.
-    assert (run.status, run.state.step, run.state.rollbacks) == ("optimized", 30, 1)
+    assert (run.status, run.load_state().step, run.load_state().rollbacks) == ("optimized", 30, 1)
     assert [line["index"] for line in metrics_of(run)] == list(range(1, 31))
     said = [note for note in run.notes if "went back to step 10 with half the learning rate" in note]
     assert len(said) == 1
@@ -115,7 +115,7 @@ def test_a_stop_amid_a_row_of_them_resumes_into_it(tmp_path: Path, monkeypatch: 
             assert load_checkpoint(manifests(run.directory.checkpoints)[0]).counters["skipped"] == stop - 12
         for _ in run.steps():
             pass
-        ends.append(fingerprint(run.state))
+        ends.append(fingerprint(run.load_state()))
     assert ends[0] == ends[1]
 
 
@@ -129,7 +129,7 @@ def test_it_is_given_up_with_exit_6_after_three_and_the_best_is_kept(
     for part in ("is not finite 10 steps in a row", "after 3 returns", "--optimize.learning-rate"):
         assert part in sentence
     again = api.load(run.path)
-    assert (again.status, again.state.step, again.state.rollbacks) == ("interrupted", 10, ROLLBACKS)
+    assert (again.status, again.load_state().step, again.load_state().rollbacks) == ("interrupted", 10, ROLLBACKS)
     for path in manifests(run.directory.checkpoints):
         load_checkpoint(path)  # Which refuses what is not finite.
     assert again.export(tmp_path / "kept.glb").stat().st_size > 1000
@@ -141,8 +141,9 @@ def test_a_field_that_is_no_longer_finite_is_not_saved_over_a_good_one(tmp_path:
     run = api.start(tiny_config(with_steps(30)), tmp_path)
     steps = run.steps()
     for step in steps:
-        if step.index == 14 and run.state.rollbacks == 0:
+        if step.index == 14 and run.load_state().rollbacks == 0:
             with torch.no_grad():
-                next(iter(run.state.field.parameters())).fill_(math.nan)
-    assert (run.status, run.state.step, run.state.rollbacks) == ("optimized", 30, 1)
-    assert all(bool(torch.isfinite(one).all()) for one in run.state.tensors().values() if one.is_floating_point())
+                next(iter(run.load_state().field.parameters())).fill_(math.nan)
+    assert (run.status, run.load_state().step, run.load_state().rollbacks) == ("optimized", 30, 1)
+    tensors = run.load_state().tensors().values()
+    assert all(bool(torch.isfinite(one).all()) for one in tensors if one.is_floating_point())

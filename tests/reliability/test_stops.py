@@ -70,7 +70,7 @@ def test_a_second_signal_ends_it_within_a_second_and_files_stay_whole(
     assert ended.code in (128 + first, 128 + second), ended.output
     assert ended.seconds < 1.0
     assert "stopped and saved" not in ended.output
-    assert api.load(folder).state.step == saved_step(folder)
+    assert api.load(folder).load_state().step == saved_step(folder)
 
 
 def test_a_signal_while_it_loads_has_nothing_to_wait_for(forks: Forks, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The keeper: what killed writers left is cleared away, and what differs on resuming is said."""
+"""The checkpointer: the files of killed writers are cleared away, and what differs on resuming is a note."""
 
 import shutil
 from dataclasses import replace
@@ -40,7 +40,7 @@ def test_a_machine_that_computes_other_bits_is_said(stopped: api.Run, monkeypatc
     now = {"torch": "9.9", "threads": 1, "device": "cpu"}
     monkeypatch.setattr(checkpointer, "machine_facts", lambda _: now)
     run = api.load(stopped.path)
-    assert run.state.step == 7
+    assert run.load_state().step == 7
     (note,) = run.notes
     assert note.startswith("torch was ")
     assert note.endswith(" and is 9.9 now: its last bits will differ")
@@ -48,7 +48,7 @@ def test_a_machine_that_computes_other_bits_is_said(stopped: api.Run, monkeypatc
 
 def test_on_the_same_machine_nothing_is_said(stopped: api.Run) -> None:
     run = api.load(stopped.path)
-    assert run.state.step == 7
+    assert run.load_state().step == 7
     assert run.notes == []
 
 
@@ -64,11 +64,11 @@ def test_a_checkpoint_of_another_prompt_is_refused_though_it_would_fit(stopped: 
     other = api.start(tiny_config(prompt="a blue ball"), tmp_path)
     shutil.copytree(stopped.directory.checkpoints, other.directory.checkpoints)
     with pytest.raises(CheckpointError, match="of another run: prompt is 'a red ball' there and 'a blue ball' here"):
-        _ = other.state
+        other.load_state()
 
 
 def test_more_steps_and_another_cadence_make_no_other_run(stopped: api.Run) -> None:
     recipe = stopped.config.recipe
     longer = replace(recipe, optimize=replace(recipe.optimize, steps=20, checkpoint_every=3))
-    run = api.Run(stopped.directory, replace(stopped.config, recipe=longer), stopped.record)
+    run = api.Run(stopped.directory, replace(stopped.record, config=replace(stopped.config, recipe=longer)))
     assert [step.index for step in run.steps()] == list(range(8, 21))

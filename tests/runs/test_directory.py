@@ -15,7 +15,7 @@ from dreamfields.errors import LockedError, StorageError, UsageError
 from dreamfields.guidance.prompts import clean_prompt
 from dreamfields.optimize.collapse import Verdict
 from dreamfields.optimize.loop import Step
-from dreamfields.runs.directory import RunDirectory, directory_name, new_run_directory
+from dreamfields.runs.directory import RunDirectory, directory_name, run_path
 
 
 def step(index: int, attempt: int = 0, collapsed: Verdict | None = None) -> Step:
@@ -61,16 +61,17 @@ def test_prompts_that_would_look_alike_are_told_apart(one: str, other: str) -> N
 
 
 def test_a_new_run_needs_a_folder_and_a_free_name(tmp_path: Path) -> None:
-    directory = new_run_directory(tmp_path / "runs", "a teapot", 0)
+    directory = RunDirectory(run_path(tmp_path / "runs", "a teapot", 0))
+    directory.refuse_taken()
     assert directory.path == tmp_path / "runs" / "a-teapot-0"
     assert not directory.path.exists()
     directory.write_record({})
     with pytest.raises(UsageError, match=r"already holds a run .*dreamfields resume .*a-teapot-0.* --seed or --out"):
-        new_run_directory(tmp_path / "runs", "a teapot", 0)
-    new_run_directory(tmp_path / "runs", "a teapot", 1)
+        directory.refuse_taken()
+    RunDirectory(run_path(tmp_path / "runs", "a teapot", 1)).refuse_taken()
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="which is a file"):
-        new_run_directory(tmp_path / "file", "a teapot", 0)
+        run_path(tmp_path / "file", "a teapot", 0)
 
 
 def test_a_record_comes_back_and_is_text_for_people(tmp_path: Path) -> None:

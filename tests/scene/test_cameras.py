@@ -89,12 +89,12 @@ MIDDLE = 16
         (270.0, [0.0, 0.0, 0.5], 0, +1),
     ],
 )
-def test_pictures_are_not_mirrored(azimuth: float, point: list[float], row_side: int, column_side: int) -> None:
+def test_images_are_not_mirrored(azimuth: float, point: list[float], row_side: int, column_side: int) -> None:
     row, column = pixel_of(Camera(azimuth, 0.0), point)
     assert ((row > MIDDLE) - (row < MIDDLE), (column > MIDDLE) - (column < MIDDLE)) == (row_side, column_side)
 
 
-def test_from_above_near_things_are_low_in_the_picture() -> None:
+def test_from_above_near_things_are_low_in_the_image() -> None:
     row, column = pixel_of(Camera(0.0, 30.0), [0.0, 0.0, 0.5])
     assert row > MIDDLE
     assert column == MIDDLE
@@ -106,7 +106,7 @@ def test_pixel_centres_fill_the_field_of_view_evenly_and_squarely(size: int, fov
     camera = Camera(35.0, 20.0, 4.0, fov_deg)
     rays = camera.rays(size)
     right, up, forward = (rays.directions @ axis for axis in camera.axes())
-    # The picture plane at distance 1 spans -tan(fov / 2) to tan(fov / 2); rows run from the top, columns from the left.
+    # The image plane at distance 1 spans -tan(fov / 2) to tan(fov / 2); rows run from the top, columns from the left.
     side = 2.0 * math.tan(math.radians(fov_deg) / 2.0)
     centres = [((index + 0.5) / size - 0.5) * side for index in range(size)]
     assert close(right / forward, [x for _ in range(size) for x in centres])

@@ -12,7 +12,7 @@ from dreamfields.scene import encoding
 from dreamfields.scene.cameras import Camera
 from tests.support import reference
 
-WAVES = torch.tensor([[1.0, 0.0, 0.0], [0.0, -3.0, 0.0], [2.0, 5.0, -1.0], [0.0, 0.0, 0.0]])
+FREQUENCIES = torch.tensor([[1.0, 0.0, 0.0], [0.0, -3.0, 0.0], [2.0, 5.0, -1.0], [0.0, 0.0, 0.0]])
 
 
 def random_covariances(count: int, seed: int = 0, size: float = 0.3) -> Tensor:
@@ -28,17 +28,17 @@ def unit_vectors(count: int, seed: int = 0) -> Tensor:
 @given(st.integers(0, 1000), st.floats(0.0, 3.0))
 def test_the_integrated_encoding_agrees_with_the_reference(seed: int, scale: float) -> None:
     points, covariances = unit_vectors(5, seed), random_covariances(5, seed)
-    encoded = encoding.integrated_encoding(points, covariances, WAVES, scale)
+    encoded = encoding.integrated_encoding(points, covariances, FREQUENCIES, scale)
     for row, point, covariance in zip(encoded.tolist(), points.tolist(), covariances.tolist(), strict=True):
-        expected = reference.fourier_features(point, covariance, WAVES.tolist(), scale)
+        expected = reference.fourier_features(point, covariance, FREQUENCIES.tolist(), scale)
         assert row == pytest.approx(expected, abs=1e-5)
 
 
 def test_without_an_extent_the_integrated_encoding_is_the_plain_one() -> None:
     points = unit_vectors(20)
-    plain = encoding.plain_encoding(points, WAVES)
-    assert torch.equal(encoding.integrated_encoding(points, torch.zeros(20, 3, 3), WAVES, 7.0), plain)
-    assert torch.equal(encoding.integrated_encoding(points, random_covariances(20), WAVES, 0.0), plain)
+    plain = encoding.plain_encoding(points, FREQUENCIES)
+    assert torch.equal(encoding.integrated_encoding(points, torch.zeros(20, 3, 3), FREQUENCIES, 7.0), plain)
+    assert torch.equal(encoding.integrated_encoding(points, random_covariances(20), FREQUENCIES, 0.0), plain)
 
 
 def test_the_integrated_encoding_is_the_mean_of_the_plain_one() -> None:
@@ -47,14 +47,14 @@ def test_the_integrated_encoding_is_the_mean_of_the_plain_one() -> None:
     for scale in (1.0, 2.0):
         normal = torch.randn((200_000, 3), generator=generator)
         drawn = mean + scale * normal @ torch.linalg.cholesky(covariance).T
-        expected = encoding.plain_encoding(drawn, WAVES).mean(dim=0)
-        integrated = encoding.integrated_encoding(mean[None], covariance[None], WAVES, scale)[0]
+        expected = encoding.plain_encoding(drawn, FREQUENCIES).mean(dim=0)
+        integrated = encoding.integrated_encoding(mean[None], covariance[None], FREQUENCIES, scale)[0]
         # Means of so many draws, each within [-1, 1], are known to about 0.002.
         assert torch.allclose(integrated, expected, atol=0.01)
 
 
 def test_features_of_a_point_lie_on_unit_circles() -> None:
-    cosines, sines = encoding.plain_encoding(unit_vectors(30), WAVES).chunk(2, dim=-1)
+    cosines, sines = encoding.plain_encoding(unit_vectors(30), FREQUENCIES).chunk(2, dim=-1)
     assert torch.allclose(cosines.square() + sines.square(), torch.ones(30, 4), atol=1e-6)
 
 
@@ -97,7 +97,7 @@ def test_footprints_of_a_camera_are_those_of_the_released_code(pixel: int) -> No
     assert torch.allclose(made[0], torch.tensor(expected), rtol=1e-4, atol=1e-7)
 
 
-def test_the_variance_of_a_phase_follows_the_direction_of_its_wave() -> None:
+def test_the_variance_of_a_phase_follows_the_direction_of_its_frequency() -> None:
     directions = unit_vectors(6)
     made = encoding.frustum_covariance(directions, torch.full((6,), 0.6), torch.full((6,), 0.2))
     across = torch.linalg.cross(directions, directions.roll(1, dims=-1))
@@ -109,7 +109,7 @@ def test_the_variance_of_a_phase_follows_the_direction_of_its_wave() -> None:
 
 def test_no_variance_is_negative_where_long_terms_cancel() -> None:
     frequencies = 200.0 * unit_vectors(50)
-    # Each direction is at right angles to its wave, whose phase does not change along it.
+    # Each direction is at right angles to its frequency, whose phase does not change along it.
     directions = torch.nn.functional.normalize(torch.linalg.cross(frequencies, unit_vectors(50, seed=1)), dim=-1)
     made = encoding.frustum_covariance(directions, torch.full((50,), 3.4), torch.zeros(50))
     variances = encoding.variance_along(frequencies, made)
@@ -119,7 +119,7 @@ def test_no_variance_is_negative_where_long_terms_cancel() -> None:
 
 
 @given(st.floats(0.0, 1.0), st.floats(1.0, 4.0), st.integers(0, 1000))
-def test_a_larger_footprint_leaves_less_of_every_wave(size: float, growth: float, seed: int) -> None:
+def test_a_larger_footprint_leaves_less_of_every_feature(size: float, growth: float, seed: int) -> None:
     frequencies, directions = encoding.draw_frequencies(40, 6.0, "sphere"), unit_vectors(4, seed)
 
     def left(length: float, radius: float, scale: float = 1.0) -> Tensor:
@@ -139,7 +139,7 @@ def test_a_larger_footprint_leaves_less_of_every_wave(size: float, growth: float
     assert torch.allclose(left(growth * size, growth * 0.5 * size), left(size, 0.5 * size, growth), atol=1e-4)
 
 
-def test_frequencies_are_the_axes_and_whole_numbers_up_to_the_degree() -> None:
+def test_frequencies_are_the_axes_and_whole_numbers_up_to_the_highest_octave() -> None:
     frequencies = encoding.draw_frequencies(128, 8.0, "sphere")
     assert frequencies.shape == (131, 3)
     assert torch.equal(frequencies[:3], torch.eye(3))
@@ -160,7 +160,7 @@ def test_frequencies_of_the_released_code_are_shorter_by_what_it_divides_by() ->
     assert float(ratio) == pytest.approx(math.sqrt(3.0 / count), rel=0.05)
 
 
-def test_frequencies_are_the_same_for_every_run_and_leave_the_global_chance_alone() -> None:
+def test_frequencies_are_the_same_for_every_run_and_leave_the_global_generator_alone() -> None:
     before = torch.get_rng_state()
     one = encoding.draw_frequencies(128, 8.0, "sphere")
     assert torch.equal(torch.get_rng_state(), before)

@@ -6,9 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from dreamfields.scene.cameras import sample_cameras
+from dreamfields.scene.cameras import camera_target, density_centre, follow, sample_cameras
 from dreamfields.scene.fields.voxels import VoxelField
-from dreamfields.scene.origin import density_centre, follow, looked_at
 from dreamfields.scene.settings import CameraSettings, VoxelSettings
 from tests.support.toys import TINY, advance, fingerprint, new_state
 
@@ -58,7 +57,7 @@ def test_the_running_mean_by_hand_and_a_centre_that_is_nowhere() -> None:
 def test_cameras_follow_never_later_or_always(track: str, progress: float, followed: bool) -> None:
     settings = CameraSettings.from_json({"track": track, "track_from": 0.3})
     origin = torch.tensor([0.1, 0.2, -0.3], dtype=torch.float64)
-    assert looked_at(origin, settings, progress) == ((0.1, 0.2, -0.3) if followed else (0.0, 0.0, 0.0))
+    assert camera_target(origin, settings, progress) == ((0.1, 0.2, -0.3) if followed else (0.0, 0.0, 0.0))
 
 
 def test_another_target_moves_every_camera_by_as_much() -> None:
@@ -68,24 +67,6 @@ def test_another_target_moves_every_camera_by_as_much() -> None:
 
     moved = positions((0.1, -0.2, 0.3)) - positions((0.0, 0.0, 0.0))
     assert torch.allclose(moved, torch.tensor([0.1, -0.2, 0.3]).expand(3, 3), atol=1e-6)
-
-
-def test_distances_and_close_ups_are_drawn_beside_the_rest_not_instead() -> None:
-    def drawn(**changes: float) -> list[tuple[float, ...]]:
-        settings = replace(CameraSettings(), **changes)  # type: ignore[arg-type]
-        seeds = [torch.Generator().manual_seed(seed) for seed in range(100)]
-        cameras = [one for seed in seeds for one in sample_cameras(settings, 2, seed)]
-        return [(one.azimuth_deg, one.elevation_deg, one.fov_deg, one.radius) for one in cameras]
-
-    plain, spread, near = drawn(), drawn(radius_spread=0.25), drawn(close_ups=0.5)
-    assert [one[:3] for one in spread] == [one[:3] for one in plain]
-    radii = torch.tensor([one[3] for one in spread])
-    assert {one[3] for one in plain} == {4.0}
-    assert 3.0 <= float(radii.min()) < 3.1
-    assert 4.9 < float(radii.max()) <= 5.0
-    halved = [one[2] / other[2] for one, other in zip(near, plain, strict=True)]
-    assert set(halved) == {0.5, 1.0}
-    assert 70 < halved.count(0.5) < 130
 
 
 def test_a_tracked_run_goes_on_bit_for_bit_and_an_untracked_one_keeps_no_origin() -> None:

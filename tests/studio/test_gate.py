@@ -1,4 +1,4 @@
-"""The gate: whoever asks from elsewhere, or without the token, gets a sentence and nothing else, on every route."""
+"""The gate: on every route a request from elsewhere, or without the token, gets one sentence and nothing else."""
 
 import re
 from collections.abc import Iterator
@@ -11,17 +11,16 @@ from starlette.websockets import WebSocketDisconnect
 
 from dreamfields.api import start
 from dreamfields.runs.directory import RunDirectory
-from dreamfields.studio.app import make_app, page_routes
 from dreamfields.studio.gate import HEADERS, Gate
-from dreamfields.studio.journal import Journal
-from dreamfields.studio.watcher import Watcher
+from dreamfields.studio.serve import make_app, page_routes
+from dreamfields.studio.watcher import Journal, Watcher
 from tests.support.toys import tiny_config
 
 PORT = 8350
 HERE = f"http://127.0.0.1:{PORT}"
 TOKEN = "the-token-of-this-server-and-of-no-other"
 
-ROUTES = ["/", "/live.js", "/live.css", "/model-viewer.js", "/events", "/picture.png", "/object.glb", "/files/{name}"]
+ROUTES = ["/", "/live.js", "/live.css", "/model-viewer.js", "/events", "/image.png", "/object.glb", "/files/{name}"]
 ADDRESSES = [*(route.format(name="object.glb") for route in ROUTES), "/no-such-route", "/files/run.json"]
 
 FOREIGN_HOSTS = [
@@ -98,7 +97,7 @@ def test_the_list_of_routes_is_complete(watcher: Watcher) -> None:
 
 
 def test_who_has_the_token_gets_every_route(owner: TestClient) -> None:
-    made = {"/picture.png", "/object.glb"}  # Nothing has been made of this run.
+    made = {"/image.png", "/object.glb"}  # Nothing has been made of this run.
     answers = {route: owner.get(route.format(name="object.glb")).status_code for route in ROUTES}
     assert answers == {route: 404 if route in made else 200 for route in ROUTES}
 

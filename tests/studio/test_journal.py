@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from dreamfields.api import Run, start
 from dreamfields.errors import StorageError, UsageError
 from dreamfields.runs.directory import RunDirectory
-from dreamfields.studio.journal import POINTS, Curve, Journal
+from dreamfields.studio.watcher import POINTS, Curve, Journal
 from tests.support.toys import PROMPT, tiny_config
 
 
@@ -47,7 +47,7 @@ def test_a_curve_is_short_and_keeps_the_means(count: int, random: Random) -> Non
 
 def test_steps_are_read_as_they_come_and_once_each(run: Run) -> None:
     journal = Journal(run.directory)
-    assert (journal.status, journal.progress.steps, journal.config.prompt) == ("started", 0, PROMPT)
+    assert (journal.record.status, journal.progress.steps, journal.record.config.prompt) == ("started", 0, PROMPT)
     for index in range(1, 6):
         write(run, line(index, score=0.1 * index))
         journal.refresh()
@@ -97,7 +97,7 @@ def test_a_resume_that_trims_the_metrics_is_followed(run: Run) -> None:
     assert journal.progress.curve.points[3:] == pytest.approx([0.9] * 26)
 
 
-def test_silence_is_the_time_since_the_last_step(run: Run) -> None:
+def test_idle_seconds_are_the_time_since_the_last_step(run: Run) -> None:
     journal = Journal(run.directory)
     assert journal.idle_seconds == 0.0
     write(run, line(1))
@@ -128,10 +128,10 @@ def test_what_cannot_be_read_at_the_moment_stays_as_it_was(run: Run) -> None:
     journal = Journal(run.directory)
     (run.path / "run.json").write_text("{")
     journal.refresh()
-    assert (journal.status, journal.progress.steps) == ("started", 1)
+    assert (journal.record.status, journal.progress.steps) == ("started", 1)
     (run.path / "run.json").unlink()
     journal.refresh()
-    assert journal.status == "started"
+    assert journal.record.status == "started"
 
 
 def test_no_run_or_a_damaged_one_is_a_sentence(tmp_path: Path) -> None:

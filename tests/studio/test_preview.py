@@ -1,6 +1,8 @@
-"""Looking on: a checkpoint becomes a picture and a mesh, and the run never notices."""
+"""The live preview: a checkpoint becomes an image and a mesh, and watching never changes the run."""
 
+import asyncio
 import io
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,15 +16,16 @@ from dreamfields.api import Run, load, start
 from dreamfields.errors import CheckpointError
 from dreamfields.optimize.settings import Recipe
 from dreamfields.runs.checkpoint import manifests
-from dreamfields.studio import preview as preview
-from dreamfields.studio.journal import Journal
-from dreamfields.studio.watcher import Watcher
+from dreamfields.scene.fields import FIELDS
+from dreamfields.studio import preview
+from dreamfields.studio.watcher import Journal, Watcher
 from tests.support.toys import TINY, TINY_EXPORT, TINY_MLP, sha256_of, tiny_config, with_steps
 
 
 @pytest.fixture(autouse=True)
 def few_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preview, "PICTURE_SIZE", {"voxels": 24, "mlp": 24})
+    small = {name: replace(kind, preview_size=24) for name, kind in FIELDS.items()}
+    monkeypatch.setattr(preview, "FIELDS", small)
 
 
 def taken(run: Run, steps: int) -> None:
@@ -32,7 +35,7 @@ def taken(run: Run, steps: int) -> None:
     iterator.close()
 
 
-# Twelve pixels a side take a network forty steps to a haze that has a surface.
+# With twelve pixels a side a network takes forty steps to a fog that has a surface.
 @pytest.mark.parametrize(("recipe", "count"), [(TINY, 3), (with_steps(50, TINY_MLP), 40)], ids=["voxels", "mlp"])
 def test_the_newest_checkpoint_is_shown(tmp_path: Path, recipe: Recipe, count: int) -> None:
     config = replace(tiny_config(recipe), export=replace(TINY_EXPORT, level=None))
@@ -41,23 +44,23 @@ def test_the_newest_checkpoint_is_shown(tmp_path: Path, recipe: Recipe, count: i
     taken(run, count)
     name = preview.newest_checkpoint(run.directory)
     assert name == f"attempt-000-step-{count:08d}"
-    seen = preview.make_preview(run.directory, run.config, name)
-    assert (seen.name, seen.step) == (name, count)
-    with Image.open(io.BytesIO(seen.picture)) as picture:
-        assert picture.size == (24, 24)
-        assert np.asarray(picture).std() > 5.0
-    scene = trimesh.load(io.BytesIO(seen.mesh), file_type="glb")
+    shown = preview.make_preview(run.directory, run.config, name)
+    assert (shown.name, shown.step) == (name, count)
+    with Image.open(io.BytesIO(shown.image)) as image:
+        assert image.size == (24, 24)
+        assert np.asarray(image).std() > 5.0
+    scene = trimesh.load(io.BytesIO(shown.mesh), file_type="glb")
     assert isinstance(scene, trimesh.Scene)
     assert scene.to_mesh().volume > 0.0
 
 
-def test_without_a_surface_there_is_a_picture_alone(tmp_path: Path) -> None:
+def test_without_a_surface_there_is_an_image_alone(tmp_path: Path) -> None:
     recipe = replace(with_steps(2), voxels=replace(TINY.voxels, blob_strength=0.0, blob_offset=-20.0))
     run = start(tiny_config(recipe), tmp_path)
     taken(run, 1)
-    seen = preview.make_preview(run.directory, run.config, "x")
-    assert seen.picture
-    assert seen.mesh == b""
+    shown = preview.make_preview(run.directory, run.config, "x")
+    assert shown.image
+    assert shown.mesh == b""
 
 
 def test_damaged_checkpoints_are_a_sentence_and_no_end(tmp_path: Path) -> None:
@@ -68,12 +71,44 @@ def test_damaged_checkpoints_are_a_sentence_and_no_end(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError):
         preview.make_preview(run.directory, run.config, "x")
     watcher = Watcher(Journal(run.directory))
-    watcher.look()
+    watcher.refresh_preview()
     assert "cannot be read" in watcher.state()["fault"]
     assert watcher.preview is None
 
 
-def test_a_wish_is_granted_after_the_next_step_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("error", "fault"),
+    [
+        (KeyError("nerf"), "the preview failed: KeyError: 'nerf'"),
+        (MemoryError("8 GB"), "the preview failed: MemoryError: 8 GB"),
+        (CheckpointError("no checkpoint is whole"), "no checkpoint is whole"),
+    ],
+)
+def test_whatever_fails_in_a_preview_is_told_and_the_next_checkpoint_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, fault: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    run = start(tiny_config(), tmp_path)
+    taken(run, 2)
+    watcher = Watcher(Journal(run.directory))
+    watcher.viewers = 1
+
+    async def watched_until(condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(60.0), watcher.watching():
+            while not condition():
+                await asyncio.sleep(0.05)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(preview, "make_preview", fail)
+        asyncio.run(watched_until(lambda: watcher.state()["fault"] == fault and watcher.version > 0))
+        assert watcher.refresh_preview() > 0.0  # It is tried again, at a price.
+    asyncio.run(watched_until(lambda: watcher.state()["image"] != ""))
+    assert watcher.state()["fault"] == ""
+
+
+def test_a_requested_checkpoint_is_saved_after_the_next_step_once(tmp_path: Path) -> None:
     run = start(tiny_config(), tmp_path)
     steps = run.steps()
     names = []
@@ -86,18 +121,18 @@ def test_a_wish_is_granted_after_the_next_step_once(tmp_path: Path) -> None:
     assert not list(run.path.glob(".checkpoint*"))
 
 
-def test_a_run_that_is_looked_at_ends_with_the_same_bytes(tmp_path: Path) -> None:
+def test_a_watched_run_ends_with_the_same_bytes(tmp_path: Path) -> None:
     alone, watched = start(tiny_config(), tmp_path / "alone"), start(tiny_config(), tmp_path / "watched")
     for _ in alone.steps():
         pass
     watcher = Watcher(Journal(watched.directory))
-    seen = set()
+    images = set()
     for step in watched.steps():
-        torch.rand(step.index)  # Whoever looks on may draw as he likes.
-        watcher.look()
+        torch.rand(step.index)  # The watcher may draw from the global generator.
+        watcher.refresh_preview()
         watcher.journal.directory.request_checkpoint()
-        seen.add(watcher.state()["picture"])
-    assert len(seen) > 8
+        images.add(watcher.state()["image"])
+    assert len(images) > 8
     ends = []
     for run in (alone, watched):
         newest = manifests(run.directory.checkpoints)[0]
@@ -105,24 +140,24 @@ def test_a_run_that_is_looked_at_ends_with_the_same_bytes(tmp_path: Path) -> Non
     assert ends[0] == ends[1]
 
 
-def test_looking_changes_nothing_in_the_folder(tmp_path: Path) -> None:
+def test_watching_changes_nothing_in_the_folder(tmp_path: Path) -> None:
     run = start(tiny_config(), tmp_path)
     for _ in run.steps():
         pass
     load(run.path).finish()
     before = {path: sha256_of(path) for path in run.path.rglob("*") if path.is_file()}
     watcher = Watcher(Journal(run.directory))
-    watcher.look()
+    watcher.refresh_preview()
     state = watcher.state()
     assert (state["status"], state["mesh"], state["step"]) == ("finished", "/files/object.glb", TINY.optimize.steps)
     assert {path: sha256_of(path) for path in run.path.rglob("*") if path.is_file()} == before
 
 
-def test_while_nobody_can_write_looking_goes_on(tmp_path: Path) -> None:
+def test_in_a_folder_that_cannot_be_written_watching_goes_on(tmp_path: Path) -> None:
     run = start(tiny_config(), tmp_path)
     taken(run, 2)
     (run.path / ".checkpoint-wanted").mkdir()  # Even root cannot put a file in its place.
     watcher = Watcher(Journal(run.directory))
-    watcher.ask()
-    watcher.look()
+    watcher.request_checkpoint()
+    watcher.refresh_preview()
     assert watcher.preview is not None

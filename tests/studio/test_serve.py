@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.message import Message
 from pathlib import Path
 from typing import Any, Self
@@ -25,14 +25,14 @@ from dreamfields.api import Run, start
 from dreamfields.cli.main import main
 from dreamfields.errors import LockedError, UsageError
 from dreamfields.runs.directory import RunDirectory
-from dreamfields.studio import preview as preview
-from dreamfields.studio import serve
-from dreamfields.studio.app import MAX_VIEWERS
-from dreamfields.studio.journal import Journal
+from dreamfields.scene.fields import FIELDS
+from dreamfields.studio import preview, serve
+from dreamfields.studio.serve import MAX_VIEWERS
+from dreamfields.studio.watcher import Journal
 from tests.support.toys import TINY, tiny_config
 
 TOKEN = "a-token"
-CANARY = b"canary: outside of what may be seen"
+CANARY = b"canary: not to be served"
 PATIENCE = 60.0
 """Seconds after which a page is given up; machines can be busy."""
 
@@ -116,7 +116,7 @@ class Events:
 
 
 def test_a_run_is_followed_from_its_first_step_to_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preview, "PICTURE_SIZE", {"voxels": 24, "mlp": 24})
+    monkeypatch.setattr(preview, "FIELDS", {"voxels": replace(FIELDS["voxels"], preview_size=24)})
     run = start(tiny_config(), tmp_path)
     with served(run) as port, Events(port) as events:
         assert events.answer.headers.get_content_type() == "text/event-stream"
@@ -124,7 +124,7 @@ def test_a_run_is_followed_from_its_first_step_to_its_files(tmp_path: Path, monk
         assert (identity["prompt"], identity["facts"]["seed"]) == ("a red ball", 0)
         assert identity["settings"]["recipe"]["voxels"]["coarsest_cells"] == 2
         state = events.until(status="started")
-        assert (state["picture"], state["mesh"], state["curve"]) == ("", "", [])
+        assert (state["image"], state["mesh"], state["curve"]) == ("", "", [])
         steps = run.steps()
         next(steps)
         state = events.until(step=1, status="running")
@@ -137,8 +137,8 @@ def test_a_run_is_followed_from_its_first_step_to_its_files(tmp_path: Path, monk
             if preview.newest_checkpoint(run.directory):
                 break
         next(steps)
-        state = events.until("picture", "mesh")
-        assert ask(port, state["picture"]).body[:4] == b"\x89PNG"
+        state = events.until("image", "mesh")
+        assert ask(port, state["image"]).body[:4] == b"\x89PNG"
         assert ask(port, state["mesh"]).body[:4] == b"glTF"
         for _ in steps:
             pass
@@ -150,7 +150,7 @@ def test_a_run_is_followed_from_its_first_step_to_its_files(tmp_path: Path, monk
         assert len(state["curve"]) == TINY.optimize.steps
         # Who comes back later sees the same.
         with Events(port) as others:
-            again = others.until("picture", status="finished")
+            again = others.until("image", status="finished")
         assert (again["curve"], again["files"]) == (state["curve"], state["files"])
 
 

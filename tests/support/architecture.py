@@ -8,7 +8,7 @@ import ast
 import functools
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -54,15 +54,19 @@ MAX_FUNCTION_LINES = 60
 MAX_FILE_LINES = 400
 MAX_ARGUMENTS = 8
 MAX_DEPTH = 2
+MAX_ROOT_MODULES = 8
 
 # Loaded before anything heavy: prompts and settings are judged within a second.
 LIGHT_MODULES = {
     "errors",
+    "scene.fields",
     "config",
     "paper",
     "presets",
+    "runs.checks",
     "runs.record",
-    "runs.disk",
+    "runs.record_file",
+    "runs.upgrade",
     "runs.lock",
     "runs.directory",
     "cli",
@@ -95,7 +99,7 @@ WRITING_CALLS = {
 }
 WRITING_METHODS = {"write_text", "write_bytes", "touch", "hardlink_to", "symlink_to"}
 # Their first argument is what to open, not how.
-READING_OPENS = {"PIL.Image.open", "webbrowser.open"}
+READING_OPENS = {"PIL.Image.open", "webbrowser.open", "dreamfields.runs.run.Run.open"}
 # Video encoders write to a path of their own, in a temporary directory.
 MAY_WRITE = {"storage", "export.pictures.video"}
 # A lock is a descriptor held open, with the holder's number in it.
@@ -135,6 +139,27 @@ def imports_are_declared(module: str, tree: ast.Module) -> Iterator[str]:
         optional = module in EXTRAS and package in EXTRAS[module]
         if package and package != "dreamfields" and package not in sys.stdlib_module_names | declared and not optional:
             yield f"{module} imports {package}, which no dependency in pyproject.toml provides"
+
+
+def cycles(imports: Mapping[str, set[str]]) -> set[str]:
+    """Return the modules that import each other in a circle, or lead to such a circle only, given who imports whom."""
+    left = {module: targets & imports.keys() - {module} for module, targets in imports.items()}
+    while free := {module for module, targets in left.items() if not targets}:
+        left = {module: targets - free for module, targets in left.items() if module not in free}
+    return set(left)
+
+
+def imports_of_modules() -> dict[str, set[str]]:
+    """Return for each module of the package the others it imports when it runs, wherever in its code it does."""
+    trees = {module: ast.parse(path.read_text("utf-8")) for module, path in modules()}
+    del trees[""]  # The package itself loads public names only when they are asked for.
+    found = {}
+    for module, tree in trees.items():
+        names = _imported(tree, at_run_time=True)
+        targets = {name.removeprefix("dreamfields.") for name in names if name.startswith("dreamfields.")}
+        # A name is imported from a module, or is a module of a package.
+        found[module] = {name if name in trees else name.rpartition(".")[0] for name in targets} & trees.keys()
+    return found
 
 
 def functions_are_short(module: str, tree: ast.Module) -> Iterator[str]:
@@ -197,7 +222,16 @@ def files_are_written_by_storage(module: str, tree: ast.Module) -> Iterator[str]
     """All writing goes through `storage`, whole or not at all."""
     if module in MAY_WRITE:
         return
+    memory = {
+        target.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and ast.unparse(node.value) == "io.BytesIO()"
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
     for call, name in _calls(tree):
+        if call.args and isinstance(call.args[0], ast.Name) and call.args[0].id in memory:
+            continue
         method = name.rsplit(".", 1)[-1]
         opens = method == "open" and name not in READING_OPENS and _opens_for_writing(call, is_method="." in name)
         if module in MAY_LOCK and name in LOCKING_CALLS:
@@ -209,8 +243,6 @@ def files_are_written_by_storage(module: str, tree: ast.Module) -> Iterator[str]
 def is_light(module: str) -> bool:
     """Tell whether a module must load without anything heavy: settings, the command line, and what checks a command."""
     names = module.split(".")
-    if module in ("cli.commands", "cli.doctor"):
-        return False
     return names[-1] == "settings" or bool({module, names[0]} & LIGHT_MODULES)
 
 
@@ -244,7 +276,7 @@ def _functions(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunction
     return (node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)))
 
 
-def _imported(tree: ast.AST, *, at_load_only: bool = False) -> Iterator[str]:
+def _imported(tree: ast.AST, *, at_load_only: bool = False, at_run_time: bool = False) -> Iterator[str]:
     """Yield the full dotted names that a module imports; relative imports keep their leading dots."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.Import):
@@ -255,16 +287,19 @@ def _imported(tree: ast.AST, *, at_load_only: bool = False) -> Iterator[str]:
         elif isinstance(node, ast.Call) and _dotted(node.func).endswith("import_module") and node.args:
             if isinstance(node.args[0], ast.Constant):
                 yield str(node.args[0].value)
-        elif at_load_only and _runs_later(node):
+        elif (at_load_only and _runs_later(node)) or (at_run_time and _is_for_types(node)):
             continue
         else:
-            yield from _imported(node, at_load_only=at_load_only)
+            yield from _imported(node, at_load_only=at_load_only, at_run_time=at_run_time)
+
+
+def _is_for_types(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and _dotted(node.test).endswith("TYPE_CHECKING")
 
 
 def _runs_later(node: ast.AST) -> bool:
     """Tell whether a node's body does not run when its module loads."""
-    checks_types = isinstance(node, ast.If) and _dotted(node.test).endswith("TYPE_CHECKING")
-    return checks_types or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+    return _is_for_types(node) or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
 
 
 def _calls(tree: ast.Module) -> Iterator[tuple[ast.Call, str]]:

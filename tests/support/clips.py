@@ -1,6 +1,6 @@
 """Tiny models with random weights, of every shape that can guide, saved as their folders are: a few milliseconds each.
 
-They know nothing; what they are for is everything around the numbers: folders, pictures, tokens, gradients.
+They know nothing; they test everything around the weights: folders, images, tokens, gradients.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,19 +18,19 @@ from transformers.models.siglip2.image_processing_pil_siglip2 import Siglip2Imag
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
 SIDE = 16
-"""Pixels a side of what they look at."""
+"""Pixels a side of their images."""
 LONGEST = 12
 """Tokens of the longest sentence, its two marks included."""
 WORDS = ("a", "photo", "of", "the", "red", "green", "blue", "ball", "teapot", "on", "table", "wooden", "big")
 
 _TOWER: dict[str, Any] = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
 _TEXT = _TOWER | {"vocab_size": 32, "max_position_embeddings": LONGEST, "pad_token_id": 0}
-_TEXT |= {"bos_token_id": 1, "eos_token_id": 3}  # An end mark of 2 has another meaning in a CLIP's configuration.
-_PICTURE = _TOWER | {"image_size": SIDE, "patch_size": 8}
+_TEXT |= {"bos_token_id": 1, "eos_token_id": 3}  # An end token of 2 has another meaning in a CLIP's configuration.
+_IMAGE = _TOWER | {"image_size": SIDE, "patch_size": 8}
 
 
 def tiny_tokenizer(lower: bool = True) -> PreTrainedTokenizerFast:
-    """Return a tokenizer of whole words with a mark at either end; what it does not know is one token."""
+    """Return a tokenizer of whole words with a start and an end token; unknown words are one token."""
     vocabulary = {word: index for index, word in enumerate(("<pad>", "<s>", "<unk>", "</s>", *WORDS))}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     if lower:
@@ -44,7 +44,7 @@ def tiny_tokenizer(lower: bool = True) -> PreTrainedTokenizerFast:
 
 
 def tiny_siglip2_tokenizer() -> Any:
-    """Return a SigLIP 2 tokenizer, which transformers takes whatever a folder says: letters joined to words."""
+    """Return a SigLIP 2 tokenizer, which transformers loads whatever a folder names: letters merged into words."""
     spelt = [f"{mark}{word}" for word in WORDS for mark in ("", "\N{LOWER ONE EIGHTH BLOCK}")]
     merges: Any = dict.fromkeys((word[:i], word[i]) for word in spelt for i in range(1, len(word)))
     pieces = dict.fromkeys(["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", *"".join(spelt), *map("".join, merges)])
@@ -54,32 +54,32 @@ def tiny_siglip2_tokenizer() -> Any:
 
 
 def _clip() -> tuple[Any, Any]:
-    config = transformers.CLIPConfig(text_config=_TEXT, vision_config=_PICTURE, projection_dim=8)
+    config = transformers.CLIPConfig(text_config=_TEXT, vision_config=_IMAGE, projection_dim=8)
     size = {"height": SIDE, "width": SIDE}
     return transformers.CLIPModel(config), CLIPImageProcessorPil(size={"shortest_edge": SIDE}, crop_size=size)
 
 
 def _metaclip_2() -> tuple[Any, Any]:
-    config = transformers.MetaClip2Config(text_config=_TEXT, vision_config=_PICTURE, projection_dim=8)
+    config = transformers.MetaClip2Config(text_config=_TEXT, vision_config=_IMAGE, projection_dim=8)
     size = {"height": SIDE, "width": SIDE}
     return transformers.MetaClip2Model(config), CLIPImageProcessorPil(size={"shortest_edge": SIDE}, crop_size=size)
 
 
 def _siglip() -> tuple[Any, Any]:
-    config = transformers.SiglipConfig(text_config=_TEXT | {"projection_size": 16}, vision_config=_PICTURE)
+    config = transformers.SiglipConfig(text_config=_TEXT | {"projection_size": 16}, vision_config=_IMAGE)
     return transformers.SiglipModel(config), SiglipImageProcessorPil(size={"height": SIDE, "width": SIDE})
 
 
 def _siglip2() -> tuple[Any, Any]:
-    picture = _TOWER | {"patch_size": 8, "num_patches": 4}
+    image = _TOWER | {"patch_size": 8, "num_patches": 4}
     text = _TEXT | {"projection_size": 16, "vocab_size": 256}
-    config = transformers.Siglip2Config(text_config=text, vision_config=picture)
+    config = transformers.Siglip2Config(text_config=text, vision_config=image)
     return transformers.Siglip2Model(config), Siglip2ImageProcessorPil(patch_size=8, max_num_patches=4)
 
 
 def _lit() -> tuple[Any, Any]:
     config = transformers.VisionTextDualEncoderConfig.from_vision_text_configs(
-        transformers.ViTConfig(**_PICTURE), transformers.BertConfig(**_TEXT), projection_dim=8
+        transformers.ViTConfig(**_IMAGE), transformers.BertConfig(**_TEXT), projection_dim=8
     )
     return transformers.VisionTextDualEncoderModel(config), ViTImageProcessorPil(size={"height": SIDE, "width": SIDE})
 
@@ -95,7 +95,7 @@ def make_folder(folder: Path, shape: str = "clip", seed: int = 0) -> Path:
     model, processor = SHAPES[shape]()
     with torch.no_grad():
         for parameter in model.parameters():
-            # Weights as they are drawn are so small that every embedding is nearly the same.
+            # The default weights are so small that all embeddings are nearly the same.
             parameter.copy_(torch.randn_like(parameter) * (0.5 if parameter.ndim < 2 else 0.4))
     shown = transformers.utils.logging.is_progress_bar_enabled()
     transformers.utils.logging.disable_progress_bar()

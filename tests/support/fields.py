@@ -1,4 +1,4 @@
-"""Fields with a known shape, and rays that are lines, for the tests of everything that looks at one."""
+"""Fields with a known shape, and rays that are lines, for tests of rendering and export."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -83,7 +83,7 @@ class VolumeField(AbstractField):
 
 
 def sphere(radius: float, **rest: float) -> BallsField:
-    """Return the field of one ball in the middle; `rest` are the edge and the haze."""
+    """Return the field of one ball in the middle; `rest` are the edge and the fog level."""
     return BallsField([Ball(radius)], **rest)
 
 

@@ -87,10 +87,9 @@ def serve() -> None:
     import torch
 
     from dreamfields import api
-    from dreamfields.cli import commands
     from dreamfields.cli import main as cli
 
-    assert all((api, cli, commands))
+    assert all((api, cli))
     # Who was started in the background of a shell ignores it, and so would all children.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     torch.set_num_threads(1)

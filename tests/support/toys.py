@@ -23,7 +23,7 @@ from dreamfields.scene.settings import CameraSettings, MlpSettings, VoxelSetting
 CPU = torch.device("cpu")
 PROMPT = "a red ball"
 
-# Everything that a test relies on is said here; the package's own defaults may be tuned.
+# Everything that a test relies on is set here; the package's own defaults may change.
 TINY = Recipe(
     guidance=GuidanceSettings(name="toy", image_size=32, template="a photo of {}", alternate=False),
     voxels=VoxelSettings(
@@ -54,7 +54,6 @@ TINY = Recipe(
         transmittance_start=0.4,
         transmittance_end=0.8,
         transmittance_ramp=0.3,
-        total_variation=0.01,
     ),
     optimize=OptimizeSettings(
         steps=12,
@@ -106,9 +105,9 @@ def new_state(recipe: Recipe = TINY, seed: int = 0) -> TrainingState:
 
 
 def targets_of(recipe: Recipe = TINY, prompt: str = PROMPT, guidance: AbstractGuidance | None = None) -> list[Target]:
-    """Return what the toy guidance, or another, is to find."""
-    looks = guidance or ToyGuidance(recipe.guidance.image_size)
-    return make_targets([Guide(looks)], recipe.guidance.template, prompt)
+    """Return the targets of the toy guidance, or of another."""
+    chosen = guidance or ToyGuidance(recipe.guidance.image_size)
+    return make_targets([Guide(chosen)], recipe.guidance.template, prompt)
 
 
 def advance(

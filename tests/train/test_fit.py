@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from dreamfields.train.fit import (
-    Epoch,
     Progress,
     TrainingData,
     class_loss,
@@ -17,11 +16,11 @@ from dreamfields.train.fit import (
     fit,
     mean_reciprocal_rank,
     new_adapters,
+    restored,
     schedule,
     sigmoid_loss,
 )
 from dreamfields.train.settings import Loss, NetworkSettings, TuningSettings
-from dreamfields.train.training import restored, train
 
 SETTINGS = TuningSettings(
     epochs=6,
@@ -52,14 +51,13 @@ def data(pictures: int = 160) -> TrainingData:
     )
 
 
-def run(settings: TuningSettings, kept: Path, stop_after: int = 1000) -> tuple[list[Epoch], Progress]:
+def run(settings: TuningSettings, kept: Path, stop_after: int = 1000) -> tuple[list[Progress], Progress]:
     """Train until done or stopped; the next call goes on."""
     epochs = []
-    progress = restored(data(), settings, kept)
-    for epoch, stand in train(progress, data(), settings, kept):
-        progress = stand
-        epochs.append(epoch)
-        if epoch.index == stop_after:
+    progress = start = restored(data(), settings, kept)
+    for progress in fit(start, data(), settings, kept):
+        epochs.append(progress)
+        if progress.epoch == stop_after:
             break
     return epochs, progress
 
@@ -104,9 +102,9 @@ def test_adapters_learn_to_find_pictures_they_were_not_trained_on(tmp_path: Path
     settings = replace(SETTINGS, loss=loss)
     before = mean_reciprocal_rank(new_adapters(data(), settings), data())
     epochs, progress = run(settings, tmp_path / "kept")
-    assert [epoch.index for epoch in epochs] == [1, 2, 3, 4, 5, 6]
-    assert progress.best_found > before + 0.2
-    assert progress.best_found == max(epoch.mean_reciprocal_rank for epoch in epochs)
+    assert [progress.epoch for progress in epochs] == [1, 2, 3, 4, 5, 6]
+    assert progress.best_score > before + 0.2
+    assert progress.best_score == max(progress.score for progress in epochs)
     assert epochs[-1].loss < epochs[0].loss
 
 
@@ -132,34 +130,33 @@ def test_a_stopped_training_goes_on_exactly(tmp_path: Path, stop: int) -> None:
     _, whole = run(SETTINGS, tmp_path / "a")
     run(SETTINGS, tmp_path / "b", stop_after=stop)
     later, resumed = run(SETTINGS, tmp_path / "b")
-    assert later[0].index == stop + 1
+    assert later[0].epoch == stop + 1
     assert same(whole.adapters.state_dict(), resumed.adapters.state_dict())
     assert same(whole.best_state, resumed.best_state)
-    assert (whole.best_found, whole.best_epoch) == (resumed.best_found, resumed.best_epoch)
+    assert (whole.best_score, whole.best_epoch) == (resumed.best_score, resumed.best_epoch)
 
 
 def test_a_damaged_record_of_training_starts_it_again(tmp_path: Path) -> None:
     _, whole = run(SETTINGS, tmp_path / "a")
     (tmp_path / "b").write_bytes((tmp_path / "a").read_bytes()[:-7])
     epochs, again = run(SETTINGS, tmp_path / "b")
-    assert epochs[0].index == 1
+    assert epochs[0].epoch == 1
     assert same(whole.best_state, again.best_state)
 
 
-def test_training_stops_when_validation_gets_no_better() -> None:
+def test_training_stops_when_validation_gets_no_better(tmp_path: Path) -> None:
     settings = replace(SETTINGS, epochs=50, patience=2, learning_rate=0.0)
-    start = restored(data(), settings, Path("nowhere"))
-    epochs = [epoch for epoch, _ in fit(start, data(), settings)]
-    assert [epoch.best for epoch in epochs] == [True, False, False]
+    epochs, _ = run(settings, tmp_path / "kept")
+    assert [progress.best_epoch == progress.epoch for progress in epochs] == [True, False, False]
 
 
-def test_validation_pictures_are_never_trained_on() -> None:
+def test_validation_pictures_are_never_trained_on(tmp_path: Path) -> None:
     spoilt = data()
     spoilt.views[:, spoilt.validation] = torch.nan
     settings = replace(SETTINGS, epochs=1)
-    ((epoch, stand),) = fit(restored(spoilt, settings, Path("nowhere")), spoilt, settings)
-    assert math.isfinite(epoch.loss)
-    assert all(torch.isfinite(value).all() for value in stand.adapters.state_dict().values())
+    (progress,) = fit(restored(spoilt, settings, tmp_path / "kept"), spoilt, settings, tmp_path / "kept")
+    assert math.isfinite(progress.loss)
+    assert all(torch.isfinite(value).all() for value in progress.adapters.state_dict().values())
 
 
 def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:

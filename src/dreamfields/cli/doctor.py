@@ -1,21 +1,24 @@
-"""The doctor: what this machine has, what is missing, and what to do about it."""
+"""`dreamfields doctor`: what this machine has, what is missing, and what to do about it."""
 
 import importlib.metadata
 import importlib.util
 import os
 import platform
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 from rich.console import Console
-from rich.table import Table
 
 from dreamfields import __version__
 from dreamfields.cli import models
+from dreamfields.cli.command import Command
+from dreamfields.cli.terminal import say_table
 from dreamfields.devices import resolve_device, thread_count
 from dreamfields.errors import MissingPackageError
-from dreamfields.export.pictures.video import encoders
 from dreamfields.guidance.lit.weights import (
     GUIDING_ADAPTERS,
     GUIDING_TOWERS,
@@ -25,33 +28,32 @@ from dreamfields.guidance.lit.weights import (
     package_file,
 )
 
-_NEEDED_DISK = 200_000_000
-"""Bytes a run of the default preset may take, with room to spare."""
+_NEEDED_DISK: Final = 200_000_000  # Bytes a run of the default preset may take, with room to spare
+
+
+@dataclass(frozen=True)
+class Doctor(Command):
+    """Tell what this machine has and what is missing."""
+
+    def run(self, console: Console) -> int:
+        """Print what was found and return the exit code: 0, or 3 if something a default run needs is missing."""
+        findings = [*machine(), *weights(), clip_models(), video(), disk(Path.cwd())]
+        rows = [(one.subject, one.verdict, "yes" if one.well else "NO") for one in findings]
+        say_table(console, "dreamfields doctor", ("what", "found", "well"), rows)
+        return 0 if all(one.well for one in findings) else MissingPackageError.exit_code
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at."""
+    """One thing that was checked."""
 
     subject: str
     verdict: str
     well: bool
 
 
-def examine(console: Console) -> int:
-    """Print what was found and return the exit code: 0, or 3 if something a default run needs is missing."""
-    findings = [*machine(), *weights(), *adapters(), clip_models(), video(), disk(Path.cwd())]
-    table = Table(title="dreamfields doctor")
-    for heading in ("what", "found", "well"):
-        table.add_column(heading)
-    for finding in findings:
-        table.add_row(finding.subject, finding.verdict, "yes" if finding.well else "NO")
-    console.print(table)
-    return 0 if all(finding.well for finding in findings) else MissingPackageError.exit_code
-
-
 def machine() -> list[Finding]:
-    """Look at versions, device and threads."""
+    """Return versions, device and threads."""
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "transformers", "numpy"))
     numba = importlib.util.find_spec("numba") is not None
     return [
@@ -62,45 +64,35 @@ def machine() -> list[Finding]:
 
 
 def weights() -> list[Finding]:
-    """Look for the weights that guide and judge."""
+    """Return which weights are installed, the adapters among them, which closed-form guidance does without."""
+    packages = [*(tower.weights for tower in (*GUIDING_TOWERS, JUDGE_TOWER)), MINILM]
+    places: dict[str, Callable[[], Path]] = {one.package: partial(package_file, one) for one in packages}
+    places |= {one.file: one.path for one in (*GUIDING_ADAPTERS, JUDGE_ADAPTERS)}
     found = []
-    for wanted in (*(tower.weights for tower in (*GUIDING_TOWERS, JUDGE_TOWER)), MINILM):
+    for name, place in places.items():
         try:
-            size = package_file(wanted).stat().st_size
-            found.append(Finding(wanted.package, f"{size / 1e6:.0f} MB", True))
+            found.append(Finding(name, f"{place().stat().st_size / 1e6:.1f} MB", True))
         except MissingPackageError as error:
-            found.append(Finding(wanted.package, str(error), False))
-    return found
-
-
-def adapters() -> list[Finding]:
-    """Look at the trained adapters; closed-form guidance does without them."""
-    found = []
-    for source in (*GUIDING_ADAPTERS, JUDGE_ADAPTERS):
-        try:
-            found.append(Finding(source.file, f"{source.path().stat().st_size / 1e6:.1f} MB", True))
-        except MissingPackageError as error:
-            found.append(Finding(source.file, str(error), False))
+            found.append(Finding(name, str(error), False))
     return found
 
 
 def clip_models() -> Finding:
-    """Look for models that guide on request; a default run needs none, so all is well without."""
+    """Return which CLIP models are here; a default run needs none, so all is well without."""
     found = models.present()
     return Finding("clip models", ", ".join(found) or "none; get one with: dreamfields models download ID", True)
 
 
 def video() -> Finding:
-    """Look for a program that encodes MP4."""
+    """Return which program encodes MP4."""
+    from dreamfields.export.pictures.video import encoders
+
+    missing = "no ffmpeg, videos become GIFs; run: pip install imageio-ffmpeg"
     programs = encoders()
-    return Finding(
-        "video",
-        programs[0] if programs else "no ffmpeg, videos become GIFs; run: pip install imageio-ffmpeg",
-        bool(programs),
-    )
+    return Finding("video", programs[0] if programs else missing, bool(programs))
 
 
 def disk(folder: Path) -> Finding:
-    """Look at the free space where runs would go."""
+    """Return the free space where runs would go."""
     free = shutil.disk_usage(folder).free
     return Finding("free space here", f"{free / 1e9:.1f} GB", free > _NEEDED_DISK)

@@ -1,85 +1,90 @@
-"""`dreamfields models`: which CLIP-like models are here, getting one, and whether they are still the same."""
+"""`dreamfields models`: list, download and verify CLIP-like models."""
 
-import contextlib
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, assert_never
+from typing import Annotated, Literal, assert_never
 
+import tyro
 from rich.console import Console
-from rich.table import Table
 
-from dreamfields.errors import DreamfieldsError, MissingPackageError
+from dreamfields.cli.command import Command
+from dreamfields.cli.terminal import say, say_table
+from dreamfields.errors import DreamfieldsError, MissingPackageError, UsageError
 from dreamfields.guidance.clip import hub
 
-Action = Literal["list", "download", "verify"]
 
+@dataclass(frozen=True)
+class Models(Command):
+    """List, download or verify models for clip guidance: models list | download ID | verify [ID]."""
 
-def run(action: Action, model_id: str, revision: str, console: Console) -> int:
-    """Carry out one action and return the exit code."""
-    match action:
-        case "list":
-            show(console)
-        case "download":
-            fetch(model_id, revision, console)
-        case "verify":
-            return verify(model_id, console)
-        case _:
-            assert_never(action)
-    return 0
+    action: Annotated[Literal["list", "download", "verify"], tyro.conf.Positional]
+    """What to do."""
+    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ID")] = ""
+    """The model's id on the hub, such as openai/clip-vit-base-patch16."""
+    revision: str = "main"
+    """Branch, tag or commit to download."""
 
+    def check(self) -> None:
+        """Make sure that a download names a model."""
+        if self.action == "download" and not self.model:
+            raise UsageError(f"name a model, for example: dreamfields models download {next(iter(hub.KNOWN))}")
 
-def show(console: Console) -> None:
-    """Print the known models and those recorded here, with revision and size."""
-    table = Table(title="models for --guidance.name clip:ID", caption="get one: dreamfields models download ID")
-    for heading in ("id", "what", "here"):
-        table.add_column(heading, no_wrap=heading != "what")
-    for model_id in sorted({*hub.KNOWN, *hub.read_records()}):
-        table.add_row(model_id, hub.KNOWN.get(model_id, ""), state(model_id))
-    console.print(table)
-
-
-def state(model_id: str) -> str:
-    """Return in words what of a model is on this machine."""
-    try:
-        model = hub.locate(model_id)
-    except DreamfieldsError:
-        return "no"
-    return f"{megabytes(model.folder):.0f} MB, revision {(model.revision or '')[:8]}"
+    def run(self, console: Console) -> int:
+        """Carry out the action and return the exit code: 0, or 3 if a model is not as it was recorded."""
+        match self.action:
+            case "list":
+                rows = [(one, hub.KNOWN.get(one, ""), _state(one)) for one in _names()]
+                title, caption = "models for --guidance clip:ID", "get one: dreamfields models download ID"
+                say_table(console, title, ("id", "what", "here"), rows, caption)
+            case "download":
+                model = hub.download(self.model, self.revision)
+                size = f"{_megabytes(model.folder):.0f} MB"
+                say(console, f"{self.model}, revision {model.revision}, {size}, in {model.folder}")
+                say(console, f'use it: dreamfields generate "a teapot" --guidance clip:{self.model}')
+            case "verify":
+                return _verify([self.model] if self.model else present(), console)
+            case _:
+                assert_never(self.action)
+        return 0
 
 
 def present() -> list[str]:
     """Return the known and recorded models that are on this machine."""
     found = []
-    for model_id in sorted({*hub.KNOWN, *hub.read_records()}):
-        with contextlib.suppress(DreamfieldsError):
-            found.append(hub.locate(model_id).model_id)
+    for name in _names():
+        with suppress(DreamfieldsError):
+            found.append(hub.locate(name).model_id)
     return found
 
 
-def fetch(model_id: str, revision: str, console: Console) -> None:
-    """Download a model and say how to use it."""
-    model = hub.download(model_id, revision)
-    console.print(
-        f"{model_id}, revision {model.revision}, {megabytes(model.folder):.0f} MB, in {model.folder}", soft_wrap=True
-    )
-    console.print(f'use it: dreamfields generate "a teapot" --guidance.name clip:{model_id}', soft_wrap=True)
-
-
-def verify(model_id: str, console: Console) -> int:
-    """Compare one model, or all that are here, with the record; return 0, or 3 if one differs."""
-    places = [model_id] if model_id else present()
-    if not places:
+def _verify(names: list[str], console: Console) -> int:
+    """Compare models with their records; return 0, or 3 if one differs."""
+    if not names:
         raise MissingPackageError("no model is on this machine; get one with: dreamfields models download ID")
     code = 0
-    for one in places:
+    for name in names:
         try:
-            files = hub.checked_digests(hub.locate(one))
-            console.print(f"{one}: {len(files)} files, all as recorded", soft_wrap=True)
+            files = hub.checked_digests(hub.locate(name))
+            say(console, f"{name}: {len(files)} files, all as recorded")
         except MissingPackageError as error:
-            console.print(f"{one}: {error}", soft_wrap=True, markup=False)
+            say(console, f"{name}: {error}")
             code = error.exit_code
     return code
 
 
-def megabytes(folder: Path) -> float:
-    """Return the size of the files in a model's folder."""
+def _names() -> list[str]:
+    return sorted({*hub.KNOWN, *hub.read_records()})
+
+
+def _state(name: str) -> str:
+    """Return in words what of a model is on this machine."""
+    try:
+        model = hub.locate(name)
+    except DreamfieldsError:
+        return "no"
+    return f"{_megabytes(model.folder):.0f} MB, revision {(model.revision or '')[:8]}"
+
+
+def _megabytes(folder: Path) -> float:
     return sum(path.stat().st_size for path in folder.iterdir() if path.is_file()) / 1e6

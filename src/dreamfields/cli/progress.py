@@ -1,42 +1,46 @@
 """Progress: what a command shows while it works, live on a terminal and as a few plain lines elsewhere."""
 
 import time
+from collections.abc import Generator
+from contextlib import ExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, final
+from typing import TYPE_CHECKING, Final, Self, TypeVar, final
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from dreamfields.cli.terminal import say
 
 if TYPE_CHECKING:
     from dreamfields.optimize.loop import Step
+    from dreamfields.train.features import Advance
 
-_LINES = 10
+_STEP_LINES: Final = 10  # Lines that a run prints where there is no terminal
+_LINE_SECONDS: Final = 10.0  # Seconds between two lines of other work
+_Result = TypeVar("_Result")
 
 
 @final
-class StepProgress:
-    """Shows steps as they are done: score, opacity and time left."""
+class ProgressBar:
+    """Shows how many pieces of some work are done and how long the rest will take."""
 
-    def __init__(self, console: Console, total: int, heading: str) -> None:
-        """Prepare for `total` steps under a heading that names the device and the guidance."""
+    def __init__(self, console: Console, what: str, total: int, unknown: str = "") -> None:
+        """Prepare for `total` pieces of work; `unknown` is said of the time left while there is no pace."""
         self.console = console
+        self.unknown = unknown
+        self.what = what
         self.total = total
-        self.began = time.perf_counter()
-        self.first: int | None = None
         self.bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
-            TextColumn(
-                "{task.completed:.0f}/{task.total:.0f}  score {task.fields[score]:.3f}  "
-                "opacity {task.fields[opacity]:.2f}"
-            ),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}", markup=False),
             TimeRemainingColumn(),
             console=console,
             disable=not console.is_terminal,
         )
-        self.task = self.bar.add_task(heading, total=total, score=0.0, opacity=0.0)
-        if not console.is_terminal:
-            console.print(heading, soft_wrap=True)
+        self.task = self.bar.add_task(what, total=total, note="")
+        self.restart(0)
 
     def __enter__(self) -> Self:
         """Start showing."""
@@ -49,19 +53,78 @@ class StepProgress:
         """Stop showing; what was shown last stays."""
         self.bar.stop()
 
+    def restart(self, done: int) -> None:
+        """Measure the pace from here on, with `done` pieces done before."""
+        self.done = self.untimed = done
+        self.began = time.perf_counter()
+
+    def update(self, done: int, note: str = "", line: bool = False) -> None:
+        """Show that `done` pieces are done; where there is no terminal, print it if a line is due."""
+        self.done = done
+        self.bar.update(self.task, completed=done, note=note)
+        if line and not self.console.is_terminal:
+            parts = (f"{self.what} {done}/{self.total}", note, self.left())
+            say(self.console, "  ".join(part for part in parts if part))
+
+    def left(self) -> str:
+        """Return how long the rest will take at the pace so far, in words."""
+        if self.done == self.untimed:
+            return self.unknown
+        pace = (time.perf_counter() - self.began) / (self.done - self.untimed)
+        return f"{pace * (self.total - self.done):.0f} s left"
+
+
+@final
+class StepProgress:
+    """Shows the steps of a run: score, opacity and time left."""
+
+    def __init__(self, console: Console, total: int, heading: str) -> None:
+        """Print a heading that names the device and the guidance, and prepare for `total` steps."""
+        say(console, heading)
+        self.bar = ProgressBar(console, "step", total, unknown="0 s left")
+        self.attempt: int | None = None
+
+    def __enter__(self) -> Self:
+        """Start showing."""
+        self.bar.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop showing; what was shown last stays."""
+        self.bar.__exit__(kind, error, trace)
+
     def show(self, step: "Step") -> None:
-        """Show one more step; a collapse is said in a line of its own."""
-        if self.first is None or step.collapsed is not None:
-            self.first, self.began = step.index, time.perf_counter()
+        """Show one more step; a collapse gets a line of its own, and the pace is measured anew after it."""
+        if self.attempt is None or step.collapsed is not None:
+            self.attempt = step.attempt
+            self.bar.restart(step.index)
         if step.collapsed is not None:
             why = f"{step.collapsed.value} by step {step.index}"
-            self.console.print(f"attempt {step.attempt + 1}: {why}; starting again from another seed")
-        self.bar.update(self.task, completed=step.index, score=step.score, opacity=step.opacity)
-        if not self.console.is_terminal and (
-            step.index % max(1, self.total // _LINES) == 0 or step.index == self.total
-        ):
-            pace = (time.perf_counter() - self.began) / max(1, step.index - self.first)
-            left = pace * (self.total - step.index)
-            self.console.print(
-                f"step {step.index}/{self.total}  score {step.score:.3f}  opacity {step.opacity:.2f}  {left:.0f} s left"
-            )
+            say(self.bar.console, f"attempt {step.attempt + 1}: {why}; starting again from another seed")
+        total = self.bar.total
+        due = step.index % max(1, total // _STEP_LINES) == 0 or step.index == total
+        self.bar.update(step.index, f"score {step.score:.3f}  opacity {step.opacity:.2f}", due)
+
+
+def show_stages(console: Console, work: "Generator[Advance, None, _Result]") -> _Result:
+    """Run work that yields its progress stage by stage, show a bar for each stage, and return the work's result."""
+    bar: ProgressBar | None = None
+    said = 0.0
+    with ExitStack() as shown:
+        while True:
+            try:
+                advance = next(work)
+            except StopIteration as end:
+                result: _Result = end.value
+                return result
+            if bar is None or bar.what != advance.stage:
+                shown.close()
+                bar = shown.enter_context(ProgressBar(console, advance.stage, advance.total))
+                said = time.perf_counter()
+            done = bar.done + advance.pieces
+            bar.untimed += advance.pieces if advance.cached else 0
+            due = bool(advance.note) or done == advance.total or time.perf_counter() - said > _LINE_SECONDS
+            said = time.perf_counter() if due else said
+            bar.update(done, advance.note, due)

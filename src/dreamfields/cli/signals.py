@@ -11,28 +11,28 @@ _NUMBERS: Final = tuple(int(getattr(signal, name)) for name in ("SIGINT", "SIGTE
 
 @final
 class StopRequest:
-    """Notes the first signal while it is entered; handlers are put back on the way out.
+    """Records the first signal while it is entered; the handlers are restored on exit.
 
-    A handler of Python's runs between two of its instructions only, so a long call of a library would hold a second
-    signal up. A thread that reads the numbers of signals as the kernel delivers them sees to it that the second one
-    ends the process within a moment. Files are whole at any moment, so only work since the last checkpoint is lost.
+    Python runs a handler between two of its instructions only, so a long call of a library would delay the second
+    signal. A thread therefore reads the numbers of signals as the kernel delivers them, and ends the process at the
+    second one. Files are whole at any moment, so only work since the last checkpoint is lost.
 
     Attributes:
         number: the first signal, or None.
-        at_once: whether the first one already raises KeyboardInterrupt: while there is nothing to be finished first.
+        immediate: whether the first signal raises KeyboardInterrupt, for no step has to be completed first.
     """
 
     def __init__(self) -> None:
-        """Nothing has been asked yet."""
+        """Start without a signal."""
         self.number: int | None = None
         self.immediate = False
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        """Start noting."""
+        """Install the handlers."""
         reading, self._writing = os.pipe()
         os.set_blocking(self._writing, False)
-        threading.Thread(target=_end_at_the_second, args=(reading,), daemon=True).start()
+        threading.Thread(target=_exit_at_second, args=(reading,), daemon=True).start()
         self._wakeup_before = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
         for number in _NUMBERS:
             self._before[number] = signal.signal(number, self._note)
@@ -41,7 +41,7 @@ class StopRequest:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Put the handlers back."""
+        """Restore the handlers."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(self._wakeup_before)
@@ -54,11 +54,11 @@ class StopRequest:
                 raise KeyboardInterrupt
 
 
-def _end_at_the_second(reading: int) -> None:
-    """Read the numbers of signals until the other end is closed; at the second of ours, end the process."""
-    seen = 0
+def _exit_at_second(reading: int) -> None:
+    """Read numbers of signals until the pipe is closed; at the second one of ours, end the process."""
+    count = 0
     while got := os.read(reading, 1):
-        seen += got[0] in _NUMBERS
-        if seen == 2:
+        count += got[0] in _NUMBERS
+        if count == 2:
             os._exit(128 + got[0])
     os.close(reading)

@@ -1,21 +1,23 @@
-"""The border to the terminal: whatever goes wrong becomes one plain line there, and the right exit code."""
+"""The terminal: text is printed as it is, and an error is one line and an exit code."""
 
 import io
 import os
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final, TextIO, cast, final
 
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from dreamfields.errors import DegenerateError, DreamfieldsError, StorageError
 
 DEBUG: Final = "DREAMFIELDS_DEBUG"
-"""Environment variable; set to anything, mistakes of ours show where they were made."""
+"""Environment variable; if it is set, errors of the program itself are shown with their traceback."""
 _OUT_OF_MEMORY: Final = ("out of memory", "can't allocate memory", "not enough memory")
-_TURNS_TEXT: Final = frozenset(
+_BIDI_CONTROLS: Final = frozenset(
     "\N{LEFT-TO-RIGHT OVERRIDE}\N{RIGHT-TO-LEFT OVERRIDE}\u202a\u202b\u202c\u2066\u2067\u2068\u2069"
 )
 
@@ -29,47 +31,65 @@ class Outcome:
 
 @contextmanager
 def guarded(errors: Console) -> Iterator[Outcome]:
-    """Turn what is raised inside into one line on the console of errors and an exit code; see `dreamfields.errors`."""
+    """Turn what is raised inside into one line of text and an exit code; see `dreamfields.errors`."""
     outcome = Outcome()
     try:
         yield outcome
     except DreamfieldsError as error:
         outcome.code = error.exit_code
-        _say(errors, str(error))
+        say(errors, f"dreamfields: {error}")
     except KeyboardInterrupt:
         outcome.code = 130
-        _say(errors, "stopped")
+        say(errors, "dreamfields: stopped")
     except OSError as error:
         if os.environ.get(DEBUG):
             raise
         outcome.code = StorageError.exit_code
-        _say(errors, f"the system refused something: {error}; check the disk and the permissions, then try again")
+        sentence = f"the system refused something: {error}; check the disk and the permissions, then try again"
+        say(errors, f"dreamfields: {sentence}")
     except Exception as error:
         if os.environ.get(DEBUG):
             raise
-        outcome.code, sentence = _of_ours(error)
-        _say(errors, sentence)
+        outcome.code, sentence = _unforeseen(error)
+        say(errors, f"dreamfields: {sentence}")
+
+
+def say(console: Console, text: str) -> None:
+    """Print a text as it is, on one line: nothing in it is read as markup, and nothing is wrapped."""
+    console.out(one_line(text), highlight=False)
+
+
+def say_table(
+    console: Console, title: str, headings: Sequence[str], rows: Iterable[Sequence[str]], caption: str = ""
+) -> None:
+    """Print a table; nothing in its texts is read as markup, and its first column is not wrapped."""
+    table = Table(title=Text(one_line(title)), caption=Text(one_line(caption)))
+    for heading in headings:
+        table.add_column(heading, no_wrap=heading == headings[0])
+    for row in rows:
+        table.add_row(*(Text(one_line(cell)) for cell in row))
+    console.print(table)
 
 
 def one_line(text: str) -> str:
-    """Return text as it may go to a terminal: what would move the cursor, turn or break the line is spelt out."""
-    return "".join(_spelt(character) if _is_unsafe(character) else character for character in text)
+    """Return text with control characters, which could move the cursor or reverse the text, written as escapes."""
+    return "".join(_escaped(character) if _is_unsafe(character) else character for character in text)
 
 
-def console_on(stream: TextIO) -> Console:
+def console_on(stream: TextIO | None) -> Console:
     """Return a console that never ends the program, whatever becomes of the terminal.
 
-    It spells out letters that the encoding lacks; what cannot be written any more, as the reader has left or the disk
-    is full, goes unsaid.
+    It escapes letters that the encoding lacks, and drops what cannot be written: without a stream or a reader, or on a
+    full disk.
     """
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="backslashreplace")
-    return Console(file=cast(TextIO, _Forgiving(stream)), highlight=False)
+    return Console(file=cast(TextIO, _ForgivingStream(stream or io.StringIO())), highlight=False)
 
 
 @final
-class _Forgiving:
-    """A stream that takes whatever it is given, also when nobody does."""
+class _ForgivingStream:
+    """A stream that drops what can no longer be written."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -95,13 +115,13 @@ class _Forgiving:
             yield
         except OSError:
             self._lost = True
-            # Or the interpreter would try once more at its end, and complain.
+            # Otherwise the interpreter flushes it at its end, and complains.
             with suppress(OSError):
                 self._stream.close()
 
 
-def _of_ours(error: Exception) -> tuple[int, str]:
-    """Return exit code and sentence for what nobody foresaw."""
+def _unforeseen(error: Exception) -> tuple[int, str]:
+    """Return exit code and sentence for an error of the program itself."""
     if isinstance(error, MemoryError) or any(words in str(error).lower() for words in _OUT_OF_MEMORY):
         sentence = "there is not enough memory; lower --render.size, --render.samples or --optimize.views"
         return DegenerateError.exit_code, sentence
@@ -110,13 +130,9 @@ def _of_ours(error: Exception) -> tuple[int, str]:
     return DreamfieldsError.exit_code, sentence
 
 
-def _say(errors: Console, sentence: str) -> None:
-    errors.print(one_line(f"dreamfields: {sentence}"), soft_wrap=True, markup=False)
-
-
 def _is_unsafe(character: str) -> bool:
-    return unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in _TURNS_TEXT
+    return unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in _BIDI_CONTROLS
 
 
-def _spelt(character: str) -> str:
+def _escaped(character: str) -> str:
     return character.encode("unicode_escape", "surrogatepass").decode("ascii")

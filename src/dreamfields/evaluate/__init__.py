@@ -1,1 +1,1 @@
-"""Measuring it: a judge that never guides."""
+"""Evaluation of objects by judges: models that did not guide them."""

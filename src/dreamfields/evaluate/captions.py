@@ -9,11 +9,11 @@ from importlib import resources
 
 @cache
 def captions() -> tuple[str, ...]:
-    """Return the captions in one form, in the paper's order; all are different."""
+    """Return the captions, normalised and distinct, in the paper's order."""
     text = (resources.files("dreamfields.evaluate") / "data" / "coco_captions.txt").read_text(encoding="utf-8")
     return tuple(normalised(line) for line in text.splitlines() if line.strip())
 
 
 def normalised(caption: str) -> str:
-    """Return a caption in small letters, without spaces, dots and commas around it, with one final dot."""
+    """Return a caption in lower case, without spaces, dots and commas around it, with one final dot."""
     return caption.lower().strip(" .,\t") + "."

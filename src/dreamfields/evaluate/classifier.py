@@ -1,10 +1,9 @@
-"""The judge: a classifier that never guides looks at views that were never trained on.
+"""The judge of nouns: a classifier that never guides, applied to held-out views.
 
-EfficientNet-Lite1 shares its training data, but no weights, with the towers that guide. It sees the object through
-the paper's test camera (elevation 45, distance 4, field of view 39.6: Dream Fields, appendix) from eight azimuths, over
-white, grey and black. The class it finds most likely, over the mean of the backgrounds, is its answer for a view. It
-is a noun judge: it knows 1000 classes, and does not see whether an object has one face or four; look at the pictures
-too.
+EfficientNet-Lite1 shares its training data, but no weights, with the towers that guide. It is shown the object by the
+paper's test camera (elevation 45, distance 4, field of view 39.6: Dream Fields, appendix) from eight azimuths, over
+white, grey and black. Its answer for a view is the class with the highest probability, averaged over the backgrounds.
+It knows 1000 classes and does not notice whether an object has one face or four; look at the images too.
 """
 
 from collections.abc import Sequence
@@ -34,36 +33,31 @@ BACKGROUNDS = (1.0, 0.5, 0.0)
 
 @dataclass(frozen=True)
 class ViewJudgement:
-    """What the judge sees in one view."""
+    """The judgement of one view."""
 
     azimuth_deg: float
-    probability: float
-    """Of the right classes together, mean over the backgrounds, in [0, 1]."""
-    answer: str
-    """The most likely class."""
-    top1: bool
-    """Whether the answer is a right class."""
-    top5: bool
-    """Whether one of the five most likely classes is right."""
+    probability: float  # Sum over the right classes, averaged over the backgrounds, in [0, 1]
+    answer: str  # The most likely class
+    top1: bool  # Whether the answer is a right class
+    top5: bool  # Whether one of the five most likely classes is right
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What the judge says of an object."""
+    """The judgement of an object."""
 
     judge: str
-    classes: tuple[str, ...]
-    """The class names that count as right."""
+    classes: tuple[str, ...]  # The class names that count as right
     views: tuple[ViewJudgement, ...]
 
     @property
     def top1(self) -> int:
-        """Return in how many views the answer is right."""
+        """Return the number of views whose answer is right."""
         return sum(view.top1 for view in self.views)
 
     @property
     def top5(self) -> int:
-        """Return in how many views a right class is among the five most likely."""
+        """Return the number of views with a right class among the five most likely."""
         return sum(view.top5 for view in self.views)
 
     @property
@@ -76,55 +70,44 @@ class Judgement:
 class Judge:
     """The held-out classifier, loaded once for many objects."""
 
-    def __init__(self, device: torch.device) -> None:
-        """Load the judge's tower.
+    name = f"lit-{JUDGE_TOWER.name}"
+    identity = ""
 
-        Raises:
-            MissingPackageError: its weights are not installed.
-        """
+    def __init__(self, device: torch.device) -> None:
+        """Load the judge's tower. Raises MissingPackageError: its weights are not installed."""
         self.device = device
         self.tower = Tower(JUDGE_TOWER).to(device)
 
     def judge(
         self, field: AbstractField, classes: Sequence[str], samples: int = 96, size: int | None = None
     ) -> Judgement:
-        """Look at a field, which ends with the scene cube or does not, from all held-out views.
+        """Judge a field from all held-out views, `size` pixels a side (by default the tower's own), by right classes.
 
-        Args:
-            field: the object.
-            classes: names that count as right.
-            samples: along each ray.
-            size: pixels a side of the views, as many as the judge looks at if not given; fewer cost less, and are
-                enlarged for it.
-
-        Raises:
-            UsageError: a name is not one of the 1000 classes; the nearest is offered.
+        Raises UsageError: a name is not one of the 1000 classes; the nearest is offered.
         """
-        right = class_indices(classes)
-        views = []
-        native = JUDGE_TOWER.native_size
+        right, native, views = class_indices(classes), JUDGE_TOWER.native_size, []
         renderings = held_out_renderings(field, size or native, samples)
         for camera, rendering in zip(held_out_cameras(), renderings, strict=True):
-            pictures = torch.cat([rendering.over(background) for background in BACKGROUNDS]).to(self.device)
-            if pictures.shape[-1] != native:
-                pictures = functional.interpolate(pictures, size=(native, native), mode="bilinear")
-            views.append(judge_view(self.probabilities(pictures), right, camera.azimuth_deg))
+            images = torch.cat([rendering.over(background) for background in BACKGROUNDS]).to(self.device)
+            if images.shape[-1] != native:
+                images = functional.interpolate(images, size=(native, native), mode="bilinear")
+            views.append(judge_view(self.probabilities(images), right, camera.azimuth_deg))
         return Judgement(JUDGE_TOWER.name, tuple(classes), tuple(views))
 
     @torch.no_grad()
-    def probabilities(self, pictures: Tensor) -> Tensor:
-        """Return the mean class probabilities (1000,) of pictures (b, 3, h, w) in [0, 1]."""
-        logits = self.tower.logits(self.tower.features(pictures))
+    def probabilities(self, images: Tensor) -> Tensor:
+        """Return the class probabilities (1000,) of images (b, 3, h, w) in [0, 1], averaged over them."""
+        logits = self.tower.logits(self.tower.features(images))
         return functional.softmax(logits, dim=-1).mean(dim=0)
 
 
 def held_out_cameras() -> list[Camera]:
-    """Return the cameras that a judge looks through; none of them is trained with."""
+    """Return the cameras of the judges; no training camera has their elevation."""
     return turntable(VIEWS, ELEVATION_DEG, FOV_DEG)
 
 
 def held_out_renderings(field: AbstractField, size: int, samples: int = 96) -> list[Rendering]:
-    """Return what all held-out cameras see of a field, before any background."""
+    """Render a field from all held-out cameras, without a background."""
     occupancy = visible_cells(field)
     return [render_still(field, camera, size, samples, occupancy=occupancy) for camera in held_out_cameras()]
 
@@ -132,20 +115,14 @@ def held_out_renderings(field: AbstractField, size: int, samples: int = 96) -> l
 def judge_view(probabilities: Tensor, right: Sequence[int], azimuth_deg: float) -> ViewJudgement:
     """Compare class probabilities (1000,) of one view with the right classes."""
     best = probabilities.topk(5).indices.tolist()
-    return ViewJudgement(
-        azimuth_deg=azimuth_deg,
-        probability=float(probabilities[list(right)].sum()),
-        answer=class_names()[best[0]],
-        top1=best[0] in right,
-        top5=any(index in right for index in best),
-    )
+    top1, top5 = best[0] in right, any(index in right for index in best)
+    return ViewJudgement(azimuth_deg, float(probabilities[list(right)].sum()), class_names()[best[0]], top1, top5)
 
 
 def class_indices(classes: Sequence[str]) -> list[int]:
-    """Return the classifier rows of class names; a name that stands twice gives both rows.
+    """Return the indices of class names; a name of two classes gives both.
 
-    Raises:
-        UsageError: a name is not one of the 1000 classes; the nearest is offered.
+    Raises UsageError: a name is not one of the 1000 classes; the nearest is offered.
     """
     names = class_names()
     unknown = [unknown_name(name, list(names), "ImageNet class") for name in classes if name not in names]

@@ -1,63 +1,62 @@
-"""Judges by name: `lit`, the tower that never guides, or any model that could have guided and did not.
+"""The judges: a classifier of nouns (`classifier.Judge`), and any model of guidance that did not guide, by name.
 
-Nothing here imports torch before a judge is loaded, so a wrong name costs no waiting.
+Nothing here imports torch before a judge is loaded, so a wrong name is refused at once.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING
 
 from dreamfields.errors import UsageError
 from dreamfields.guidance.ensemble import Member, parse_members
-from dreamfields.guidance.settings import GuidanceSettings
+from dreamfields.guidance.kinds import JudgeMode, kind_named, name_choices
 
 if TYPE_CHECKING:
     import torch
 
+    from dreamfields.evaluate.classifier import Judge
     from dreamfields.guidance.base import AbstractGuidance
 
 
 def judge_member(name: str) -> Member:
-    """Return which model a name means, without loading anything.
-
-    Raises:
-        UsageError: it is the name of none, or of several.
-    """
+    """Parse the name of a judge. Raises UsageError: it names no model, several, or one with a weight or a start."""
     members = parse_members(name)
     if len(members) != 1 or members[0] != replace(members[0], weight=1.0, start=0.0):
-        raise UsageError(f"--judge is {name!r}; it must be one model: lit, clip:FOLDER-OR-ID or toy, without a weight")
+        raise UsageError(f"--judge is {name!r}; it must be one model: {name_choices()}, without a weight")
     return members[0]
 
 
-def load_judge(name: str, device: "torch.device") -> "AbstractGuidance":
+def check_judge_weights(name: str) -> None:
+    """Make sure, without torch, that the weights of a judge are on this machine.
+
+    Raises:
+        MissingPackageError: they are not; the sentence names the command that gets them.
+        UsageError: it is the name of no judge, or a folder holds no model that can judge.
+    """
+    member = judge_member(name)
+    kind_named(member.kind).check_judge(member)
+
+
+def load_judge(name: str, device: "torch.device", mode: JudgeMode = "closed-form") -> "AbstractGuidance":
     """Load a judge onto a device.
+
+    The judge of `lit` never guides; in closed form it knows nouns, by its adapters it understands sentences.
 
     Raises:
         MissingPackageError: its weights are not on this machine.
-        UsageError: it is the name of none.
+        UsageError: it is the name of no judge.
     """
     member = judge_member(name)
-    match member.model:
-        case "lit":
-            return _lit().to(device)
-        case "clip":
-            from dreamfields.guidance.clip.model import load_clip
-
-            return load_clip(member, "fp32").to(device)
-        case "toy":
-            from dreamfields.guidance.toy import ToyGuidance
-
-            return ToyGuidance().to(device)
-        case _:
-            assert_never(member.model)
+    return kind_named(member.kind).import_module().load_judge(member, mode, device)
 
 
-def _lit() -> "AbstractGuidance":
-    """Return EfficientNet-Lite1 tied to sentences as its sisters are, at the size it was trained at."""
-    from dreamfields.guidance.lit.closed_form import LitGuidance, embed_class_names
-    from dreamfields.guidance.lit.text import SentenceEncoder
-    from dreamfields.guidance.lit.towers import Tower
-    from dreamfields.guidance.lit.weights import JUDGE_TOWER
+def check_judge(judge: "AbstractGuidance | Judge", guides: Sequence[str], weights: Sequence[str], run: str) -> None:
+    """Refuse a judge that guided a run, compared by name and by the digest of its weights.
 
-    sentences = SentenceEncoder()
-    classes = embed_class_names(sentences, GuidanceSettings().template)
-    return LitGuidance(Tower(JUDGE_TOWER), sentences, classes, "both", JUDGE_TOWER.native_size)
+    Raises UsageError: it guided the run, whose object was optimised for its score.
+    """
+    if judge.name in guides or (judge.identity and judge.identity in weights):
+        raise UsageError(
+            f"{judge.name} guided {run}, so it cannot judge it: it would find what it asked for; "
+            "name another model with --judge"
+        )

@@ -1,7 +1,7 @@
-"""How well held-out views of an object match sentences, as a judge of sentences sees it.
+"""How well held-out views of an object match sentences.
 
-The views are those of the judge of nouns: eight azimuths at elevation 45, each over white, grey and black. A judge that
-guided must not be asked; see `retrieval.check_judge`.
+The views are those of the classifier: eight azimuths at elevation 45, each over white, grey and black. The judge must
+not have guided; see `judges.check_judge`.
 
 Notation: v views, t sentences.
 """
@@ -20,8 +20,8 @@ from dreamfields.render.renderer import Rendering
 def similarities(judge: AbstractGuidance, views: Sequence[Rendering], sentences: Sequence[str]) -> Tensor:
     """Return cosines (v, t) of views and sentences, each the mean over the backgrounds."""
     texts = judge.encode_text(sentences)
-    found = []
+    cosines = []
     for view in views:
-        pictures = torch.cat([view.over(background) for background in BACKGROUNDS]).to(texts.device)
-        found.append((judge.encode_image(pictures) @ texts.T).mean(dim=0))
-    return torch.stack(found).cpu()
+        images = torch.cat([view.over(background) for background in BACKGROUNDS]).to(texts.device)
+        cosines.append((judge.encode_image(images) @ texts.T).mean(dim=0))
+    return torch.stack(cosines).cpu()

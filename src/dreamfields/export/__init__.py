@@ -1,1 +1,1 @@
-"""Taking it away: surfaces, pictures and videos of a field."""
+"""Export: meshes, files, images and videos of a field."""

@@ -1,66 +1,42 @@
-"""What is taken away of a run: its field, and all that is made from it for more than one file, each made once."""
+"""The object to be exported: its field, and what several files share, computed once."""
 
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, final
 
 from torch import Tensor
 
-from dreamfields.export.mesh import components as components
-from dreamfields.export.mesh import fidelity as fidelity
+from dreamfields.export.mesh.colours import SurfaceView, render_surface_view, textured
+from dreamfields.export.mesh.components import cameras_around
+from dreamfields.export.mesh.fidelity import MeshFidelity, held_out_cameras, mesh_fidelity
 from dreamfields.export.mesh.mesh import Mesh
-from dreamfields.export.mesh.projection import Look, look
 from dreamfields.export.mesh.surface import extract_mesh
-from dreamfields.export.mesh.texture import textured
 from dreamfields.export.settings import ExportSettings, Metadata
 from dreamfields.scene.cameras import Camera
 from dreamfields.scene.fields.base import AbstractField
 
-PRINT_MM: Final = 100.0
-"""Largest extent of a printed object in millimetres: it fits every common printer, and is easily scaled there."""
-
-TEXELS_PER_PIXEL: Final = 4
-"""Texels a side of a texture for each pixel a side of the renderings that colour it: a look has a side of the object in
-view, and the texture all of its sides, spread out."""
-
-FIT_SIZE: Final = 128
-"""Pixels a side of the renderings that a mesh is compared with."""
+PRINT_MM: Final = 100.0  # Default largest extent of a printed object in millimetres: it fits every common printer
+TEXELS_PER_PIXEL: Final = 4  # Texels a side of the texture over pixels a side of the views, each of one side only
+FIDELITY_SIZE: Final = 128  # Pixels a side of the views in which a mesh is compared with its field
 
 
 @final
+@dataclass(eq=False)
 class Asset:
-    """A field and its mesh.
+    """A field and its mesh, which is computed on first use."""
 
-    Attributes:
-        field: what is there.
-        settings: how it is turned into files.
-        facts: what travels inside the files.
-        occupancy: cells that may hold density, bool (k, k, k); None for everywhere.
-        size_mm: largest extent in millimetres, in formats that have a size.
-    """
-
-    def __init__(
-        self,
-        field: AbstractField,
-        settings: ExportSettings,
-        facts: Metadata,
-        *,
-        occupancy: Tensor | None = None,
-        size_mm: float = PRINT_MM,
-    ) -> None:
-        """Hold a field; nothing is made yet."""
-        self.field = field
-        self.settings = settings
-        self.facts = facts
-        self.occupancy = occupancy
-        self.size_mm = size_mm
+    field: AbstractField
+    settings: ExportSettings
+    facts: Metadata  # Written into the files
+    occupancy: Tensor | None = None  # Cells that may hold density, bool (k, k, k); None for everywhere
+    size_mm: float = PRINT_MM  # Largest extent in millimetres, in formats that have a size
+    config: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # All settings of the run as JSON values
 
     @cached_property
-    def shape(self) -> Mesh:
-        """Return the mesh with a colour at each vertex.
-
-        Raises:
-            DegenerateError: the field has no surface.
-        """
+    def untextured(self) -> Mesh:
+        """Extract the closed mesh with a colour at each vertex. Raises DegenerateError: the field has no surface."""
         return extract_mesh(self.field, self.settings)
 
     @cached_property
@@ -70,30 +46,32 @@ class Asset:
 
     @cached_property
     def note(self) -> str:
-        """Return a sentence on what the texture lacks; empty if nothing."""
+        """Return why the texture is missing or simpler than usual, as a sentence; empty if it is neither."""
         return self._textured[1]
 
     @cached_property
-    def fidelity(self) -> fidelity.MeshFidelity:
-        """Return how well the mesh stands for the field."""
-        return fidelity.fidelity(self.mesh, [self._look(camera, FIT_SIZE) for camera in fidelity.sides(self._cameras)])
+    def fidelity(self) -> MeshFidelity:
+        """Return how well the mesh matches the field in views that did not colour it."""
+        views = [self._view(camera, FIDELITY_SIZE) for camera in held_out_cameras(self._cameras)]
+        return mesh_fidelity(self.mesh, views)
 
     def summary(self) -> dict[str, Any]:
         """Return what run.json keeps of the mesh."""
         layout = "vertex colours" if self.mesh.texture is None else "triangles" if self.note else "charts"
         size = 0 if self.mesh.texture is None else len(self.mesh.texture.image)
-        counts = {"vertices": len(self.shape.vertices), "faces": len(self.shape.faces)}
+        counts = {"vertices": len(self.untextured.vertices), "faces": len(self.untextured.faces)}
         return {**counts, "texture": layout, "texture_size": size, "note": self.note, **self.fidelity.to_json()}
 
     @cached_property
     def _cameras(self) -> list[Camera]:
-        return components.looks(self.shape.vertices)
+        return cameras_around(self.untextured.vertices)
 
     @cached_property
     def _textured(self) -> tuple[Mesh, str]:
         size = self.settings.texture_size // TEXELS_PER_PIXEL
-        looks = [self._look(camera, size) for camera in self._cameras] if size else []
-        return textured(self.shape, self.field, self.settings, looks)
+        views = [self._view(camera, size) for camera in self._cameras] if size else []
+        return textured(self.untextured, self.field, self.settings, views)
 
-    def _look(self, camera: Camera, size: int) -> Look:
-        return look(self.shape, self.field, camera, size, self.settings.still_samples, self.occupancy)
+    def _view(self, camera: Camera, size: int) -> SurfaceView:
+        samples = self.settings.still_samples
+        return render_surface_view(self.untextured, self.field, camera, size, samples, self.occupancy)

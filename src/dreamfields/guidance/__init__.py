@@ -1,1 +1,1 @@
-"""What is wanted: joint image-text models. Knows text and images, nothing of 3D."""
+"""Guidance: joint image-text models that score images for a prompt. Knows nothing of 3D."""

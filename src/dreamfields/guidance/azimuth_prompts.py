@@ -1,11 +1,11 @@
-"""Wordings by azimuth: what a prompt is called from the front, the side and the back, and how much each counts there.
+"""Prompts that depend on the azimuth: a wording for the front, the side and the back, blended in between.
 
 ::
 
     azimuth prompt = where ":" wording
     where          = "front" | "side" | "back" | degrees
 
-In a wording {} stands for the prompt. `side` is both sides. Nothing here imports torch.
+In a wording {} stands for the prompt; `side` means both sides. Nothing here imports torch.
 """
 
 import math
@@ -23,50 +23,46 @@ _DEGREES: Final = Range(-360.0, 360.0)
 
 @dataclass(frozen=True)
 class AzimuthPrompt:
-    """A wording and the azimuth at which it counts alone."""
+    """A wording and the azimuth at which its weight is 1."""
 
-    azimuth_deg: float
-    """In [0, 360)."""
-    wording: str
-    """{} stands for the prompt."""
+    azimuth_deg: float  # In [0, 360)
+    wording: str  # {} stands for the prompt
 
 
-ANYWHERE: Final = (AzimuthPrompt(0.0, "{}"),)
-"""The prompt itself, from every side."""
+ANYWHERE: Final = (AzimuthPrompt(0.0, "{}"),)  # The prompt itself at every azimuth
 
 
 def parse_azimuth_prompts(texts: Sequence[str]) -> tuple[AzimuthPrompt, ...]:
-    """Return the views that azimuth prompts name, by rising azimuth; `ANYWHERE` for none.
+    """Return azimuth prompts by rising azimuth; `ANYWHERE` for none.
 
-    Raises:
-        UsageError: one cannot be read, has no place for the prompt, or an azimuth is named twice.
+    Raises UsageError: one cannot be parsed, has no {}, or an azimuth is named twice.
     """
-    views = sorted((view for text in texts for view in _parse(text)), key=lambda view: view.azimuth_deg)
-    azimuths = [view.azimuth_deg for view in views]
+    prompts = sorted((prompt for text in texts for prompt in _parse(text)), key=lambda prompt: prompt.azimuth_deg)
+    azimuths = [prompt.azimuth_deg for prompt in prompts]
     twice = next((one for one, other in pairwise(azimuths) if one == other), None)
     if twice is not None:
         raise UsageError(f"azimuth_prompts name {twice:g} degrees twice; say what it is called there once")
-    return tuple(views) or ANYWHERE
+    return tuple(prompts) or ANYWHERE
 
 
 def azimuth_weights(azimuth_deg: float, anchors_deg: Sequence[float]) -> tuple[float, ...]:
-    """Return how much each of k wordings counts at an azimuth: k numbers from 0 to 1 whose sum is 1.
+    """Return the weights of k wordings at an azimuth, in [0, 1] with sum 1.
 
-    A share t of the way from one anchor to the next, these two count cos^2(pi t / 2) and sin^2(pi t / 2), all others
-    nothing: smooth all around, flat at every anchor. One alone counts everywhere.
+    At a fraction t of the way from one anchor to the next, these two have weights cos^2(pi t / 2) and sin^2(pi t / 2),
+    all others 0: smooth all around, flat at every anchor.
 
     Args:
-        azimuth_deg: where the picture is taken from; any number of turns.
-        anchors_deg: where each wording counts alone, rising, in [0, 360).
+        azimuth_deg: of the camera; any number of turns.
+        anchors_deg: where the weight of each wording is 1, rising, in [0, 360).
     """
-    past = [(azimuth_deg - anchor) % 360.0 for anchor in anchors_deg]
-    before = past.index(min(past))
-    after = (before + 1) % len(past)
+    beyond = [(azimuth_deg - anchor) % 360.0 for anchor in anchors_deg]
+    before = beyond.index(min(beyond))
+    after = (before + 1) % len(beyond)
     gap = (anchors_deg[after] - anchors_deg[before]) % 360.0 or 360.0
-    risen = math.sin(0.5 * math.pi * past[before] / gap) ** 2
-    weights = [0.0] * len(past)
-    weights[before] += 1.0 - risen
-    weights[after] += risen
+    blend = math.sin(0.5 * math.pi * beyond[before] / gap) ** 2
+    weights = [0.0] * len(beyond)
+    weights[before] += 1.0 - blend
+    weights[after] += blend
     return tuple(weights)
 
 
@@ -82,10 +78,10 @@ def _parse(text: str) -> list[AzimuthPrompt]:
 
 
 def _degrees(where: str) -> tuple[float] | None:
-    """Return the azimuth in [0, 360) that a number of degrees says; None where it is no such number."""
+    """Return a number of degrees as an azimuth in [0, 360); None where it is no number in range."""
     try:
         degrees = float(where)
     except ValueError:
         return None
-    # Twice, for the rest of a very small negative number rounds to 360.
+    # Twice, because the remainder of a tiny negative number rounds to 360.
     return (degrees % 360.0 % 360.0,) if degrees in _DEGREES else None

@@ -1,7 +1,7 @@
-"""The one interface of guidance: sentences and pictures in, unit embeddings in one space out.
+"""The interface of guidance: sentences and images in, unit embeddings in one joint space out.
 
-Notation: b pictures, n sentences, d dimensions of the joint space. The score of a picture for a sentence is the cosine
-of their embeddings (Dream Fields eq. 2), in [-1, 1], unless a guidance says what it puts in its place.
+Notation: b images, n sentences, d dimensions of the joint space. The score of an image for a sentence is the cosine of
+their embeddings (Dream Fields eq. 2), in [-1, 1], unless a guidance defines another one.
 """
 
 from abc import ABC, abstractmethod
@@ -13,19 +13,17 @@ from torch.nn import functional
 
 
 class AbstractGuidance(nn.Module, ABC):
-    """A joint image-text model, frozen, differentiable with respect to its pictures."""
+    """A frozen joint image-text model, differentiable with respect to its images."""
 
-    name: str
-    """Shown to the user and kept with the run."""
-    image_size: int
-    """Pixels a side of the pictures it looks at."""
+    name: str  # Shown to the user and recorded with the run
+    image_size: int  # Pixels a side of its images
     identity: str = ""
-    """Tells its weights from all others; kept with the run, which goes on with the same ones only. Empty where the
-    package itself pins them."""
+    """Digest of its weights, recorded with the run, which resumes with the same only. Empty where the package pins
+    them."""
 
     @property
     def image_sizes(self) -> tuple[int, ...]:
-        """Return the sizes it may be shown pictures at; each step draws one. By default `image_size` alone."""
+        """Return the sizes of images it can be shown; each step draws one. By default `image_size` alone."""
         return (self.image_size,)
 
     @abstractmethod
@@ -34,42 +32,40 @@ class AbstractGuidance(nn.Module, ABC):
 
     @abstractmethod
     def encode_image(self, images: Tensor) -> Tensor:
-        """Return unit embeddings (b, d) of pictures (b, 3, h, w) in [0, 1], differentiably."""
+        """Return unit embeddings (b, d) of images (b, 3, h, w) in [0, 1], differentiably."""
 
     def unread_words(self, sentence: str) -> tuple[str, ...]:
-        """Return the words at the end of a sentence that it cannot take in; by default it takes in all."""
+        """Return the words at the end of a sentence that the model ignores; by default none."""
         return ()
 
     def textureless_embedding(self, text_embedding: Tensor) -> Tensor | None:
-        """Return what a shape in white plaster is scored on in place of a sentence's embedding (d,), by default that.
+        """Return the embedding (d,) that textureless images are scored with, by default the sentence's own.
 
-        None where the score says nothing of a shape without colours.
+        None where the model cannot score textureless images.
         """
         return text_embedding
 
     def score(self, images: Tensor, text_embedding: Tensor, sharpness: float = 0.0) -> Tensor:
-        """Return how well pictures (b, 3, h, w) match one sentence's embedding (d,): (b,), differentiably.
+        """Return how well images (b, 3, h, w) match a sentence's embedding (d,): (b,), differentiably.
 
         Args:
-            images: the pictures.
-            text_embedding: what they are to show.
-            sharpness: from 0, where all that the pictures could be mistaken for counts the same, to 1, where only what
-                is nearest counts. A cosine knows of nothing else, and stays the same.
+            images: colours in [0, 1].
+            text_embedding: of the sentence.
+            sharpness: in [0, 1]: from 0, where all rival classes count the same, to 1, where the strongest counts most.
+                A cosine has no rivals and ignores it.
         """
         return self.encode_image(images) @ text_embedding
 
 
 @dataclass(frozen=True)
 class Guide:
-    """One member of an ensemble."""
+    """A member of an ensemble, loaded."""
 
     guidance: AbstractGuidance
-    weight: float = 1.0
-    """Share of this member in the loss."""
-    start: float = 0.0
-    """Share of the steps from which it is asked, in [0, 1]."""
+    weight: float = 1.0  # Multiplies its loss
+    start: float = 0.0  # Fraction of the steps after which it guides, in [0, 1)
 
 
 def mean_direction(embeddings: Tensor) -> Tensor:
-    """Return the unit vector (d,) along the mean of unit embeddings (n, d): one embedding for several wordings."""
+    """Return the unit vector (d,) along the mean of unit embeddings (n, d)."""
     return functional.normalize(embeddings.mean(dim=0), dim=0)

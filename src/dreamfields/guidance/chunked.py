@@ -1,7 +1,7 @@
-"""A step's pictures shown to a model some at a time, with the gradient of all of them together.
+"""Scoring a step's images a few at a time, with the values and gradients of scoring all at once.
 
-A model's layers are kept for few pictures only, so any number of pictures fits into any memory. What is kept of a part
-is its gradient with respect to its pictures: as large as they are.
+The activations of the model are kept for one chunk at a time, so memory does not grow with the number of images. What
+is kept of a chunk is the gradient with respect to its images.
 """
 
 from collections.abc import Callable
@@ -12,32 +12,28 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 Score = Callable[[Tensor], Tensor]
-"""Pictures (b, 3, h, w) in, scores (b,) out, differentiably; each picture's score is of that picture alone."""
+"""Images (b, 3, h, w) in, scores (b,) out, differentiably; each score depends on its own image only."""
 
 
 def score_in_parts(score: Score, images: Tensor, batch_size: int) -> Tensor:
-    """Return score(images), (b,), shown `batch_size` at a time; 0 shows all.
-
-    Values and gradients are those of all at once, up to rounding.
-    """
+    """Return score(images), (b,), computed for `batch_size` images at a time; 0 takes all at once."""
     if batch_size == 0 or len(images) <= batch_size or not (torch.is_grad_enabled() and images.requires_grad):
         return score(images)
-    scores: Tensor = _InParts.apply(images, score, batch_size)  # type: ignore[no-untyped-call]
+    scores: Tensor = _Chunked.apply(images, score, batch_size)  # type: ignore[no-untyped-call]
     return scores
 
 
-class _InParts(torch.autograd.Function):
-    """All parts forward and back at once, while their layers are there."""
+class _Chunked(torch.autograd.Function):
+    """Computes each chunk's gradient in the forward pass, while its activations exist."""
 
     @staticmethod
     def forward(ctx: Any, images: Tensor, score: Score, batch_size: int) -> Tensor:
         scores, gradients = [], []
-        for part in images.detach().split(batch_size):
+        for chunk in images.detach().split(batch_size):
             with torch.enable_grad():
-                shown = part.requires_grad_()
-                answers = score(shown)
-                (gradient,) = torch.autograd.grad(answers.sum(), shown)
-            scores.append(answers.detach())
+                part = score(chunk.requires_grad_())
+                (gradient,) = torch.autograd.grad(part.sum(), chunk)
+            scores.append(part.detach())
             gradients.append(gradient)
         ctx.save_for_backward(torch.cat(gradients))
         return torch.cat(scores)

@@ -1,11 +1,11 @@
-"""What pictures are to look like, as directions of a guide's space, by paraphrase and by azimuth.
+"""Embeddings of a prompt in a guide's joint space, by paraphrase and by azimuth, pushed away from a negative prompt.
 
-Notation: p paraphrases, the prompt among them; k wordings by azimuth; d dimensions of the joint space; e (d,) the unit
-embedding of one of these sentences, n (d,) that of the negative prompt and omega its weight; w_j(phi) how much a
-wording counts at an azimuth phi (`views.azimuth_weights`); |.| whatever makes the vector before it one of length 1.
+Notation: p paraphrases, the prompt included; k wordings by azimuth; d dimensions of the joint space; e (d,) the unit
+embedding of a sentence, n (d,) that of the negative prompt and omega its weight; w_j(phi) the weight of wording j at
+azimuth phi (`azimuth_prompts.azimuth_weights`); a division by |.| normalises to length 1.
 
-    n_perp = n - (n e) e                 what the negative prompt says besides the sentence
-    e'     = (e - omega n_perp) / |.|    away from that alone (Perp-Neg, Armandpour et al. 2023)
+    n_perp = n - (n e) e                 the part of n that is orthogonal to e
+    e'     = (e - omega n_perp) / |.|    Perp-Neg (Armandpour et al. 2023)
     e(phi) = (sum_j w_j(phi) e'_j) / |.|
 """
 
@@ -21,18 +21,16 @@ from dreamfields.guidance.base import AbstractGuidance, mean_direction
 from dreamfields.guidance.prompts import fill_template, fill_wordings, with_style
 from dreamfields.guidance.settings import PromptSettings
 
-Sentences = tuple[tuple[str, ...], ...]
-"""p rows of k sentences, before they are put into a template."""
+Sentences = tuple[tuple[str, ...], ...]  # p times k sentences, before they are put into a template
 
 
 @dataclass(frozen=True)
 class PromptEmbeddings:
-    """Where a guide is led: a direction for each paraphrase and each wording by azimuth."""
+    """The embedding of each paraphrase and each wording by azimuth."""
 
-    table: Tensor
-    """(p, k, d) unit vectors."""
+    table: Tensor  # (p, k, d) unit vectors
     anchors_deg: tuple[float, ...] = (0.0,)
-    """Where each of the k wordings counts alone, rising, in [0, 360)."""
+    """Azimuths at which the weight of each of the k wordings is 1, rising, in [0, 360)."""
 
     @property
     def paraphrases(self) -> int:
@@ -40,54 +38,55 @@ class PromptEmbeddings:
         return len(self.table)
 
     def towards(self, paraphrase: int, azimuths_deg: Sequence[float]) -> list[Tensor]:
-        """Return the unit vector (d,) for each azimuth; where all are the same, it alone."""
-        row = self.table[paraphrase]
-        # Not blended with itself, which would cost the last bit.
-        return [row[0]] if len(row) == 1 else [self._blend(row, azimuth) for azimuth in azimuths_deg]
+        """Return the unit vector (d,) for each azimuth; only one where there is one wording."""
+        wordings = self.table[paraphrase]
+        # One wording is not blended with itself, which could change the last bit.
+        return [wordings[0]] if len(wordings) == 1 else [self._blend(wordings, azimuth) for azimuth in azimuths_deg]
 
-    def _blend(self, row: Tensor, azimuth_deg: float) -> Tensor:
-        weights = torch.tensor(azimuth_weights(azimuth_deg, self.anchors_deg), dtype=row.dtype, device=row.device)
-        return functional.normalize(weights @ row, dim=0)
+    def _blend(self, wordings: Tensor, azimuth_deg: float) -> Tensor:
+        weights = wordings.new_tensor(azimuth_weights(azimuth_deg, self.anchors_deg))
+        return functional.normalize(weights @ wordings, dim=0)
 
 
 def prompt_sentences(prompt: str, prompts: PromptSettings) -> Sentences:
-    """Return what is asked of pictures in colour: a row for the prompt and one for each paraphrase."""
+    """Return the sentences for images with colours: of the prompt, then of each paraphrase."""
     subjects = [with_style(text, prompts.style) for text in (prompt, *prompts.paraphrases)]
-    return tuple(_from_all_sides(subject, prompts) for subject in subjects)
+    return tuple(_by_azimuth(subject, prompts) for subject in subjects)
 
 
 def geometry_sentences(prompts: PromptSettings) -> Sentences:
-    """Return what is asked of the shape alone: one row, or none."""
-    return (_from_all_sides(prompts.geometry_prompt, prompts),) if prompts.geometry_prompt else ()
+    """Return the sentences of the geometry prompt, for textureless images; empty without one."""
+    return (_by_azimuth(prompts.geometry_prompt, prompts),) if prompts.geometry_prompt else ()
 
 
 def all_sentences(template: str, prompt: str, prompts: PromptSettings) -> list[str]:
-    """Return every sentence that a guide has to read, as it is put to it."""
-    rows = (*prompt_sentences(prompt, prompts), *geometry_sentences(prompts))
-    texts = [text for row in rows for text in row] + [prompts.negative_prompt] * bool(prompts.negative_prompt)
+    """Return every sentence that a guide has to encode, in the template."""
+    sentences = (*prompt_sentences(prompt, prompts), *geometry_sentences(prompts))
+    texts = [text for wordings in sentences for text in wordings]
+    texts += [prompts.negative_prompt] * bool(prompts.negative_prompt)
     return [sentence for text in texts for sentence in fill_wordings(template, text)]
 
 
 def embed_prompts(
-    guidance: AbstractGuidance, template: str, rows: Sentences, prompts: PromptSettings
+    guidance: AbstractGuidance, template: str, sentences: Sentences, prompts: PromptSettings
 ) -> PromptEmbeddings:
-    """Embed rows of sentences, each put into all wordings of the template, and lead them off the negative prompt."""
+    """Embed sentences, each the mean over the template's wordings, and push them away from the negative prompt."""
 
     def embed(text: str) -> Tensor:
         return mean_direction(guidance.encode_text(fill_wordings(template, text)))
 
-    table = torch.stack([torch.stack([embed(text) for text in row]) for row in rows])
-    # Without weight nothing is computed, as the last bit would not survive it.
+    table = torch.stack([torch.stack([embed(text) for text in wordings]) for wordings in sentences])
+    # Skipped at weight 0, because it could change the last bit.
     if prompts.negative_prompt and prompts.negative_weight > 0.0:
         table = push_away(table, embed(prompts.negative_prompt), prompts.negative_weight)
-    return PromptEmbeddings(table, tuple(view.azimuth_deg for view in parse_azimuth_prompts(prompts.azimuth_prompts)))
+    return PromptEmbeddings(table, tuple(one.azimuth_deg for one in parse_azimuth_prompts(prompts.azimuth_prompts)))
 
 
 def textureless_embeddings(guidance: AbstractGuidance, embeddings: PromptEmbeddings) -> PromptEmbeddings | None:
-    """Return what takes their place where pictures are in plaster; None where the guidance cannot read one of them."""
-    flat = [guidance.textureless_embedding(one) for row in embeddings.table for one in row]
-    read = [one for one in flat if one is not None]
-    return replace(embeddings, table=torch.stack(read).view_as(embeddings.table)) if len(read) == len(flat) else None
+    """Return the embeddings for textureless images; None where the guidance has none for one of the sentences."""
+    flat = [guidance.textureless_embedding(one) for wordings in embeddings.table for one in wordings]
+    known = [one for one in flat if one is not None]
+    return replace(embeddings, table=torch.stack(known).view_as(embeddings.table)) if len(known) == len(flat) else None
 
 
 def orthogonal_part(vector: Tensor, embeddings: Tensor) -> Tensor:
@@ -100,5 +99,5 @@ def push_away(embeddings: Tensor, negative: Tensor, weight: float) -> Tensor:
     return functional.normalize(embeddings - weight * orthogonal_part(negative, embeddings), dim=-1)
 
 
-def _from_all_sides(subject: str, prompts: PromptSettings) -> tuple[str, ...]:
-    return tuple(fill_template(view.wording, subject) for view in parse_azimuth_prompts(prompts.azimuth_prompts))
+def _by_azimuth(subject: str, prompts: PromptSettings) -> tuple[str, ...]:
+    return tuple(fill_template(one.wording, subject) for one in parse_azimuth_prompts(prompts.azimuth_prompts))

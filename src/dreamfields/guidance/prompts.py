@@ -1,18 +1,16 @@
-"""Prompts: what may be asked, and the sentences a prompt becomes."""
+"""Prompts: their normal form, and the sentences that a template makes of them."""
 
 import unicodedata
 
 from dreamfields.errors import UsageError
 
-LONGEST = 2000
-"""Characters a prompt may have."""
+LONGEST = 2000  # Characters of the longest prompt
 
 
 def clean_prompt(prompt: str) -> str:
-    """Return a prompt as it is used everywhere: NFC, one line, no control characters, no outer space.
+    """Return a prompt in its normal form: NFC, one line, no control characters, no outer space.
 
-    Raises:
-        UsageError: nothing readable is left, it is too long, or it holds what no text can (a lone surrogate, NUL).
+    Raises UsageError: nothing readable is left, it is too long, or it holds a lone surrogate or NUL.
     """
     cleaned = clean_text(prompt, "the prompt")
     if not cleaned:
@@ -21,10 +19,9 @@ def clean_prompt(prompt: str) -> str:
 
 
 def clean_text(text: str, name: str) -> str:
-    """Return a text in the form that prompts have, "" if nothing readable is left; its name is for the sentences.
+    """Return a text in the normal form of prompts, "" if nothing readable is left; errors call it by its name.
 
-    Raises:
-        UsageError: it is too long, or holds what no text can (a lone surrogate, NUL).
+    Raises UsageError: it is too long, or holds a lone surrogate or NUL.
     """
     if any(unicodedata.category(character) == "Cs" or character == "\0" for character in text):
         raise UsageError(f"{name} holds a character that is not text; type it again in plain letters")
@@ -38,20 +35,20 @@ def clean_text(text: str, name: str) -> str:
 
 
 def with_style(prompt: str, style: str) -> str:
-    """Return a prompt with a style written behind it, after a comma; without a style, the prompt."""
+    """Return "prompt, style"; without a style, the prompt."""
     return f"{prompt.rstrip('.')}, {style}" if style else prompt
 
 
 def fill_template(template: str, prompt: str) -> str:
-    """Return a sentence about the prompt: "{}" in the template stands for it, without a final dot."""
+    """Return the template with the prompt, without its final dot, in place of "{}"."""
     return template.replace("{}", prompt.rstrip("."))
 
 
 def wordings(template: str) -> tuple[str, ...]:
-    """Return the wordings of a template, which are parted by "|"; guides look for the mean of what they mean."""
+    """Return the wordings of a template, which "|" separates; their embeddings are averaged."""
     return tuple(wording.strip() for wording in template.split("|"))
 
 
 def fill_wordings(template: str, prompt: str) -> tuple[str, ...]:
-    """Return one sentence about the prompt for each wording of a template."""
+    """Return each wording of a template, filled with the prompt."""
     return tuple(fill_template(wording, prompt) for wording in wordings(template))

@@ -1,4 +1,4 @@
-"""Settings of guidance: which models look, how a prompt is put to them, and what is asked besides it."""
+"""Settings of guidance: which models score the images, and the prompts beside the main one."""
 
 import contextlib
 from collections.abc import Iterator
@@ -11,52 +11,46 @@ from dreamfields.guidance.ensemble import parse_members
 from dreamfields.guidance.prompts import clean_text, wordings
 from dreamfields.settings import Range, Rising, Settings
 
-Bridge = Literal["classes", "features", "both"]
 Mode = Literal["closed-form", "adapters", "both"]
 Precision = Literal["fp32", "bf16"]
 
-_MOST_TEXTS: Final = 100
-"""Paraphrases, or wordings by azimuth."""
-_MOST_CHARACTERS: Final = 20_000
-"""Of all texts of `PromptSettings` together: each checkpoint says what it is made from, these among it."""
+_MOST_TEXTS: Final = 100  # Of paraphrases, and of azimuth prompts
+_MOST_CHARACTERS: Final = 20_000  # Of all texts of `PromptSettings` together: each checkpoint's manifest holds them
 
 
 @dataclass(frozen=True)
 class GuidanceSettings(Settings):
-    """The models that say how well a picture matches the prompt."""
+    """The models that score how well an image matches the prompt."""
 
     name: str = "lit"
-    """`lit`: locked image towers bridged to MiniLM, from installed packages. `clip:FOLDER-OR-ID`: a CLIP, SigLIP or the
-    like, from a folder or downloaded before. `toy`: weightless colours, for tests. Several, each with its weight and
-    the share of the steps from which it is asked: `lit:2+clip:/models/b16:1@0.3`."""
-    bridge: Bridge = "classes"
-    """How `lit` ties text to pictures: `classes` (as ConSE), `features` (as DeViSE), or the mean of both scores."""
+    """`lit`: locked image towers with MiniLM sentences, from installed packages. `clip:FOLDER-OR-ID`: a CLIP, SigLIP or
+    similar model, in a folder or downloaded before. `toy`: colour words without weights, for tests. Several, each with
+    its weight and the fraction of the steps after which it guides: `lit:2+clip:/models/b16:1@0.3`."""
     mode: Mode = "both"
-    """What `lit` scores by: the bridge above, adapters trained on captions, or the mean of both scores
-    (of a prompt that is only the name of a class the bridge's alone)."""
+    """How `lit` scores: in closed form (the class names nearest to the prompt), by adapters trained on captions, or by
+    the mean of both scores (for a prompt that is only the name of a class, the closed form's alone)."""
     adapters: tuple[str, ...] = ()
-    """Files of `dreamfields lit train` in place of the shipped ones; the towers that guide are those they belong to."""
+    """Files of `dreamfields lit train` instead of the packaged ones; the towers that guide are those they belong to."""
     precision: Precision = "fp32"
-    """Numbers that `clip` models compute with; `bf16` is about twice as fast where the processor has it."""
+    """Number format of `clip` models; `bf16` is about twice as fast where the processor supports it."""
     image_size: Annotated[int, Range(32, 512)] = 176
-    """Pixels a side at which the towers of `lit` look; they were trained at 224 and 260, but half the area is half the
+    """Pixels a side of the images for `lit`; its towers were trained at 224 and 260, but half the area is half the
     time. A `clip` model has a size of its own."""
     size_jitter: Annotated[float, Range(0.0, 0.9)] = 0.3
-    """Largest change of that size, either way, as a share of it; `lit` looks at another size each step."""
+    """Largest change of that size, either way, as a fraction of it; each step of `lit` draws a size."""
     batch_size: Annotated[int, Range(0, 100_000)] = 0
-    """Pictures a model is shown at a time, the gradient being summed over a step: less memory, the same result. 0 shows
-    all at once."""
+    """Images a model scores at a time: fewer take less memory and give the same gradient. 0 scores all at once."""
     alternate: bool = True
-    """Ask one model a step, in turn, instead of all of them: twice the steps in the same time."""
+    """Let one model guide each step, in turn, instead of all of them: twice the steps in the same time."""
     sharpen: Annotated[tuple[float, float], Range(0.0, 1.0), Rising()] = (0.3, 0.8)
-    """Shares of the steps between which the lead of `lit` turns from one over the mean of all classes to one over the
-    strongest rivals; the same share twice jumps, and (1, 1) never turns."""
+    """Fractions of the steps between which `lit` in closed form turns from comparing the wanted classes with the mean
+    of all classes to comparing them with the strongest ones; equal fractions switch at once, (1, 1) never turns."""
     template: str = "a photo of {}"
-    """The sentence put to the text tower; {} stands for the prompt. Several wordings, parted by |, count as their
-    mean: `a photo of {}|a 3D render of {}`."""
+    """The sentence for the text tower, with {} for the prompt. The embeddings of several wordings, separated by |, are
+    averaged: `a photo of {}|a 3D render of {}`."""
 
     def faults(self) -> list[str]:
-        """Return one sentence for each fault; templates must have a place for the prompt, the name be readable."""
+        """Return one sentence for each fault, those of the template and the name included."""
         found = super().faults()
         if isinstance(self.template, str) and not all("{}" in wording for wording in wordings(self.template)):
             found.append(f"template is {self.template!r}; it must contain {{}} where the prompt goes, in each wording")
@@ -70,39 +64,38 @@ class GuidanceSettings(Settings):
 
 @dataclass(frozen=True)
 class PromptSettings(Settings):
-    """What is asked besides the prompt; by default nothing, and each of these works with every guidance."""
+    """Prompts beside the main one; all are optional, and each works with every guidance."""
 
     negative_prompt: str = ""
-    """What the object must not look like; only what it says besides the prompt counts."""
+    """What the object must not look like; only its part that is orthogonal to the prompt counts."""
     negative_weight: Annotated[float, Range(0.0, 10.0)] = 0.5
-    """How far to push away from that, against the pull of the prompt."""
+    """How far the embedding of the prompt is pushed away from that."""
     paraphrases: tuple[str, ...] = ()
-    """Other words for the same; each step draws one of these and the prompt."""
+    """Other words for the prompt; each step draws one of these or the prompt."""
     azimuth_prompts: tuple[str, ...] = ()
-    """What it is called from where, as WHERE:WORDING with {} for the prompt: `front:{}, front view`
-    `side:{}, side view` `back:{}, back view`. WHERE may also be degrees; in between, both neighbours count."""
+    """Wordings by azimuth, as WHERE:WORDING with {} for the prompt: `front:{}, front view`
+    `side:{}, side view` `back:{}, back view`. WHERE may also be degrees; in between, neighbours are blended."""
     geometry_prompt: str = ""
-    """What the shape alone must look like, in plaster, lit from a side that changes: seen once a step."""
+    """What the textureless shape must look like; scored once a step, lit from a direction that changes."""
     geometry_weight: Annotated[float, Range(0.0, 1000.0)] = 0.5
-    """Weight of that score, against the prompt's."""
+    """Weight of that score, relative to the prompt's."""
     style: str = ""
-    """Written behind the prompt and each paraphrase, after a comma."""
+    """Appended to the prompt and each paraphrase, after a comma."""
 
     def __post_init__(self) -> None:
-        """Check every field and bring all texts into the form of prompts.
+        """Check every field and bring all texts into the normal form of prompts.
 
-        Raises:
-            UsageError: a field cannot be used.
+        Raises UsageError: a field cannot be used.
         """
         super().__post_init__()
         for name, texts in self._texts():
-            # Where faults are collected, a text that cannot be used stays as it is.
+            # Under `collected_faults`, a text that cannot be used stays as it is.
             with contextlib.suppress(UsageError):
                 cleaned = tuple(clean_text(text, name) for text in texts)
                 object.__setattr__(self, name, cleaned if isinstance(getattr(self, name), tuple) else cleaned[0])
 
     def faults(self) -> list[str]:
-        """Return one sentence for each fault, those of the texts among them."""
+        """Return one sentence for each fault, those of the texts included."""
         found = super().faults()
         for name, texts in self._texts():
             try:
@@ -124,7 +117,7 @@ class PromptSettings(Settings):
         return found
 
     def _texts(self) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """Yield the name and the texts of each field that holds any, unless it is of a wrong type."""
+        """Yield the name and the texts of each field that holds any of the right type."""
         for name in ("negative_prompt", "paraphrases", "azimuth_prompts", "geometry_prompt", "style"):
             value = getattr(self, name)
             texts = value if isinstance(value, tuple) else (value,)

@@ -1,7 +1,7 @@
-"""A weightless guidance that knows colour words: it lets everything above it run in seconds, anywhere.
+"""A guidance without weights that knows colour words: with it, everything above it runs in seconds.
 
-The joint space is colour: a picture is the mean colour of its middle, centred on grey, beside a small constant; a
-sentence is the mean of the colours it names. It is deterministic, has no weights, and is no judge of anything.
+The joint space is colour: an image is the mean colour of its middle, centred on grey, beside a small constant; a
+sentence is the mean of the colours it names.
 """
 
 from collections.abc import Sequence
@@ -11,12 +11,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dreamfields.guidance.base import AbstractGuidance
+from dreamfields.guidance.base import AbstractGuidance, Guide
+from dreamfields.guidance.ensemble import Member
+from dreamfields.guidance.kinds import JudgeMode
+from dreamfields.guidance.settings import GuidanceSettings
 
 
 @final
 class ToyGuidance(AbstractGuidance):
-    """Pictures are their mean colours, sentences the colours they name."""
+    """Embeds images as their mean colours and sentences as the colours they name."""
 
     name = "toy"
 
@@ -33,7 +36,7 @@ class ToyGuidance(AbstractGuidance):
     """Colour words and their RGB values."""
 
     def __init__(self, image_size: int = 32) -> None:
-        """Make the guidance; there is nothing to load."""
+        """Set the size of the images."""
         super().__init__()
         self.image_size = image_size
 
@@ -42,7 +45,7 @@ class ToyGuidance(AbstractGuidance):
         return torch.stack([self._encode_sentence(sentence) for sentence in sentences])
 
     def encode_image(self, images: Tensor) -> Tensor:
-        """Return unit embeddings (b, 4): the centred mean colour of the middle half of each picture, and a constant."""
+        """Return unit embeddings (b, 4): the centred mean colour of the middle half of each image, and a constant."""
         quarter = images.shape[-1] // 4
         middle = images[..., quarter : images.shape[-2] - quarter, quarter : images.shape[-1] - quarter]
         return _embed(middle.mean(dim=(2, 3)))
@@ -51,6 +54,16 @@ class ToyGuidance(AbstractGuidance):
         named = [rgb for word, rgb in self.COLOURS.items() if word in sentence.lower().split()]
         colour = torch.tensor(named).mean(dim=0) if named else torch.full((3,), 0.5)
         return _embed(colour[None])[0]
+
+
+def load_guides(_: Member, settings: GuidanceSettings, device: torch.device) -> list[Guide]:
+    """Return one guide for images of the settings' size."""
+    return [Guide(ToyGuidance(settings.image_size).to(device))]
+
+
+def load_judge(_: Member, _mode: JudgeMode, device: torch.device) -> ToyGuidance:
+    """Return a judge for tests."""
+    return ToyGuidance().to(device)
 
 
 def _embed(colours: Tensor) -> Tensor:

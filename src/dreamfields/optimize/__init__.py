@@ -1,1 +1,1 @@
-"""Making them agree: schedules, losses, the loop and what it leaves on disk."""
+"""Optimisation: the loop, its losses and schedules, and the state that it advances."""

@@ -1,17 +1,16 @@
-"""Collapse: telling early that an attempt will come to nothing.
+"""Collapse: early signs that an attempt will fail, read from running means of the score and the opacity.
 
-A field can fade away, swell to fill the cube, or sit in a poor optimum whose score no longer rises. Each is seen in two
-running means that cost nothing, and is cured by starting again from another derived seed.
+A field can become empty, fill the whole cube, or stop improving; the loop then restarts from another derived seed.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 
 from dreamfields.optimize.settings import CollapseSettings
 
 
 class Verdict(Enum):
-    """Why an attempt is given up; the value is said to the user."""
+    """Why an attempt is given up; the value is shown to the user."""
 
     EMPTY = "the object faded away"
     FULL = "the object filled the whole scene"
@@ -24,30 +23,26 @@ class RunningMeans:
 
     score: float = 0.0
     opacity: float = 0.0
-    first_score: float = 0.0
-    """The score's running mean when the watch began to count."""
+    first_score: float = 0.0  # The score's running mean at the end of the warm-up
     steps: int = 0
 
 
-def observe(running_means: RunningMeans, score: float, opacity: float, settings: CollapseSettings) -> RunningMeans:
-    """Return the watch after one more step; the first steps count as a plain mean, later ones as a decaying one."""
-    steps = running_means.steps + 1
+def observe(means: RunningMeans, score: float, opacity: float, settings: CollapseSettings) -> RunningMeans:
+    """Return the means after one more step: a plain mean at first, then one that decays by `memory` a step."""
+    steps = means.steps + 1
     rate = max(1.0 / steps, 1.0 - settings.memory)
-    mean_score = running_means.score + rate * (score - running_means.score)
-    mean_opacity = running_means.opacity + rate * (opacity - running_means.opacity)
-    first = mean_score if steps <= settings.warm_up else running_means.first_score
-    return replace(running_means, score=mean_score, opacity=mean_opacity, first_score=first, steps=steps)
+    mean_score = means.score + rate * (score - means.score)
+    first = mean_score if steps <= settings.warm_up else means.first_score
+    return RunningMeans(mean_score, means.opacity + rate * (opacity - means.opacity), first, steps)
 
 
-def diagnose(running_means: RunningMeans, total_steps: int, settings: CollapseSettings) -> Verdict | None:
-    """Return why the attempt should be given up, or None; nothing is said before enough of the steps are done."""
-    if running_means.steps < max(settings.warm_up + 1, round(settings.look_from * total_steps)):
+def diagnose(means: RunningMeans, total_steps: int, settings: CollapseSettings) -> Verdict | None:
+    """Return why to give up the attempt, or None; always None before `look_from` and in the warm-up."""
+    if means.steps < max(settings.warm_up + 1, round(settings.look_from * total_steps)):
         return None
-    if running_means.opacity < settings.empty_below:
+    if means.opacity < settings.empty_below:
         return Verdict.EMPTY
-    if running_means.opacity > settings.full_above:
+    if means.opacity > settings.full_above:
         return Verdict.FULL
-    looked_long = running_means.steps == max(settings.warm_up + 1, round(settings.stuck_at * total_steps))
-    if looked_long and running_means.score - running_means.first_score < settings.stuck_gain:
-        return Verdict.STUCK
-    return None
+    is_time = means.steps == max(settings.warm_up + 1, round(settings.stuck_at * total_steps))
+    return Verdict.STUCK if is_time and means.score - means.first_score < settings.stuck_gain else None

@@ -1,4 +1,4 @@
-"""Schedules: quantities that depend on the step alone. `progress` is the share of all steps done, in [0, 1]."""
+"""Schedules: functions of `progress`, the fraction of all steps done, in [0, 1]."""
 
 import math
 
@@ -9,10 +9,7 @@ def learning_rate(progress: float, peak: float, final_fraction: float) -> float:
 
 
 def warm_up(progress: float, until: float, start: float) -> float:
-    """Return the factor of the learning rate: from `start` to 1 geometrically up to `until`, then 1.
-
-    The released code's, from a tenth in 1,500 steps.
-    """
+    """Return the factor of the learning rate: from `start` to 1 geometrically up to `until`, then 1 (released code)."""
     fraction = ramp(progress, 0.0, until)
     return 1.0 if fraction == 1.0 else float(start ** (1.0 - fraction))
 
@@ -30,11 +27,10 @@ def ramp(progress: float, begin: float, end: float) -> float:
 
 
 def transmittance_target(progress: float, start: float, end: float, until: float) -> float:
-    """Return the transmittance tau asked for: the opacity 1 - tau moves geometrically over the ramp, then stays.
+    """Return the target tau of the mean transmittance: 1 - tau changes geometrically up to `until`, then stays.
 
-    As in Dream Fields sec. 3.3, where opacity falls exponentially from 0.6 to 0.12 in the first 500 steps.
+    Dream Fields sec. 3.3: the opacity 1 - tau falls exponentially from 0.6 to 0.12 in the first 500 steps.
     """
     fraction = ramp(progress, 0.0, until)
-    floor = 1e-6
-    log_opacity = (1.0 - fraction) * math.log(max(1.0 - start, floor)) + fraction * math.log(max(1.0 - end, floor))
-    return 1.0 - math.exp(log_opacity)
+    log_start, log_end = (math.log(max(1.0 - target, 1e-6)) for target in (start, end))
+    return 1.0 - math.exp((1.0 - fraction) * log_start + fraction * log_end)

@@ -1,4 +1,4 @@
-"""The state of an optimisation: all that decides its next step, and its way to tensors and numbers and back."""
+"""The state of an optimisation: all that determines its next step, saved and restored as tensors and numbers."""
 
 import dataclasses
 import math
@@ -10,18 +10,16 @@ from torch import Tensor
 
 from dreamfields.errors import CheckpointError
 from dreamfields.optimize.collapse import RunningMeans
-from dreamfields.optimize.randomness import derive_seed, generator
+from dreamfields.optimize.randomness import derive_seed, seeded_generator
 from dreamfields.optimize.settings import Recipe
 from dreamfields.render.occupancy import occupied_cells
+from dreamfields.scene.cameras import camera_target, density_centre, follow
+from dreamfields.scene.fields import FIELDS
 from dreamfields.scene.fields.base import AbstractField
-from dreamfields.scene.fields.make import make_field
-from dreamfields.scene.origin import density_centre, follow, looked_at
 
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
-_MOST = {"step": 10_000_000, "attempt": 100, "skipped": 10_000_000, "rollbacks": 1000}
-"""The largest counters that any settings lead to."""
-_SINCE_2 = {"skipped": 0, "rollbacks": 0}
-"""Counters that checkpoints of format 1 lack, and what they stood at."""
+_LARGEST = {"step": 10_000_000, "attempt": 100, "skipped": 10_000_000, "rollbacks": 1000}  # That any settings allow
+_SINCE_2 = {"skipped": 0, "rollbacks": 0}  # Counters that checkpoints of format 1 lack, and their values there
 _MISFIT = "the checkpoint does not fit the run's settings; it belongs to another run or version"
 
 
@@ -39,55 +37,41 @@ class Saved(Protocol):
 
 @final
 class TrainingState:
-    """A field, its optimiser, its occupancy and its counters.
-
-    Attributes:
-        field: what is shaped.
-        optimizer: Adam over the field.
-        occupancy: bool (k, k, k), where the field was occupied at the last look.
-        origin: (3,) the tracked centre of the density, in scene units; zeros where cameras do not follow it.
-        attempt: 0 for the first; each restart adds 1 and derives a new seed.
-        watch: running means that tell a collapse.
-        skipped: updates left out in a row, as they were not finite; 0 while all is well.
-        rollbacks: times this attempt went back to an earlier state; each halves the learning rate and changes draws.
-    """
+    """A field, its optimiser, its occupancy and its counters."""
 
     field: AbstractField
-    optimizer: torch.optim.Optimizer
-    origin: Tensor
+    optimizer: torch.optim.Optimizer  # Adam over the field's parameters
+    occupancy: Tensor  # bool (k, k, k), the cells that held density when last updated
+    origin: Tensor  # (3,) the tracked centre of the density, in scene units; zeros if it is not tracked
+    attempt: int  # 0 for the first; each restart adds 1 and derives a new seed
+    rollbacks: int  # Of this attempt; each halves the learning rate and changes the random draws
+    skipped: int  # Updates skipped in a row because they were not finite
+    running_means: RunningMeans  # Of score and opacity, from which a collapse is diagnosed
 
     def __init__(self, recipe: Recipe, seed: int, device: torch.device) -> None:
         """Make the state before the first step of the first attempt."""
-        self.recipe = recipe
-        self.seed = seed
-        self.device = device
-        self.attempt = 0
-        self.rollbacks = 0
-        self._begin()
+        self.recipe, self.seed, self.device = recipe, seed, device
+        self._begin(attempt=0, rollbacks=0)
 
     def restart(self) -> None:
-        """Begin the next attempt from nothing, with a seed of its own."""
-        self.attempt += 1
-        self.rollbacks = 0
-        self._begin()
+        """Begin the next attempt with a new field and a new seed."""
+        self._begin(self.attempt + 1, rollbacks=0)
 
-    def roll_back(self, saved: "Saved | None") -> None:
-        """Go back to a good state of this attempt, or to its beginning, with other draws and smaller steps from there.
+    def roll_back(self, saved: Saved | None) -> None:
+        """Return to a saved state of this attempt, or to its beginning; draws and learning rate then differ.
 
-        Raises:
-            CheckpointError: what was saved does not fit the recipe.
+        Raises CheckpointError: the saved state does not fit the recipe.
         """
         rollbacks = self.rollbacks + 1
         if saved is None or saved.counters.get("attempt") != self.attempt:
-            self.rollbacks = rollbacks
-            self._begin()
+            self._begin(self.attempt, rollbacks)
         else:
             self.restore(saved.tensors, saved.counters)
             self.rollbacks, self.skipped = rollbacks, 0
 
     @property
     def step(self) -> int:
-        """Return the steps done in this attempt; the field keeps them, as what it is may depend on them."""
+        """Return the steps done in this attempt; the field holds it, as its encoding may depend on it."""
         return self.field.step
 
     @step.setter
@@ -96,132 +80,107 @@ class TrainingState:
 
     @property
     def attempt_seed(self) -> int:
-        """Return the seed of this attempt's draws, others after each rollback."""
+        """Return the seed of this attempt's draws, a new one after each rollback."""
         seed = derive_seed(self.seed, "attempt", self.attempt)
         return derive_seed(seed, "rollback", self.rollbacks) if self.rollbacks else seed
 
-    def most_bytes(self) -> int:
-        """Return more bytes than the state takes when saved: each parameter, two moments of it, and names."""
-        values: int = sum(one.numel() * one.element_size() for one in self.field.state_dict().values())
-        return 3 * values + self.occupancy.numel() + 1_000_000
-
-    @property
-    def tracks(self) -> bool:
-        """Tell whether the centre of the density is tracked."""
-        return self.recipe.cameras.track != "off"
-
     @property
     def target(self) -> tuple[float, float, float]:
-        """Return the point that this step's cameras look at, and those of held-out views."""
-        return looked_at(self.origin, self.recipe.cameras, self.step / self.recipe.optimize.steps)
-
-    def track(self) -> None:
-        """Take the present centre of the density into the tracked one, if it is tracked."""
-        if self.tracks:
-            centre = density_centre(self.field)
-            self.origin = follow(self.origin, centre, self.recipe.cameras.track_memory)
+        """Return the point that the cameras of this step and of held-out views look at."""
+        return camera_target(self.origin, self.recipe.cameras, self.step / self.recipe.optimize.steps)
 
     @property
     def sampled_cells(self) -> Tensor | None:
-        """Return the occupancy, if samples keep to it."""
+        """Return the occupancy if samples are restricted to it, else None."""
         return self.occupancy if self.recipe.render.bounds else None
 
+    def most_bytes(self) -> int:
+        """Return an upper bound of the saved state's bytes: each parameter with two moments, occupancy and names."""
+        return 3 * sum(one.nbytes for one in self.field.state_dict().values()) + self.occupancy.numel() + 1_000_000
+
+    def track(self) -> None:
+        """Update the tracked centre of the density, if the recipe tracks it."""
+        if self._tracks:
+            self.origin = follow(self.origin, density_centre(self.field), self.recipe.cameras.track_memory)
+
     def update_occupancy(self) -> None:
-        """Bring the occupancy up to date with the field."""
+        """Find the cells in which the field now has density."""
         render = self.recipe.render
         self.occupancy = occupied_cells(self.field, render.occupancy_cells, render.occupancy_threshold)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return every tensor of the state by name, on the CPU, in a fixed order."""
-        named: dict[str, Tensor] = {"occupancy": self.occupancy}
-        if self.tracks:
-            named["origin"] = self.origin
-        named.update({f"field.{name}": tensor for name, tensor in self.field.state_dict().items()})
-        for name, parameter in self.field.named_parameters():
-            moments = self.optimizer.state.get(parameter, {})
-            named.update({f"adam.{moment}.{name}": moments[moment] for moment in _MOMENTS if moment in moments})
-        return {name: named[name].to("cpu").contiguous() for name in sorted(named)}
+        return {name: tensor.to("cpu").contiguous() for name, tensor in sorted(self._live_tensors().items())}
 
     def counters(self) -> dict[str, Any]:
         """Return every number of the state as JSON values."""
-        return {
-            "step": self.step,
-            "attempt": self.attempt,
-            "watch": dataclasses.asdict(self.running_means),
-            "skipped": self.skipped,
-            "rollbacks": self.rollbacks,
-        }
+        return {"watch": dataclasses.asdict(self.running_means), **{name: getattr(self, name) for name in _LARGEST}}
 
     def restore(self, tensors: Mapping[str, Tensor], counters: Mapping[str, Any]) -> None:
-        """Take over a saved state.
-
-        Raises:
-            CheckpointError: names, shapes, types or counters are not exactly those of this recipe.
-        """
+        """Copy a saved state. Raises CheckpointError: its names, shapes, types or counters do not fit the recipe."""
         numbers = check_counters(counters)
-        self.attempt, self.rollbacks = numbers["attempt"], numbers["rollbacks"]
-        self._begin()
+        self._begin(numbers["attempt"], numbers["rollbacks"])
         self.step, self.skipped = numbers["step"], numbers["skipped"]
         self.running_means = RunningMeans(**counters["watch"])
-        if self.step > 0:
-            self._make_moments()
-        expected = self.tensors()
-        if {name: (t.shape, t.dtype) for name, t in expected.items()} != {
-            n: (t.shape, t.dtype) for n, t in tensors.items()
-        }:
+        for parameter in self.field.parameters() if self.step > 0 else ():  # Adam makes its moments in its first step.
+            moments = {name: torch.zeros_like(parameter) for name in _MOMENTS}
+            self.optimizer.state[parameter] = moments | {"step": torch.zeros((), device=parameter.device)}
+        expected = self._live_tensors()
+        if _layouts(expected) != _layouts(tensors):
             raise CheckpointError(_MISFIT)
-        self.occupancy = tensors["occupancy"].to(self.device)
-        self.origin = tensors.get("origin", self.origin)
         with torch.no_grad():
-            for name, tensor in self.field.state_dict().items():
-                tensor.copy_(tensors[f"field.{name}"])
-            for name, parameter in self.field.named_parameters():
-                moments = self.optimizer.state.get(parameter, {})
-                for moment in moments:
-                    moments[moment].copy_(tensors[f"adam.{moment}.{name}"])
+            for name, tensor in expected.items():
+                tensor.copy_(tensors[name])
 
-    def _begin(self) -> None:
+    @property
+    def _tracks(self) -> bool:
+        return self.recipe.cameras.track != "off"
+
+    def _begin(self, attempt: int, rollbacks: int) -> None:
         settings = self.recipe.optimize
+        self.attempt, self.rollbacks, self.skipped = attempt, rollbacks, 0
         self.running_means = RunningMeans()
-        self.skipped = 0
         self.origin = torch.zeros(3, dtype=torch.float64)
-        weights = generator(self.attempt_seed, "field")
-        self.field = make_field(self.recipe.field, self.recipe.voxels, self.recipe.mlp, weights).to(self.device)
+        weights = seeded_generator(self.attempt_seed, "field")
+        self.field = FIELDS[self.recipe.field].make(self.recipe, weights).to(self.device)
         self.field.bounded = self.recipe.render.bounds
-        self.optimizer = torch.optim.Adam(
-            self.field.parameters(),
-            lr=settings.learning_rate,
-            betas=settings.adam_betas,
-            eps=settings.adam_eps,
-            fused=True,  # One pass over memory instead of ten.
-        )
+        rates = {"lr": settings.learning_rate, "betas": settings.adam_betas, "eps": settings.adam_eps}
+        self.optimizer = torch.optim.Adam(self.field.parameters(), **rates, fused=True)  # Fused: one pass over memory
         self.update_occupancy()
 
-    def _make_moments(self) -> None:
-        """Give Adam zero moments of the right shapes, as it does itself before its first step."""
-        for parameter in self.field.parameters():
-            self.optimizer.state[parameter] = {
-                "step": torch.zeros((), device=parameter.device),
-                "exp_avg": torch.zeros_like(parameter),
-                "exp_avg_sq": torch.zeros_like(parameter),
-            }
+    def _live_tensors(self) -> dict[str, Tensor]:
+        """Return every tensor by name, without a copy."""
+        named: dict[str, Tensor] = {"occupancy": self.occupancy} | ({"origin": self.origin} if self._tracks else {})
+        named |= {f"field.{name}": tensor for name, tensor in self.field.state_dict().items()}
+        for name, parameter in self.field.named_parameters():
+            moments = self.optimizer.state.get(parameter, {})
+            named |= {f"adam.{moment}.{name}": moments[moment] for moment in _MOMENTS if moment in moments}
+        return named
+
+
+def _layouts(tensors: Mapping[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
+    return {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
 
 
 def check_counters(counters: Mapping[str, Any]) -> dict[str, int]:
-    """Return a state's whole numbers.
-
-    Raises:
-        CheckpointError: a number is missing, unknown, of the wrong kind or beyond what any settings lead to.
-    """
+    """Return a state's integers. Raises CheckpointError: one is missing, unknown, of a wrong type or out of range."""
     numbers = _SINCE_2 | {name: value for name, value in counters.items() if name != "watch"}
-    running_means = counters.get("watch")
-    if numbers.keys() != _MOST.keys() or not isinstance(running_means, Mapping):
+    means = counters.get("watch")
+    if numbers.keys() != _LARGEST.keys() or not isinstance(means, Mapping):
         raise CheckpointError(_MISFIT)
-    if any(type(value) is not int or not 0 <= value <= _MOST[name] for name, value in numbers.items()):
+    if any(type(value) is not int or not 0 <= value <= _LARGEST[name] for name, value in numbers.items()):
         raise CheckpointError(f"the checkpoint's counters are out of range: {numbers}; it was not made by this program")
-    means = {name: type(value) for name, value in dataclasses.asdict(RunningMeans()).items()}
-    if running_means.keys() != means.keys() or any(
-        type(value) is not means[name] or not math.isfinite(value) for name, value in running_means.items()
-    ):
+    kinds = {name: type(value) for name, value in dataclasses.asdict(RunningMeans()).items()}
+    if {name: type(value) for name, value in means.items()} != kinds or not all(map(math.isfinite, means.values())):
         raise CheckpointError("the checkpoint's running means are not numbers; it was not made by this program")
     return numbers
+
+
+def first_nonfinite(tensors: Mapping[str, Tensor]) -> str | None:
+    """Return the name of the first tensor with a value that is not finite, or None; run before updates and saves."""
+    return next((name for name, one in tensors.items() if one.is_floating_point() and not _is_finite(one)), None)
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    # A finite sum proves it in a tenth of the time of testing each value; but the sum of finite values may overflow.
+    return bool(torch.isfinite(tensor.sum())) or bool(torch.isfinite(tensor).all())

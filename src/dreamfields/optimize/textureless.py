@@ -1,8 +1,8 @@
-"""Views in white plaster, where the shape alone can answer for what the prompt says.
+"""Textureless views: white surfaces with shading, so that only geometry affects the score.
 
-DreamFusion (Poole et al., ICLR 2023, sec. 3.1) renders some of its views so: what is only painted on scores nothing in
-them. Some steps show all of their views so, to the prompt; a geometry prompt is shown one more view so in every step
-instead. Colours have no part in it: neither they nor what shapes them alone get a gradient from it.
+DreamFusion (Poole et al., ICLR 2023, sec. 3.1) renders some of its views so. Here some steps render all views
+textureless; with a geometry prompt every step instead renders one more view, which that prompt scores. Colours, and
+weights that affect colours only, get no gradient from textureless views.
 """
 
 from collections.abc import Sequence
@@ -12,56 +12,39 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from dreamfields.optimize.randomness import generator
+from dreamfields.optimize.randomness import StepContext
 from dreamfields.render.renderer import Rendering, render_jittered
 from dreamfields.render.settings import RenderSettings
 from dreamfields.render.shading import light_beside, textureless_fields
 from dreamfields.scene.cameras import Camera
 from dreamfields.scene.fields.base import AbstractField
 
-_TURN_DEG: Final = 60.0
-"""Farthest that a light stands beside its camera, either way."""
+_LIGHT_OFFSET_DEG: Final = 60.0  # Largest azimuth between a light and its camera, to either side
 
 
 @dataclass(frozen=True)
 class TexturelessView:
-    """One view of the shape."""
+    """One textureless view."""
 
-    rendering: Rendering
-    """(1, ...)."""
-    azimuth_deg: float
-    """Where it is taken from."""
+    rendering: Rendering  # (1, ...)
+    azimuth_deg: float  # Azimuth of its camera
 
 
-def is_textureless_step(settings: RenderSettings, progress: float, seed: int, step: int) -> bool:
-    """Draw whether a step shows its views in plaster, from the seed and the step alone."""
-    drawn = float(torch.rand((), generator=generator(seed, "shown in plaster", step)))
-    return progress >= settings.textureless_from and drawn < settings.textureless
+def is_textureless_step(context: StepContext) -> bool:
+    """Draw whether a step renders its views textureless."""
+    settings = context.recipe.render
+    drawn = float(torch.rand((), generator=context.generator("shown in plaster")))
+    return context.progress >= settings.textureless_from and drawn < settings.textureless
 
 
 def render_textureless_view(
-    field: AbstractField,
-    cameras: Sequence[Camera],
-    settings: RenderSettings,
-    occupancy: Tensor | None,
-    seed: int,
-    step: int,
+    field: AbstractField, cameras: Sequence[Camera], occupancy: Tensor | None, context: StepContext
 ) -> TexturelessView:
-    """Render a field from one of a step's cameras without its colours, differentiably with respect to its density.
-
-    The camera and where the light stands beside it are drawn, from the seed and the step alone.
-
-    Args:
-        field: what is there.
-        cameras: those of the step.
-        settings: how views are rendered.
-        occupancy: cells that may hold density, bool (k, k, k); None samples everywhere.
-        seed: of the attempt.
-        step: its number.
-    """
-    draws = generator(seed, "plaster", step)
-    camera = cameras[int(torch.randint(len(cameras), (), generator=draws))]
-    return TexturelessView(render_textureless(field, [camera], settings, occupancy, draws), camera.azimuth_deg)
+    """Render a textureless view from one of a step's cameras, drawn at random; see `render_textureless`."""
+    generator = context.generator("plaster")
+    camera = cameras[int(torch.randint(len(cameras), (), generator=generator))]
+    rendering = render_textureless(field, [camera], context.recipe.render, occupancy, generator)
+    return TexturelessView(rendering, camera.azimuth_deg)
 
 
 def render_textureless(
@@ -69,20 +52,15 @@ def render_textureless(
     cameras: Sequence[Camera],
     settings: RenderSettings,
     occupancy: Tensor | None,
-    draws: torch.Generator,
+    generator: torch.Generator,
 ) -> Rendering:
-    """Render a field from several cameras without its colours, each with a light of its own: (b, ...).
+    """Render b textureless views (b, ...), each with a light at a random azimuth beside its camera.
 
-    Where the lights stand beside their cameras is drawn.
+    Samples are restricted to the occupied cells, bool (k, k, k); None samples everywhere.
     """
-    turns = [_TURN_DEG * (2.0 * float(torch.rand((), generator=draws)) - 1.0) for _ in cameras]
+    turns = [_LIGHT_OFFSET_DEG * (2.0 * float(torch.rand((), generator=generator)) - 1.0) for _ in cameras]
     lights = [light_beside(camera.azimuth_deg, turn_deg=turn) for camera, turn in zip(cameras, turns, strict=True)]
-    views = [
-        render_jittered(shape, [camera], settings, occupancy, draws)
-        for shape, camera in zip(textureless_fields(field, lights), cameras, strict=True)
-    ]
-    return Rendering(
-        torch.cat([view.colour for view in views]),
-        torch.cat([view.opacity for view in views]),
-        torch.cat([view.depth for view in views]),
-    )
+    lit = zip(textureless_fields(field, lights), cameras, strict=True)
+    views = [render_jittered(shaded, [camera], settings, occupancy, generator) for shaded, camera in lit]
+    colours, opacities, depths = zip(*((view.colour, view.opacity, view.depth) for view in views), strict=True)
+    return Rendering(torch.cat(colours), torch.cat(opacities), torch.cat(depths))

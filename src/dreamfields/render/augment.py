@@ -14,24 +14,18 @@ from torch.nn import functional
 
 from dreamfields.render.settings import AugmentSettings
 
-GRAIN_DEVIATION = math.sqrt((256**2 - 1) / 12.0)
-"""Standard deviation of a uniform byte."""
+GRAIN_DEVIATION = math.sqrt((256**2 - 1) / 12.0)  # Standard deviation of a uniform byte
 
 
 @dataclass(frozen=True)
 class Augmentation:
     """What is done to each of b images."""
 
-    size: int
-    """Pixels a side of the augmented images."""
-    theta: Tensor
-    """(b, 2, 3) from (x, y, 1) in an augmented image, x and y in [-1, 1], to x and y in the image."""
-    tone: Tensor
-    """(b, 3) factor of saturation, factor of contrast, difference of brightness."""
-    grain: Tensor
-    """(b, 3, size, size) noise, uint8."""
-    noise: float
-    """Standard deviation of the noise."""
+    size: int  # Pixels a side of the augmented images
+    theta: Tensor  # (b, 2, 3) from (x, y, 1) in an augmented image, x and y in [-1, 1], to x and y in the image
+    tone: Tensor  # (b, 3) factor of saturation, factor of contrast, difference of brightness
+    grain: Tensor  # (b, 3, size, size) noise, uint8
+    noise: float  # Standard deviation of the noise
 
 
 def draw_augmentation(count: int, size: int, settings: AugmentSettings, generator: torch.Generator) -> Augmentation:

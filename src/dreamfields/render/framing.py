@@ -8,18 +8,15 @@ import torch
 from dreamfields.scene.fields.base import AbstractField
 
 _CELLS = 48
-_VISIBLE_DENSITY = 4.0 * math.log(2.0)
-"""Density at which a quarter of a scene unit lets half of the light through."""
+_VISIBLE_DENSITY = 4.0 * math.log(2.0)  # Density at which a quarter of a scene unit lets half of the light through
 
 
 @dataclass(frozen=True)
 class Framing:
     """A point to look at and a field of view."""
 
-    target: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    """In scene units."""
-    fov_deg: float = 34.0
-    """Full field of view of a square image, in degrees."""
+    target: tuple[float, float, float] = (0.0, 0.0, 0.0)  # In scene units
+    fov_deg: float = 34.0  # Full field of view of a square image, in degrees
 
 
 def frame(field: AbstractField, distance: float = 4.0, margin: float = 1.1) -> Framing:

@@ -26,12 +26,9 @@ Engine = Literal["auto", "reference"]
 class Rendering:
     """What b cameras see, before any background."""
 
-    colour: Tensor
-    """(b, 3, h, w) in [0, 1], premultiplied by opacity."""
-    opacity: Tensor
-    """(b, 1, h, w) in [0, 1]."""
-    depth: Tensor
-    """(b, 1, h, w) distance along the ray in scene units, premultiplied by opacity."""
+    colour: Tensor  # (b, 3, h, w) in [0, 1], premultiplied by opacity
+    opacity: Tensor  # (b, 1, h, w) in [0, 1]
+    depth: Tensor  # (b, 1, h, w) distance along the ray in scene units, premultiplied by opacity
 
     @classmethod
     def of_pixels(cls, pixels: Tensor, size: int) -> "Rendering":

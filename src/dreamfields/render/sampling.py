@@ -14,8 +14,7 @@ from dreamfields.render.occupancy import occupied_box
 from dreamfields.render.settings import Jitter
 from dreamfields.scene.rays import Rays, intersect_box, intersect_cube
 
-MIDDLE = torch.full((1, 1), 0.5)
-"""u of samples in the middles of their bins, for tests and previews."""
+MIDDLE = torch.full((1, 1), 0.5)  # u of samples in the middles of their bins, for tests and previews
 
 
 def find_span(rays: Rays, occupancy: Tensor | None, bounded: bool = True) -> tuple[Tensor, Tensor]:

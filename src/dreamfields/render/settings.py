@@ -7,11 +7,9 @@ from dreamfields.settings import Range, Rising, Settings
 
 Interval = tuple[float, float]
 
-Jitter = Literal["ray", "sample"]
-"""Whether all samples of a ray are moved by one random number, or each by its own."""
+Jitter = Literal["ray", "sample"]  # Whether all samples of a ray are moved by one random number, or each by its own
 
-TERMINATION = 1e-3
-"""Default transmittance at which a ray ends: what lies behind changes no image of 8 bits."""
+TERMINATION = 1e-3  # Default transmittance at which a ray ends: what lies behind changes no image of 8 bits
 
 
 @dataclass(frozen=True)

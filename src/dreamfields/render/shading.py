@@ -19,19 +19,14 @@ from dreamfields.render.volume import alpha_from_density
 from dreamfields.scene.fields.base import AbstractField, Evaluator, FieldValues, Query
 from dreamfields.scene.fields.voxels import VoxelField, VoxelNodes, density_on_lattice, interpolate, values_from_grey
 
-AMBIENT: Final = 0.1
-"""Light from all directions, DreamFusion's."""
-DIFFUSE: Final = 0.9
-"""Light from the lamp, DreamFusion's."""
-CELLS: Final = 96
-"""Cells a side of the lattice on which normals are computed."""
-_TRAINING_CELLS: Final = 64
-"""Most such cells in training: those of the default field's finest grid."""
+AMBIENT: Final = 0.1  # Light from all directions, DreamFusion's
+DIFFUSE: Final = 0.9  # Light from the lamp, DreamFusion's
+CELLS: Final = 96  # Cells a side of the lattice on which normals are computed
+_TRAINING_CELLS: Final = 64  # Most such cells in training: those of the default field's finest grid
 _MIN_SLOPE: Final = 1e-2
 """Slope |grad a| per cell below which a normal is shortened in training: in nearly even opacity the normal would turn
 with the slightest change, and its gradient have no bound."""
-_MAX_SHADE: Final = 0.98
-"""Brightest shade on the nodes of a grid: the pre-activation of white is infinite."""
+_MAX_SHADE: Final = 0.98  # Brightest shade on the nodes of a grid: the pre-activation of white is infinite
 
 Vector = tuple[float, float, float]
 

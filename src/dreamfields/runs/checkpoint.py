@@ -1,11 +1,10 @@
 """Checkpoints: the whole state of an optimisation on disk, written so that one good one is always there.
 
-A checkpoint is two files: `<name>.safetensors` with every tensor and `<name>.json`, its manifest, written last. The
-manifest is the commit: it holds the counters, what the run is made from, the size of the tensor file and the sha256 of
-all of that, so a torn, swapped or damaged file, or one of another run, is told from a good one. Two are kept. On one
-machine nothing in them depends on the clock, so equal states are equal bytes. No pickle is involved.
-
-Format 1 lacks `identity` and `machine`; it is read, not written.
+A checkpoint is two files: `<name>.safetensors` with every tensor and `<name>.json`, its manifest, which is written
+last and so commits both. The manifest holds the counters, the run's settings ("made_from"), the size of the tensor file
+and the sha256 of all of that, so that a torn, swapped or damaged file, or one of another run, is told from a good one.
+Two checkpoints are kept. On one machine equal states are equal bytes, for nothing in them depends on the clock. No
+pickle is involved. Format 1 lacks "made_from" and "machine"; it is read, not written.
 """
 
 import hashlib
@@ -22,46 +21,37 @@ import torch
 from torch import Tensor
 
 from dreamfields.errors import CheckpointError, DegenerateError
-from dreamfields.optimize.finite import first_nonfinite
-from dreamfields.optimize.state import TrainingState
+from dreamfields.optimize.state import TrainingState, first_nonfinite
 from dreamfields.runs.manifest import manifest_bytes, read_manifest, read_tensors_safely
 from dreamfields.runs.upgrade import upgrade_identity
 from dreamfields.storage import atomic_write, move_aside, read_regular, remove
 
 FORMAT: Final = 2
 _KEPT: Final = 2
-_LARGEST: Final = 1 << 36
-"""Bytes that no tensor file of ours reaches."""
+_LARGEST: Final = 1 << 36  # More bytes than any tensor file of ours has
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A state as it was read back, its bytes known to be those that were written."""
+    """A state as it was read back; its bytes are those that were written."""
 
     counters: Mapping[str, Any]
     tensors: Mapping[str, Tensor]
-    machine: Mapping[str, Any] = field(default_factory=dict)
-    """What the bits of the next steps depend on besides the state; see `machine_facts`."""
+    machine: Mapping[str, Any] = field(default_factory=dict)  # See `machine_facts`
     passed_over: Mapping[Path, str] = field(default_factory=dict)
-    """What is wrong with each newer checkpoint that could not be used, by its manifest."""
+    """What is wrong with each newer checkpoint, by its manifest."""
 
 
 def save_checkpoint(folder: Path, state: TrainingState, identity: Mapping[str, Any] | None = None) -> Path:
-    """Write a state and return its manifest's path; older checkpoints but one are deleted afterwards.
-
-    Args:
-        folder: where the checkpoints of one run are.
-        state: what is saved.
-        identity: what tells the run from others, as plain JSON values by name.
+    """Write a state with its run's `Config.identity`, return the manifest's path, and keep one older checkpoint.
 
     Raises:
         DegenerateError: a tensor is not finite; nothing is written.
         StorageError: it cannot be written; the older checkpoints are untouched.
     """
     tensors, counters = state.tensors(), state.counters()
-    odd = first_nonfinite(tensors)
-    if odd:
-        raise DegenerateError(f"{odd} is not finite, so it is not saved; lower --optimize.learning-rate")
+    if nonfinite := first_nonfinite(tensors):
+        raise DegenerateError(f"{nonfinite} is not finite, so it is not saved; lower --optimize.learning-rate")
     content = safetensors.torch.save(tensors)
     facts = {"counters": counters, "made_from": dict(identity or {}), "machine": machine_facts(state.device)}
     manifest = {"format": FORMAT, "bytes": len(content), "sha256": _digest(content, facts), **facts}
@@ -87,16 +77,15 @@ def load_newest(
     largest: int = _LARGEST,
     accept: Callable[[Checkpoint], None] = lambda _: None,
 ) -> Checkpoint:
-    """Return the newest checkpoint that is whole; damaged ones are passed over, and named in the answer.
+    """Return the newest checkpoint that is whole, with what is wrong with newer ones.
 
     Args:
         folder: where the checkpoints of one run are.
-        identity: what the run is made from; None takes any.
-        largest: bytes the tensors may have.
-        accept: raises CheckpointError for one that is not to be used, although it is whole.
+        identity: the run's `Config.identity`; None takes any.
+        largest: most bytes that the tensors may have.
+        accept: raises CheckpointError for one that is whole and not to be used.
 
-    Raises:
-        CheckpointError: there is none, or none is whole; says what is wrong with the newest.
+    Raises CheckpointError: there is none, or none is whole; says what is wrong with the newest.
     """
     faults: dict[Path, str] = {}
     for path in manifests(folder):
@@ -105,22 +94,18 @@ def load_newest(
             accept(found)
         except CheckpointError as fault:
             faults[path] = str(fault)
-            continue
-        return replace(found, passed_over=faults)
-    if faults:
-        raise CheckpointError(next(iter(faults.values())))
-    raise CheckpointError(f"there is no checkpoint in {folder}; start the run again with: dreamfields generate")
+        else:
+            return replace(found, passed_over=faults)
+    none = f"there is no checkpoint in {folder}; start the run again with: dreamfields generate"
+    raise CheckpointError(next(iter(faults.values()), none))
 
 
 def load_checkpoint(
     manifest_path: Path, identity: Mapping[str, Any] | None = None, largest: int = _LARGEST
 ) -> Checkpoint:
-    """Read one checkpoint back.
+    """Read one checkpoint back, checking in turn its size, manifest, sha256, run, tensor types and tensor values.
 
-    Each check stands before what it protects: size, manifest, sha256, names and types of tensors, then their values.
-
-    Raises:
-        CheckpointError: a file is missing, its bytes are not those that were written, or it is of another run.
+    Raises CheckpointError: a file is missing, its bytes are not those that were written, or it is of another run.
     """
     try:
         manifest = read_manifest(manifest_path, FORMAT)
@@ -137,14 +122,13 @@ def load_checkpoint(
         tensors = read_tensors_safely(content)
     except (ValueError, RecursionError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"the checkpoint {manifest_path} is damaged: {error}") from error
-    odd = first_nonfinite(tensors)
-    if odd:
-        raise CheckpointError(f"the checkpoint {manifest_path} holds values that are not finite, in {odd}")
+    if nonfinite := first_nonfinite(tensors):
+        raise CheckpointError(f"the checkpoint {manifest_path} holds values that are not finite, in {nonfinite}")
     return Checkpoint(manifest["counters"], tensors, manifest.get("machine", {}))
 
 
 def set_aside(damaged: Iterable[Path]) -> None:
-    """Rename checkpoints that cannot be used, named by their manifests; by who has the folder to itself."""
+    """Rename checkpoints that cannot be used, given by their manifests; to be called under the lock."""
     stamp = time.strftime("corrupt-%Y%m%d-%H%M%S")
     for manifest in damaged:
         for part in (manifest, manifest.with_suffix(".safetensors")):
@@ -152,27 +136,26 @@ def set_aside(damaged: Iterable[Path]) -> None:
 
 
 def sweep_orphans(folder: Path) -> None:
-    """Delete tensors whose manifest was never written; by who has the folder to itself."""
+    """Delete tensors whose manifest was never written; to be called under the lock."""
     for data in folder.glob("attempt-*-step-*.safetensors"):
         if not data.with_suffix(".json").exists():
             remove(data)
 
 
 def discard_newer(folder: Path, attempt: int, step: int) -> None:
-    """Delete the checkpoints of a path that was given up: those after a step; by who has the folder to itself."""
+    """Delete the checkpoints after a step, to which the run has gone back; to be called under the lock."""
     for path in manifests(folder):
         if path.stem > checkpoint_name(attempt, step) and remove(path):
             remove(path.with_suffix(".safetensors"))
 
 
 def checkpoint_name(attempt: int, step: int) -> str:
-    """Return the name of a checkpoint's files, without their endings; the order of names is that of time."""
-    # As wide as the largest attempt and step the settings allow.
+    """Return the name of a checkpoint's files without ending; wide enough that the order of names is that of time."""
     return f"attempt-{attempt:03d}-step-{step:08d}"
 
 
 def machine_facts(device: torch.device) -> dict[str, Any]:
-    """Return what equal states still compute different bits with."""
+    """Return what the bits of the next steps depend on besides the state."""
     return {
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
@@ -182,12 +165,12 @@ def machine_facts(device: torch.device) -> dict[str, Any]:
 
 
 def _digest(content: bytes, facts: Mapping[str, Any]) -> str:
-    """Return the sha256 of the manifest's facts, as JSON in one form, and of the tensors."""
+    """Return the sha256 of the manifest's facts, as sorted JSON, and of the tensors."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode() + b"\n" + content).hexdigest()
 
 
 def _refuse_another_run(path: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
-    """Compare what two runs are made from; a setting that only one of them knows is of another version."""
+    """Compare the settings that both know, for one that only one of them knows is of another version."""
     other = [name for name in sorted(there.keys() & here.keys()) if there[name] != here[name]]
     if other:
         said = "; ".join(f"{name} is {there[name]!r} there and {here[name]!r} here" for name in other[:5])

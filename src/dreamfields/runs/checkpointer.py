@@ -1,7 +1,7 @@
-"""What a running optimisation leaves on disk, and what happens when the disk refuses.
+"""Saving and restoring a running optimisation, also on a disk that refuses.
 
-A line of metrics or a checkpoint on the way that cannot be written is no reason to lose a run: it goes on, says so,
-and tries again at the next occasion. Only the last checkpoint must be written.
+A line of metrics or a periodic checkpoint that cannot be written is no reason to lose a run: it goes on, says so, and
+tries again the next time. Only the last checkpoint must be written.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,26 +27,19 @@ from dreamfields.runs.directory import RunDirectory
 
 @final
 class Checkpointer:
-    """Keeps one run's state and metrics in its folder.
-
-    Args:
-        directory: the run's folder.
-        identity: what tells the run from others; see `Config.identity`.
-        notify: takes each sentence the user should see.
-    """
+    """Keeps one run's state and metrics in its folder."""
 
     def __init__(self, directory: RunDirectory, identity: Mapping[str, Any], notify: Callable[[str], None]) -> None:
-        """Tie the three together; nothing is read or written yet."""
+        """Tie a folder to its `Config.identity` and to what takes each sentence for the user; nothing is read yet."""
         self.directory = directory
         self.identity = identity
         self.notify = notify
         self._damaged: tuple[Path, ...] = ()
 
     def restore(self, state: TrainingState) -> None:
-        """Bring a fresh state to where the newest whole checkpoint left it, if there is any.
+        """Bring a fresh state to the newest whole checkpoint, if there is any.
 
-        Raises:
-            CheckpointError: there are checkpoints, but none is whole, or they are of another run.
+        Raises CheckpointError: there are checkpoints, but none is whole, or they are of another run.
         """
         folder = self.directory.checkpoints
         if not manifests(folder):
@@ -69,7 +62,7 @@ class Checkpointer:
                 )
 
     def tidy(self, state: TrainingState) -> None:
-        """Clear away what killed or damaged writers left; to be called under the lock."""
+        """Clear away the files of killed writers and damaged checkpoints; to be called under the lock."""
         self.directory.sweep()
         set_aside(self._damaged)
         self._damaged = ()
@@ -77,7 +70,7 @@ class Checkpointer:
         self.directory.trim_metrics(state.attempt, state.step)
 
     def recall(self, state: TrainingState) -> Checkpoint | None:
-        """Return the newest checkpoint from before updates were skipped; None if there is none that can be used."""
+        """Return the newest checkpoint from before updates were skipped, or None."""
         with suppress(CheckpointError):
             return load_newest(self.directory.checkpoints, self.identity, state.most_bytes(), _refuse_skipping)
         return None
@@ -92,12 +85,11 @@ class Checkpointer:
             self.notify(f"{step.skipped} is not finite at step {step.index}; such steps are skipped")
 
     def save(self, state: TrainingState) -> None:
-        """Save a checkpoint on the way; while updates are being skipped the last good one stays the newest.
+        """Save a periodic checkpoint, unless updates are being skipped; the last good one then stays the newest.
 
-        A field that is not finite can look like an empty one, so it may be only here that it is noticed.
+        A field that is not finite can look like an empty one, so it may be noticed only here.
 
-        Raises:
-            DegenerateError: the field is not finite, and going back has helped too often already.
+        Raises DegenerateError: the field is not finite, and the run has gone back too often already.
         """
         if state.skipped:
             return
@@ -112,16 +104,11 @@ class Checkpointer:
             self.discard_path(state)
 
     def save_last(self, state: TrainingState) -> None:
-        """Save the checkpoint that the run ends or stops with.
-
-        Raises:
-            StorageError: it cannot be written; the older checkpoints are untouched.
-            DegenerateError: a tensor is not finite; the older checkpoints are untouched.
-        """
+        """Save the checkpoint that the run ends or stops with; see `save_checkpoint` for what it raises."""
         save_checkpoint(self.directory.checkpoints, state, self.identity)
 
     def discard_path(self, state: TrainingState) -> None:
-        """Keep where a state went back to, and drop what came after it."""
+        """Save the state that the run has gone back to, and delete what came after it."""
         discard_newer(self.directory.checkpoints, state.attempt, state.step)
         self.save(state)
         with suppress(StorageError):

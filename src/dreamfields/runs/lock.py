@@ -1,7 +1,7 @@
 """A lock on a folder: one process at a time works in it, and a killed one holds nothing.
 
-The lock is the kernel's (`flock`), held by an open descriptor, so there is no stale lock to clear away. What the file
-says of its holder is for people only.
+The lock is the kernel's (`flock`), held by an open descriptor, so none is ever stale. The text in its file only tells
+people who holds it: `filelock` has no such text for kernel locks, so using it would save no line here.
 """
 
 import errno
@@ -18,14 +18,13 @@ from dreamfields.errors import LockedError
 from dreamfields.storage import refusals
 
 NAME: Final = ".lock"
-_HOLDER_TIMEOUT_S: Final = 0.3
-"""Seconds that a new holder may take to write who it is."""
+_HOLDER_TIMEOUT_S: Final = 0.3  # Seconds that a new holder may take to write who it is
 _LONGEST: Final = 500
 
 
 @final
 class FolderLock:
-    """The lock of one folder; who holds it may take it again."""
+    """The lock of one folder; its holder may take it again."""
 
     def __init__(self, folder: Path) -> None:
         """Name a folder; nothing is locked yet."""
@@ -34,7 +33,7 @@ class FolderLock:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Hold the folder, which is made if need be, for this object; the lock ends with the process at the latest.
+        """Hold the folder for this object, and make it if need be; the lock ends with the process at the latest.
 
         Raises:
             LockedError: another process, or another object of this one, holds it; the sentence names the holder.
@@ -57,7 +56,8 @@ class FolderLock:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, _myself().encode(), 0)
+                now = time.strftime("%Y-%m-%d %H:%M:%S")
+                os.pwrite(descriptor, f"{os.getpid()} on {socket.gethostname()} since {now}".encode(), 0)
             except OSError as error:
                 holder = _holder(descriptor) if error.errno in (errno.EWOULDBLOCK, errno.EACCES) else None
                 os.close(descriptor)
@@ -68,32 +68,25 @@ class FolderLock:
         return descriptor
 
 
-def _myself() -> str:
-    now = time.strftime("%Y-%m-%d %H:%M:%S")
-    return f"{os.getpid()} on {socket.gethostname()} since {now}"
-
-
 def _holder(descriptor: int) -> str:
-    """Return what the lock's file says; a holder that has just come may not have written it yet."""
+    """Return the holder that the lock's file names; one that has just come may not have written it yet."""
     until = time.monotonic() + _HOLDER_TIMEOUT_S
     while True:
-        said = os.pread(descriptor, _LONGEST, 0).decode(errors="replace")
-        if _may_live(said) or time.monotonic() > until:
-            return said or "unknown"
+        text = os.pread(descriptor, _LONGEST, 0).decode(errors="replace")
+        if _may_live(text) or time.monotonic() > until:
+            return text or "unknown"
         time.sleep(0.01)
 
 
-def _may_live(said: str) -> bool:
-    """Tell whether what the file says can be of a process that is there; one on another machine may always be."""
-    number, _, rest = said.partition(" on ")
-    if not number.isdecimal():
-        return False
-    if not rest.startswith(f"{socket.gethostname()} since"):
-        return bool(rest)
+def _may_live(text: str) -> bool:
+    """Tell whether the text may name a running process; one on another machine may always run."""
+    number, _, rest = text.partition(" on ")
+    if not number.isdecimal() or not rest.startswith(f"{socket.gethostname()} since"):
+        return number.isdecimal() and bool(rest)
     try:
         os.kill(int(number), 0)
     except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
-        return True
+        pass  # It runs, as another user.
     return True

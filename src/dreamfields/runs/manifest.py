@@ -1,7 +1,6 @@
-"""Reading files that may be damaged or meant to do harm: JSON and safetensors, checked before they are believed.
+"""Reading checkpoint files that may be damaged or meant to do harm: manifests (JSON) and tensors (safetensors).
 
-Nothing here runs code, waits, or takes in more than a file of ours can hold. What a file says about itself is checked
-before what it says is used.
+Nothing here runs code, waits, or reads more than a file of ours can hold; each claim of a file is checked before use.
 """
 
 import json
@@ -23,10 +22,7 @@ _SINCE_2: Final = {"made_from": dict, "machine": dict}
 def read_manifest(path: Path, newest_format: int) -> dict[str, Any]:
     """Return a checkpoint's manifest, its entries present and of the right kind.
 
-    Raises:
-        OSError: the system refuses.
-        ValueError: it is no manifest that this version reads.
-        RecursionError: it is nested too deeply.
+    Raises OSError, ValueError, RecursionError: it cannot be read, is no manifest of ours, or is nested too deeply.
     """
     content = read_regular(path, LARGEST_MANIFEST)
     manifest = strict_json(content)
@@ -44,18 +40,15 @@ def read_manifest(path: Path, newest_format: int) -> dict[str, Any]:
 
 
 def manifest_bytes(manifest: dict[str, Any]) -> bytes:
-    """Return a manifest as text, in the one form it is written and read in."""
+    """Return a manifest in the one form that is written and read."""
     return json.dumps(manifest, indent=1, sort_keys=True).encode()
 
 
 def read_tensors_safely(content: bytes) -> dict[str, Tensor]:
-    """Return the tensors of a safetensors file whose header is plain.
-
-    The library lets a name stand twice and the last one win; here it is refused, as is any type that is never written.
+    """Return the tensors of a safetensors file; a name that occurs twice is refused, where the library takes the last.
 
     Raises:
-        ValueError: the header is not one of ours.
-        RecursionError: it is nested too deeply.
+        ValueError, RecursionError: the header is not one of ours.
         safetensors.SafetensorError: header and data do not fit each other.
     """
     length = int.from_bytes(content[:8], "little")
@@ -71,11 +64,9 @@ def read_tensors_safely(content: bytes) -> dict[str, Tensor]:
 
 
 def strict_json(content: bytes) -> Any:
-    """Return what JSON text says; a name that stands twice, NaN and infinity are refused.
+    """Return the value of JSON text; a name that occurs twice, NaN and infinity are refused.
 
-    Raises:
-        ValueError: it is not such text.
-        RecursionError: it is nested too deeply.
+    Raises ValueError, RecursionError: it is not such text, or is nested too deeply.
     """
     return json.loads(content.decode("utf-8"), object_pairs_hook=_once, parse_constant=_refuse_constant)
 

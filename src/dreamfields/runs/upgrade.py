@@ -1,5 +1,9 @@
-"""Settings of earlier versions: what each is called now. A name stays in the table for as long as a run may hold it."""
+"""Settings of earlier versions: what each is called now, or that it is gone.
 
+A name stays in its table for as long as a run may hold it.
+"""
+
+import reprlib
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -11,27 +15,48 @@ RENAMED: Final[Mapping[str, str]] = {
     "render.plaster": "render.textureless",
     "render.plaster_from": "render.textureless_from",
 }
-"""Old and present names of settings of the recipe, `part.name`."""
+"""Old and present names of settings, `part.name`."""
+
+REMOVED: Final[Mapping[str, Any]] = {
+    "cameras.close_ups": 0.0,
+    "cameras.radius_spread": 0.0,
+    "export.smoothing": 0,
+    "guidance.bridge": "classes",
+    "losses.total_variation": 0.0,
+}
+"""Settings that are gone, `part.name`, and the defaults at which they did nothing."""
 
 
-def upgrade_config(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a configuration as JSON values, as a run.json of any version holds it, under the present names."""
-    recipe = values.get("recipe")
-    if not isinstance(recipe, Mapping):
-        return dict(values)
-    upgraded = {part: _upgrade_part(part, settings) for part, settings in recipe.items()}
-    return {**values, "recipe": upgraded}
+def upgrade_config(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the configuration of any version's run.json under present names, and what is lost of it by dotted name.
+
+    Lost is a setting that is gone and was not at its default.
+    """
+    lost: dict[str, Any] = {}
+
+    def upgraded(part: str, settings: Any) -> Any:
+        if not isinstance(settings, Mapping):
+            return settings
+        present = {}
+        for name, value in settings.items():
+            dotted = f"{part}.{name}"
+            if dotted not in REMOVED:
+                present[RENAMED.get(dotted, dotted).removeprefix(f"{part}.")] = value
+            elif value != REMOVED[dotted]:
+                lost[dotted] = value
+        return present
+
+    config = {name: upgraded(name, value) for name, value in values.items()}
+    if isinstance(config.get("recipe"), Mapping):
+        config["recipe"] = {part: upgraded(part, settings) for part, settings in config["recipe"].items()}
+    return config, lost
 
 
 def upgrade_identity(identity: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a checkpoint says it was made from, by dotted name, under the present names."""
-    return {RENAMED.get(name, name): value for name, value in identity.items()}
+    """Return a checkpoint's settings, by dotted name, under the present names and without those that are gone."""
+    return {RENAMED.get(name, name): value for name, value in identity.items() if name not in REMOVED}
 
 
-def _upgrade_part(part: str, settings: Any) -> Any:
-    if not isinstance(settings, Mapping):
-        return settings
-    return {
-        RENAMED.get(f"{part}.{name}", f"{part}.{name}").removeprefix(f"{part}."): value
-        for name, value in settings.items()
-    }
+def lost_sentence(name: str, value: Any) -> str:
+    """Return the note on a setting that a run was begun with and that is gone."""
+    return f"{name} was {reprlib.repr(value)}; this version has no such setting, and goes on without it"

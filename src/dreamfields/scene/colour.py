@@ -1,8 +1,7 @@
-"""Colour space: a decorrelated space in which natural colours are isotropic.
+"""A decorrelated colour space, in which an update changes brightness more than hue, as photographs vary.
 
-The matrix is the square root of the colour covariance of natural photographs that Olah, Mordvintsev and Schubert
-(Feature Visualization, Distill 2017) published with Lucid, scaled so that its longest row has unit length. Optimising
-in this space makes a step in any direction as likely as it is in photographs: light and dark first, hue second.
+The matrix is the square root of the colour covariance of natural photographs (Olah, Mordvintsev and Schubert, Feature
+Visualization, Distill 2017, as in Lucid), scaled so that its longest row has unit length.
 """
 
 import torch
@@ -12,14 +11,14 @@ _COVARIANCE_ROOT = ((0.26, 0.09, 0.02), (0.27, 0.00, -0.05), (0.27, -0.09, 0.03)
 
 
 def correlation(device: torch.device | None = None) -> Tensor:
-    """Return the (3, 3) matrix C that turns decorrelated values into RGB: rgb = C v."""
+    """Return the (3, 3) matrix C that maps decorrelated values v to RGB, C v."""
     root = torch.tensor(_COVARIANCE_ROOT, dtype=torch.float32, device=device)
     longest: Tensor = root.norm(dim=1).max()
     return root / longest
 
 
 def grey_direction(device: torch.device | None = None) -> Tensor:
-    """Return the decorrelated value (3,) that moves red, green and blue alike, by one: C^-1 (1, 1, 1)."""
+    """Return C^-1 (1, 1, 1), (3,), which raises red, green and blue by 1."""
     direction: Tensor = torch.linalg.solve(correlation(device), torch.ones(3, device=device))
     return direction
 

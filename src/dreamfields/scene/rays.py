@@ -13,12 +13,9 @@ from torch import Tensor
 class Rays:
     """Half-lines o + t d."""
 
-    origins: Tensor
-    """(n, 3) in scene units."""
-    directions: Tensor
-    """(n, 3), unit length."""
-    radii: Tensor
-    """(n,) what a ray's cone gains in radius on each scene unit of its way; 0 for a line without width."""
+    origins: Tensor  # (n, 3) in scene units
+    directions: Tensor  # (n, 3), unit length
+    radii: Tensor  # (n,) growth of the cone's radius per scene unit along the ray; 0 for a ray without width
 
     def __len__(self) -> int:
         """Return the number of rays."""
@@ -40,14 +37,12 @@ class Rays:
 def intersect_box(rays: Rays, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
     """Return the distances (n,), (n,) at which rays enter and leave the box between corners low (3,) and high (3,).
 
-    The slab method. A ray that misses has equal distances, so an integral over it is empty; a ray that starts inside
-    enters at 0.
+    The slab method. Where a ray misses, both are 0, so an integral over it is empty; a ray from inside enters at 0.
     """
-    # A zero component would make 0 * inf; the smallest normal number gives the right infinite slabs instead.
+    # A zero component would give 0 * inf; the smallest normal number gives slabs that are practically infinite.
     tiny = torch.finfo(rays.directions.dtype).tiny
     safe = torch.where(rays.directions.abs() < tiny, torch.full_like(rays.directions, tiny), rays.directions)
-    first = (low - rays.origins) / safe
-    second = (high - rays.origins) / safe
+    first, second = (low - rays.origins) / safe, (high - rays.origins) / safe
     near = torch.minimum(first, second).amax(dim=-1).clamp(min=0.0)
     far = torch.maximum(first, second).amin(dim=-1)
     hit = far > near

@@ -1,1 +1,1 @@
-"""Looking on: a local page that shows a run while it is made and when it is finished."""
+"""The studio: a local page that shows a run, live and finished."""

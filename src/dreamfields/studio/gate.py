@@ -1,15 +1,15 @@
-"""The gate in front of a local page: who may ask, and what every answer says.
+"""The gate in front of a local page: which requests get an answer, and the headers of every answer.
 
-A server on 127.0.0.1 is within reach of every page that is open in the same browser and of every user of the machine.
-A request gets through only if all of these hold, whatever it asks for:
+Every page open in the same browser and every user of the machine can reach a server on 127.0.0.1. A request passes only
+if all of these hold:
 
-* **Host** is one header and exactly our address: a name that was made to point here (DNS rebinding) is another.
-* **Origin**, where there is one, is exactly ours; `null` is not.
-* **Sec-Fetch-Site**, where there is one, says that our own page or the address bar asks.
-* **Token**: the right cookie or `Authorization: Bearer`. The first visit brings it in the address, gets the cookie, and
-  is led to the address without it.
+* **Host** is one header and exactly our address; a foreign name that resolves to it (DNS rebinding) is refused.
+* **Origin**, where given, is exactly ours; `null` is not.
+* **Sec-Fetch-Site**, where given, names our own page or the address bar.
+* **Token**: the right cookie or `Authorization: Bearer`. The first visit has it in the address, gets the cookie, and is
+  redirected to the address without it.
 
-Nothing behind the gate changes anything, so there is no form and no method but GET to guard further.
+Every route behind the gate only reads, so forms and methods other than GET need no guard.
 """
 
 import hmac
@@ -35,10 +35,10 @@ HEADERS: Final[Mapping[str, str]] = {
     "cross-origin-opener-policy": "same-origin",
     "cache-control": "no-store",
 }
-"""What every answer carries, refusals included."""
+"""Headers of every answer, refusals included."""
 
+# Redirects by a page: after an HTTP redirect that began on another site browsers would not send a strict cookie.
 _LANDING: Final = '<!DOCTYPE html><link rel="icon" href="data:,"><meta http-equiv="refresh" content="0;url=/">'
-"""Leads on without the token. A redirect would not do: browsers keep strict cookies back from one that others began."""
 
 
 @final
@@ -46,68 +46,52 @@ class Gate:
     """Lets requests through to an application, or refuses them with one sentence."""
 
     def __init__(self, app: ASGIApp, port: int, token: str) -> None:
-        """Guard an application.
-
-        Args:
-            app: what is behind the gate.
-            port: the port that 127.0.0.1 is listened on at.
-            token: secret of this server, long and random, of URL-safe ASCII.
-        """
-        self._app = app
-        self._token = token
+        """Guard an application at a port of 127.0.0.1 by a secret token, long, random and of URL-safe ASCII."""
+        self._app, self._token = app, token
         self._hosts = {f"127.0.0.1:{port}", f"localhost:{port}"} | ({"127.0.0.1", "localhost"} if port == 80 else set())
-        # Cookies know no ports: two servers of one machine must not take each other's.
+        # Cookies are shared by all ports: each server of a machine needs its own.
         self._cookie = f"dreamfields-{port}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(HEADERS)
+            await send(message)
+
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
             answer = self._refusal(Headers(scope=scope)) or self._welcome(scope)
-            await (answer or self._app)(scope, receive, _with_headers(send))
+            await (answer or self._app)(scope, receive, send_with_headers)
         else:
             await send({"type": "websocket.close", "code": 1008})
 
     def _refusal(self, headers: Headers) -> Response | None:
-        """Return why a request is refused whoever sends it; None if nothing is wrong with it."""
+        """Return the refusal of a request from elsewhere; None for one from our own page."""
         hosts = headers.getlist("host")
         if len(hosts) != 1 or hosts[0] not in self._hosts:
-            return _sentence(421, "this page answers only at the address that was printed for it")
+            return PlainTextResponse("this page answers only at the address that was printed for it\n", 421)
         if any(origin != f"http://{hosts[0]}" for origin in headers.getlist("origin")):
-            return _sentence(403, "another page may not ask this one for anything")
+            return PlainTextResponse("another page may not request anything of this one\n", 403)
         if any(site not in ("same-origin", "none") for site in headers.getlist("sec-fetch-site")):
-            return _sentence(403, "another page led here; copy the address into the address bar instead")
+            return PlainTextResponse("another page led here; copy the address into the address bar instead\n", 403)
         return None
 
     def _welcome(self, scope: Scope) -> Response | None:
-        """Return the answer to who has no token yet; None if the request may pass."""
+        """Return the answer to a request without the cookie; None if the request may pass."""
         request = Request(scope)
+        cookie = request.cookies.get(self._cookie, "")
         scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
-        if self._is_token(request.cookies.get(self._cookie, "")):
-            return None
-        if scheme.lower() == "bearer" and self._is_token(bearer):
+        if self._is_token(cookie) or (scheme.lower() == "bearer" and self._is_token(bearer)):
             return None
         if scope["path"] == "/" and self._is_token(request.query_params.get("token", "")):
             answer = HTMLResponse(_LANDING)
             answer.set_cookie(self._cookie, self._token, httponly=True, samesite="strict")
             return answer
-        return _sentence(401, "the token is missing or of an earlier start; open the whole address that was printed")
+        refusal = "the token is missing or of an earlier start; open the whole address that was printed\n"
+        return PlainTextResponse(refusal, 401)
 
     def _is_token(self, given: str) -> bool:
         return hmac.compare_digest(given.encode(errors="surrogatepass"), self._token.encode())
-
-
-def _with_headers(send: Send) -> Send:
-    """Return a `send` that adds the headers every answer carries."""
-
-    async def complete(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            MutableHeaders(scope=message).update(HEADERS)
-        await send(message)
-
-    return complete
-
-
-def _sentence(status: int, sentence: str) -> Response:
-    return PlainTextResponse(f"{sentence}\n", status)

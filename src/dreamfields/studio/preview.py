@@ -1,10 +1,6 @@
-"""The shape of a run as its newest checkpoint has it: one picture and a light mesh. This is where torch gets loaded.
-
-Checkpoints are read, never the memory of who optimises: looking on cannot change a run.
-"""
+"""The live preview of a run: an image and a light mesh of its newest checkpoint, made from files alone."""
 
 from dataclasses import dataclass, replace
-from typing import Final
 
 import torch
 
@@ -20,28 +16,19 @@ from dreamfields.render.framing import frame
 from dreamfields.runs.checkpoint import load_newest, manifests
 from dreamfields.runs.directory import RunDirectory
 from dreamfields.scene.cameras import Camera
+from dreamfields.scene.fields import FIELDS
 
-AZIMUTH_DEG: Final = 30.0
-ELEVATION_DEG: Final = 18.0
-SAMPLES: Final = 48
-# A network is some hundred times slower to look at than voxels.
-PICTURE_SIZE: Final = {"voxels": 320, "mlp": 96}
-MESH_CELLS: Final = {"voxels": 64, "mlp": 40}
-MESH_FACES: Final = 20_000
+_SAMPLES, _MESH_FACES = 48, 20_000  # Samples a ray of the image; most faces of the mesh
 
 
 @dataclass(frozen=True)
 class Preview:
-    """What there is to see of one checkpoint."""
+    """A rendered checkpoint."""
 
-    name: str
-    """The checkpoint's, which tells it from others."""
-    step: int
-    """Steps done in its attempt."""
-    picture: bytes
-    """PNG."""
-    mesh: bytes
-    """GLB; empty where there is no surface yet."""
+    name: str  # Of the checkpoint
+    step: int  # Steps done in its attempt
+    image: bytes  # PNG
+    mesh: bytes  # GLB; empty while there is no surface
 
 
 def newest_checkpoint(directory: RunDirectory) -> str:
@@ -51,28 +38,22 @@ def newest_checkpoint(directory: RunDirectory) -> str:
 
 
 def make_preview(directory: RunDirectory, config: Config, name: str) -> Preview:
-    """Look at the newest checkpoint of a run, on one thread of the CPU, and call it by a name.
+    """Render the newest checkpoint, which is called `name`, on one thread of the CPU.
 
-    Raises:
-        CheckpointError: no checkpoint is whole.
-        DegenerateError: the field holds values that are not finite.
+    Raises CheckpointError: no checkpoint is whole; DegenerateError: the field holds values that are not finite.
     """
-    # The cores and the accelerator belong to who optimises.
+    # The other cores and the accelerator belong to the optimiser.
     torch.set_num_threads(1)
     saved = load_newest(directory.checkpoints)
     state = TrainingState(config.recipe, config.seed, torch.device("cpu"))
     state.restore(saved.tensors, saved.counters)
-    kind = config.recipe.field
-    framing = frame(state.field)
-    camera = Camera(AZIMUTH_DEG, ELEVATION_DEG, fov_deg=framing.fov_deg, target=framing.target)
+    kind, export, framing = FIELDS[config.recipe.field], config.export, frame(state.field)
+    camera = Camera(azimuth_deg=30.0, elevation_deg=18.0, fov_deg=framing.fov_deg, target=framing.target)
     facts: Metadata = {"prompt": config.prompt, "seed": config.seed, "generator": f"dreamfields {__version__}"}
-    picture = view(state.field, camera, PICTURE_SIZE[kind], SAMPLES, state.occupancy)
-    cells, faces = min(config.export.mesh_cells, MESH_CELLS[kind]), min(config.export.max_faces, MESH_FACES)
+    image = png_bytes(view(state.field, camera, kind.preview_size, _SAMPLES, state.occupancy), facts)
+    cells, faces = min(export.mesh_cells, kind.preview_cells), min(export.max_faces, _MESH_FACES)
     try:
-        mesh = glb_bytes(
-            extract_mesh(state.field, replace(config.export, mesh_cells=cells, max_faces=faces)),
-            facts,
-        )
+        mesh = glb_bytes(extract_mesh(state.field, replace(export, mesh_cells=cells, max_faces=faces)), facts)
     except DegenerateError:
         mesh = b""
-    return Preview(name, state.step, png_bytes(picture, facts), mesh)
+    return Preview(name, state.step, image, mesh)

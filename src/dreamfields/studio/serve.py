@@ -1,45 +1,58 @@
-"""Serving the page of a run on this machine alone, until somebody presses Ctrl-C."""
+"""The server and the routes of a run's page, on this machine alone, until Ctrl-C.
 
+Every address is a fixed name. The one with a variable part, `/files/{name}`, is looked up among the files just listed
+in the run's folder, so no text of a request ever becomes part of a path.
+"""
+
+import asyncio
 import errno
 import getpass
+import json
 import secrets
 import socket
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from importlib import resources
 from pathlib import Path
+from typing import Any, Final
 
 import uvicorn
 from rich.console import Console
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from dreamfields.errors import LockedError, UsageError
+from dreamfields.export.viewer import library_text, style_text
 from dreamfields.runs.directory import RunDirectory
-from dreamfields.studio.app import make_app
-from dreamfields.studio.journal import Journal
-from dreamfields.studio.watcher import Watcher
+from dreamfields.studio.gate import Gate
+from dreamfields.studio.watcher import Journal, Watcher
 
-HOST = "127.0.0.1"
-"""The only address there is: who is on another machine comes through ssh."""
+HOST = "127.0.0.1"  # The only address served; other machines connect through ssh
+MAX_VIEWERS: Final = 16  # Pages that may be open at once
+
+_IMAGE_TYPES: Final = {".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp"}
+_VIDEO_TYPES: Final = {".mp4": "video/mp4", ".webm": "video/webm"}
+# What a browser may show; everything else can only be saved.
+_MEDIA_TYPES: Final = _IMAGE_TYPES | _VIDEO_TYPES | {".glb": "model/gltf-binary"}
+_POLL_S: Final = 0.25
+_KEEPALIVE_S: Final = 15.0
 
 
 def view(path: Path, port: int, console: Console) -> int:
-    """Show a run on a page until stopped, and return the exit code.
+    """Serve the page of the run in a folder until stopped, and return the exit code; `port` 0 takes a free one.
 
-    Args:
-        path: the run's folder.
-        port: port on 127.0.0.1; 0 takes a free one.
-        console: where the address is printed.
-
-    Raises:
-        UsageError: there is no run, or no such port.
-        StorageError: the run's record cannot be understood.
-        LockedError: the port is taken.
+    Raises UsageError: no run or no such port; StorageError: unreadable record; LockedError: the port is in use.
     """
     journal = Journal(RunDirectory(path))
     with listen(port) as listener:
-        console.print(f'"{journal.config.prompt}", {path}', soft_wrap=True, markup=False)
+        console.print(f'"{journal.record.config.prompt}", {path}', soft_wrap=True, markup=False)
         token = secrets.token_urlsafe(32)
         server = make_server(journal, listener, token)
         announce(listener.getsockname()[1], token, console)
-        # The server stops in peace and then raises the signal once more, which may or may not arrive here.
+        # uvicorn stops and then raises the signal once more, which may or may not arrive here.
         with suppress(KeyboardInterrupt):
             server.run(sockets=[listener])
         console.print("stopped looking; the run is untouched", soft_wrap=True)
@@ -47,17 +60,12 @@ def view(path: Path, port: int, console: Console) -> int:
 
 
 def listen(port: int) -> socket.socket:
-    """Return a socket that listens on 127.0.0.1.
-
-    Raises:
-        UsageError: there is no such port, or it is not for everyone.
-        LockedError: the port is taken.
-    """
+    """Return a socket that listens on 127.0.0.1. Raises UsageError: no such port; LockedError: the port is in use."""
     if not 0 <= port <= 65535:
         raise UsageError(f"--port is {port}; it must be from 1 to 65535, or 0 for a free one")
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
-        # A port that a stopped server left is free; one that somebody listens on stays refused.
+        # The port of a server that just stopped is free; one in use is still refused.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((HOST, port))
         listener.listen(128)
@@ -70,15 +78,14 @@ def listen(port: int) -> socket.socket:
 
 
 def make_server(journal: Journal, listener: socket.socket, token: str) -> uvicorn.Server:
-    """Return the server of a run's page, ready to run on a socket that listens."""
+    """Return the server of a run's page, to be run on a listening socket."""
     app = make_app(Watcher(journal), listener.getsockname()[1], token, lambda: server.should_exit)
     config = uvicorn.Config(
         app,
         http="h11",
         ws="none",
         lifespan="on",
-        # Addresses hold the token: none is ever logged.
-        access_log=False,
+        access_log=False,  # Addresses hold the token, so none is logged
         log_config=None,
         log_level="error",
         server_header=False,
@@ -91,7 +98,7 @@ def make_server(journal: Journal, listener: socket.socket, token: str) -> uvicor
 
 
 def announce(port: int, token: str, console: Console) -> None:
-    """Print where to look, here and from another machine."""
+    """Print the address of the page, here and from another machine."""
     lines = [
         f"  http://{HOST}:{port}/?token={token}",
         "From another machine, run this there and open the same address:",
@@ -99,3 +106,75 @@ def announce(port: int, token: str, console: Console) -> None:
         "Ctrl-C ends the page, never the run.",
     ]
     console.print("\n".join(lines), soft_wrap=True, markup=False)
+
+
+def make_app(watcher: Watcher, port: int, token: str, is_stopping: Callable[[], bool]) -> ASGIApp:
+    """Return the page of a run at a port of 127.0.0.1, behind a `Gate`; streams end once `is_stopping` returns true."""
+    app = Starlette(routes=page_routes(watcher, is_stopping), lifespan=lambda _: watcher.watching())
+    app.router.redirect_slashes = False  # A redirect would repeat the requested address; no answer may
+    return Gate(app, port, token)
+
+
+def page_routes(watcher: Watcher, is_stopping: Callable[[], bool]) -> list[Route]:
+    """Return all routes; each answers GET alone and changes nothing."""
+
+    async def events(_: Request) -> Response:
+        if watcher.viewers >= MAX_VIEWERS:
+            return PlainTextResponse("too many pages are open; close one\n", 429, {"retry-after": "10"})
+        return StreamingResponse(_stream(watcher, is_stopping), media_type="text/event-stream")
+
+    async def image(_: Request) -> Response:
+        return _made(watcher.preview.image if watcher.preview else b"", "image/png")
+
+    async def mesh(_: Request) -> Response:
+        return _made(watcher.preview.mesh if watcher.preview else b"", "model/gltf-binary")
+
+    async def file(request: Request) -> Response:
+        path = (await asyncio.to_thread(watcher.journal.files)).get(request.path_params["name"])
+        if path is None:
+            return PlainTextResponse("there is no such file\n", 404)
+        if path.suffix in _MEDIA_TYPES:
+            return FileResponse(path, media_type=_MEDIA_TYPES[path.suffix])
+        return FileResponse(path, media_type="application/octet-stream", filename=path.name)
+
+    texts = {
+        "/": (_page("live.html"), "text/html"),
+        "/live.js": (_page("live.js"), "text/javascript"),
+        "/live.css": (style_text() + _page("live.css"), "text/css"),
+        "/model-viewer.js": (library_text(), "text/javascript"),
+    }
+    made = {"/events": events, "/image.png": image, "/object.glb": mesh, "/files/{name}": file}
+    fixed = [Route(path, Response(text, media_type=kind), methods=["GET"]) for path, (text, kind) in texts.items()]
+    return fixed + [Route(path, answer) for path, answer in made.items()]
+
+
+async def _stream(watcher: Watcher, is_stopping: Callable[[], bool]) -> AsyncIterator[str]:
+    """Yield a run's identity and then each new state, as server-sent events."""
+    watcher.viewers += 1
+    try:
+        yield _event("run", watcher.identity())
+        sent, silent = -1, 0.0
+        while not is_stopping():
+            if watcher.version != sent:
+                sent, silent = watcher.version, 0.0
+                yield _event("state", watcher.state())
+            elif silent >= _KEEPALIVE_S:
+                silent = 0.0
+                yield ": still here\n\n"
+            await asyncio.sleep(_POLL_S)
+            silent += _POLL_S
+    finally:
+        watcher.viewers -= 1
+
+
+def _event(name: str, content: dict[str, Any]) -> str:
+    # JSON holds no line breaks, so its text cannot end the event.
+    return f"event: {name}\ndata: {json.dumps(content, allow_nan=False)}\n\n"
+
+
+def _made(content: bytes, media_type: str) -> Response:
+    return Response(content, media_type=media_type) if content else PlainTextResponse("there is none yet\n", 404)
+
+
+def _page(name: str) -> str:
+    return resources.files("dreamfields.studio").joinpath(f"data/{name}").read_text(encoding="utf-8")

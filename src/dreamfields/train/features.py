@@ -1,15 +1,18 @@
-"""What the locked towers make of pictures and sentences, kept on disk: it never changes, and training needs it often.
+"""Features of images and embeddings of sentences by the frozen towers, cached on disk since training reads them often.
 
-Features are computed in chunks, each a file of its own under a name that says what is in it: a digest of the pictures,
-the view, the tower and the precision. A stopped computation goes on at the first chunk that is missing; a changed set
-gets new files. The files may be deleted at any time.
+They are computed in chunks. Each chunk is a file whose name is a digest of the images, the view, the tower and the
+precision, so an interrupted computation resumes at the first missing chunk and a changed set gets new files. The files
+may be deleted at any time.
 """
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 import safetensors.torch
 import torch
@@ -18,14 +21,15 @@ from torch import Tensor
 
 from dreamfields.guidance.lit.text import SentenceEncoder
 from dreamfields.guidance.lit.towers import Tower
-from dreamfields.optimize.randomness import generator
+from dreamfields.guidance.lit.weights import LITE0, LITE1, LITE2
+from dreamfields.optimize.randomness import seeded_generator
 from dreamfields.storage import atomic_write
 from dreamfields.train.pairs import Pair, PairSet
 from dreamfields.train.settings import Precision
 from dreamfields.train.views import show
 
-VERSION = 1
-"""Of the views and of what is kept; part of every file's name."""
+TOWERS: Final = {source.name: source for source in (LITE0, LITE1, LITE2)}
+VERSION = 1  # Version of the views and of the cached values; part of every file's name
 CHUNK = 512
 _BATCH = 8
 _SENTENCES = 2048
@@ -33,85 +37,92 @@ _SENTENCES = 2048
 
 @dataclass(frozen=True)
 class Chunk:
-    """What a tower made of some pictures or sentences."""
+    """Features or embeddings of some images or sentences."""
 
-    values: Tensor
-    """(n, f), float32."""
-    kept: bool
-    """Whether it was known from before."""
+    values: Tensor  # (n, f), float32
+    cached: bool  # Whether they were read from the cache
+
+
+@dataclass(frozen=True)
+class Advance:
+    """Progress of one stage of work, for a command to show."""
+
+    stage: str  # What is being done
+    total: int  # Pieces of work in the stage
+    pieces: int  # Pieces that were just done
+    cached: bool = False  # Whether they took no time since they were cached
+    note: str = ""  # Text to print beside it
+
+
+def collect(chunks: Iterator[Chunk], stage: str, total: int) -> Generator[Advance, None, Tensor]:
+    """Run through chunks, yielding the progress of each, and return their values one after another."""
+    values = []
+    for chunk in chunks:
+        values.append(chunk.values)
+        yield Advance(stage, total, len(chunk.values), chunk.cached)
+    return torch.cat(values)
 
 
 def picture_features(
     pictures: PairSet, chosen: Sequence[Pair], view: int, tower: Tower, precision: Precision, cache: Path
 ) -> Iterator[Chunk]:
-    """Yield the features of the chosen pictures of a set in one view, chunk by chunk, computed or read.
+    """Yield the features (n, f) of images of a set in one view, chunk by chunk, computed or read from the cache.
 
-    Raises:
-        UsageError: a picture is missing or cannot be read.
-        StorageError: the cache cannot be written.
+    Raises UsageError: an image is missing or cannot be read; StorageError: the cache cannot be written.
     """
+
+    def compute(part: Sequence[Pair]) -> Tensor:
+        draws = [seeded_generator(0, f"{pictures.name}/{pair.image}", view) for pair in part]
+        shown = [show(picture, view, draw) for picture, draw in zip(pictures.pictures(part), draws, strict=True)]
+        return tower_features(shown, tower, precision).half()
+
+    # Size and time of the file or folder of images change with its content, and take no reading.
+    stat = pictures.images.stat()
+    state = [stat.st_size, stat.st_mtime_ns]
     for begin in range(0, len(chosen), CHUNK):
         part = chosen[begin : begin + CHUNK]
-        facts = [VERSION, pictures.name, _state(pictures), [pair.image for pair in part], view]
+        facts = [VERSION, pictures.name, state, [pair.image for pair in part], view]
         path = cache / f"{pictures.name}-{tower.source.name}-{view}-{_digest(facts, tower.source.sha256, precision)}"
-        features = _read(path, "features")
-        kept = features is not None and len(features) == len(part)
-        if not kept:
-            shown = [
-                show(picture, view, generator(0, f"{pictures.name}/{pair.image}", view))
-                for pair, picture in zip(part, pictures.pictures(part), strict=True)
-            ]
-            features = look(shown, tower, precision).half()
-            atomic_write(path, safetensors.torch.save({"features": features}))
-        assert features is not None
-        yield Chunk(features.float(), kept)
+        yield _chunk(path, "features", len(part), partial(compute, part))
 
 
 @torch.no_grad()
-def look(shown: Sequence[Tensor], tower: Tower, precision: Precision) -> Tensor:
-    """Return features and levels, side by side (n, f), of n pictures (3, s, s), not all of one size."""
+def tower_features(shown: Sequence[Tensor], tower: Tower, precision: Precision) -> Tensor:
+    """Return features and levels, concatenated to (n, f), of n images (3, s, s) in [0, 1] of several sizes."""
     found: dict[int, Tensor] = {}
     for size in sorted({picture.shape[-1] for picture in shown}):
         of_size = [index for index, picture in enumerate(shown) if picture.shape[-1] == size]
         for begin in range(0, len(of_size), _BATCH):
             batch = of_size[begin : begin + _BATCH]
-            images = torch.stack([shown[index] for index in batch])
             with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-                seen = torch.cat(tower.levels(images), dim=-1)
-            found |= dict(zip(batch, seen, strict=True))
+                features = torch.cat(tower.levels(torch.stack([shown[index] for index in batch])), dim=-1)
+            found |= dict(zip(batch, features, strict=True))
     return torch.stack([found[index] for index in range(len(shown))])
 
 
 def sentence_embeddings(sentences: Sequence[str], encoder: SentenceEncoder, cache: Path) -> Iterator[Chunk]:
-    """Yield the embeddings of sentences, chunk by chunk, computed or read, in the order given."""
+    """Yield the embeddings (n, e) of sentences in order, chunk by chunk, computed or read from the cache."""
+
+    def compute(part: Sequence[str]) -> Tensor:
+        # Sorted by length: padding short sentences up to the longest of a batch costs as much as the sentences.
+        order = sorted(range(len(part)), key=lambda index: len(part[index]))
+        encoded = encoder.encode([part[index] for index in order])
+        return encoded[torch.tensor(order).argsort()]
+
     for begin in range(0, len(sentences), _SENTENCES):
         part = sentences[begin : begin + _SENTENCES]
-        path = cache / f"text-{_digest(VERSION, list(part))}"
-        embeddings = _read(path, "embeddings")
-        kept = embeddings is not None and len(embeddings) == len(part)
-        if not kept:
-            # Sentences of one length together: what pads the short ones up to the longest costs as much as they do.
-            order = sorted(range(len(part)), key=lambda index: len(part[index]))
-            encoded = encoder.encode([part[index] for index in order])
-            embeddings = torch.empty_like(encoded)
-            embeddings[order] = encoded
-            atomic_write(path, safetensors.torch.save({"embeddings": embeddings}))
-        assert embeddings is not None
-        yield Chunk(embeddings, kept)
+        yield _chunk(cache / f"text-{_digest(VERSION, list(part))}", "embeddings", len(part), partial(compute, part))
 
 
-def _read(path: Path, name: str) -> Tensor | None:
-    """Return what a file of the cache holds; None if it is not there or not whole, for it can be made again."""
-    try:
-        return safetensors.torch.load(path.read_bytes())[name]
-    except (OSError, SafetensorError, KeyError):
-        return None
-
-
-def _state(pictures: PairSet) -> list[int]:
-    """Return what changes when the pictures of a set do, without reading them all."""
-    facts = pictures.images.stat()
-    return [facts.st_size, facts.st_mtime_ns]
+def _chunk(path: Path, name: str, count: int, compute: Callable[[], Tensor]) -> Chunk:
+    """Return the values of a cache file, computed and written where it is missing or damaged."""
+    with suppress(OSError, SafetensorError, KeyError):
+        values = safetensors.torch.load(path.read_bytes())[name]
+        if len(values) == count:
+            return Chunk(values.float(), True)
+    values = compute()
+    atomic_write(path, safetensors.torch.save({name: values}))
+    return Chunk(values.float(), False)
 
 
 def _digest(*facts: object) -> str:

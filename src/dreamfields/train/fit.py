@@ -1,80 +1,63 @@
-"""Fitting adapters to features of pictures and embeddings of sentences.
+"""Fitting adapters to features of images and embeddings of sentences; an interrupted training resumes exactly.
 
-Two things are asked for at once. Pictures and their own sentences must find each other in a batch, which teaches what
-captions say: colours, materials, relations (CLIP, Radford et al., 2021; as a loss of single pairs, SigLIP, Zhai et al.,
-2023). And a picture among the 1,000 class names, or sentences that describe the classes, must be rated as the tower's
-own classifier rates it, so that what the tower knows by name is not lost to the few thousand captions (distillation,
-Hinton et al., 2015).
+The loss is the sum of two. One matches images and captions within a batch (CLIP, Radford et al., 2021; as a loss of
+single pairs SigLIP, Zhai et al., 2023), which teaches what captions say: colours, materials, relations. The other is
+distillation (Hinton et al., 2015): over the 1,000 class names an image gets the probabilities of the tower's own
+classifier, so that class knowledge is not lost to the few thousand captions.
 
-Notation: n pictures with v views each, b pairs a step, f numbers that a tower gives for a picture (its features, then
-its levels), e numbers of a sentence embedding, c classes with m sentences each.
+Notation: n images with v views each, b pairs a batch, f features of an image (final features, then levels), e numbers
+of a sentence embedding, c classes with m sentences each.
 """
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
+import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn import functional
 
 from dreamfields.guidance.lit.adapters import Adapters, Projection
-from dreamfields.optimize.randomness import derive_seed, generator
+from dreamfields.optimize.randomness import derive_seed, seeded_generator
+from dreamfields.storage import atomic_write
 from dreamfields.train.settings import TuningSettings
 
 _WARM_UP = 0.1
-_SOFTNESS = 2.0
-"""Temperature at which the classifier's opinion is passed on, as a distribution."""
+_TEMPERATURE = 2.0  # Temperature of the classifier's distribution in the distillation
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """All that training reads."""
+    """Inputs of training."""
 
-    views: Tensor
-    """(v, n, f): what the tower makes of every picture in every view."""
-    sentences: Tensor
-    """(s, e): embeddings of all different sentences."""
-    caption_ids: Tensor
-    """(n, t): the sentences of each picture, as indices; a picture with fewer repeats its own."""
-    validation: Tensor
-    """(n,): whether a picture only decides when to stop."""
-    classes: Tensor
-    """(c, m, e): sentences about each class of the tower."""
-    class_weight: Tensor
-    """(c, g), g < f: the tower's classifier, of features alone."""
-    class_bias: Tensor
-    """(c,): its bias."""
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What one pass over the pictures brought."""
-
-    index: int
-    """From 1."""
-    loss: float
-    """Mean over the steps."""
-    mean_reciprocal_rank: float
-    """Mean reciprocal rank of a validation sentence's picture among all validation pictures, in [0, 1]."""
-    best: bool
-    """Whether that is the best so far."""
+    views: Tensor  # (v, n, f): features of every image in every view
+    sentences: Tensor  # (s, e): embeddings of the s distinct captions
+    caption_ids: Tensor  # (n, t): indices of each image's captions; an image with fewer than t repeats its own
+    validation: Tensor  # (n,): whether an image belongs to the validation set
+    classes: Tensor  # (c, m, e): embeddings of sentences about each class of the tower
+    class_weight: Tensor  # (c, g), g < f: weights of the tower's classifier on the final features
+    class_bias: Tensor  # (c,): its bias
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where training stands: all that is needed to go on exactly."""
+    """State of training after some epochs: all that is needed to resume exactly, and figures of the last epoch."""
 
     adapters: Adapters
     optimizer: torch.optim.Optimizer
-    epoch: int
-    best_found: float
-    best_epoch: int
-    best_state: dict[str, Tensor]
+    epoch: int = 0  # Epochs done
+    best_score: float = -1.0  # The highest mean reciprocal rank of validation captions' images
+    best_epoch: int = 0  # The epoch, from 1, that reached it
+    best_state: dict[str, Tensor] = field(default_factory=dict)  # The adapters after it
+    loss: float = math.nan  # Mean over the steps of the last epoch
+    score: float = math.nan  # Mean reciprocal rank after it, in [0, 1]
 
 
 def new_adapters(data: TrainingData, settings: TuningSettings) -> Adapters:
-    """Return untrained adapters for material, standardised by it."""
+    """Return untrained adapters whose inputs are standardised by the training data."""
     features, sentences, network = data.views.shape[-1], data.sentences.shape[-1], settings.network
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(settings.seed, "adapters"))
@@ -85,27 +68,14 @@ def new_adapters(data: TrainingData, settings: TuningSettings) -> Adapters:
     return Adapters(settings.tower, image, text)
 
 
-def new_optimizer(adapters: Adapters, settings: TuningSettings) -> torch.optim.Optimizer:
-    """Return AdamW over all weights; the scale and the bias of the logits do not decay."""
-    single = [adapters.log_scale, adapters.bias]
-    matrices = [p for name, p in adapters.named_parameters() if name not in ("log_scale", "bias")]
-    groups = [
-        {"params": matrices, "weight_decay": settings.weight_decay},
-        {"params": single, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate)
-
-
 def fit_epoch(
     adapters: Adapters, optimizer: torch.optim.Optimizer, data: TrainingData, settings: TuningSettings, epoch: int
 ) -> float:
-    """Pass once over the training pictures and return the mean loss; every draw comes from the seed and the epoch."""
-    draws = generator(settings.seed, "pairs", epoch)
-    training = torch.nonzero(~data.validation)[:, 0]
+    """Train for one pass over the images and return the mean loss; draws depend on seed and epoch alone."""
+    draws, training = seeded_generator(settings.seed, "pairs", epoch), torch.nonzero(~data.validation)[:, 0]
     order = training[torch.randperm(len(training), generator=draws)]
-    batches = order.split(settings.batch)
+    batches, total = order.split(settings.batch), 0.0
     adapters.train()
-    total = 0.0
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(settings.seed, "dropout", epoch))
         for index, chosen in enumerate(batches):
@@ -122,7 +92,7 @@ def fit_epoch(
 
 
 def schedule(fraction: float) -> float:
-    """Return the share of the peak step after a share of all steps: a linear rise, then a cosine down to 0."""
+    """Return the learning rate over its peak at a fraction of all steps: linear warm-up, then a cosine to 0."""
     if fraction < _WARM_UP:
         return fraction / _WARM_UP
     return 0.5 + 0.5 * math.cos(math.pi * (fraction - _WARM_UP) / (1.0 - _WARM_UP))
@@ -131,75 +101,111 @@ def schedule(fraction: float) -> float:
 def batch_loss(
     adapters: Adapters, data: TrainingData, chosen: Tensor, settings: TuningSettings, draws: torch.Generator
 ) -> Tensor:
-    """Return the loss of b pictures, each in a random view with a random sentence of its own: ()."""
+    """Return the loss () of b images, each in a random view with one of its captions at random."""
     view = torch.randint(len(data.views), (len(chosen),), generator=draws)
-    spoken = torch.randint(data.caption_ids.shape[1], (len(chosen),), generator=draws)
-    features, sentence = data.views[view, chosen], data.caption_ids[chosen, spoken]
+    caption = torch.randint(data.caption_ids.shape[1], (len(chosen),), generator=draws)
+    features, sentence = data.views[view, chosen], data.caption_ids[chosen, caption]
     images = adapters.image(features)
     logits = adapters.scale * images @ adapters.text(data.sentences[sentence]).T
     matches = sentence[:, None] == sentence[None, :]
-    pairs = (
-        contrastive_loss(logits, matches)
-        if settings.loss == "contrastive"
-        else sigmoid_loss(logits + adapters.bias, matches)
-    )
+    contrastive = settings.loss == "contrastive"
+    pairs = contrastive_loss(logits, matches) if contrastive else sigmoid_loss(logits + adapters.bias, matches)
     if settings.classes == 0.0:
         return pairs
-    kind = torch.randint(data.classes.shape[1], (len(data.classes),), generator=draws)
-    about = data.classes[torch.arange(len(data.classes)), kind]
+    described = torch.randint(data.classes.shape[1], (len(data.classes),), generator=draws)
+    about = data.classes[torch.arange(len(data.classes)), described]
     known = features[:, : data.class_weight.shape[1]] @ data.class_weight.T + data.class_bias
     return pairs + settings.classes * class_loss(adapters.scale * images @ adapters.text(about).T, known)
 
 
 def contrastive_loss(logits: Tensor, matches: Tensor) -> Tensor:
-    """Return InfoNCE both ways of logits (b, b), pictures by sentences; `matches` (b, b) tells which pairs are right.
+    """Return the symmetric InfoNCE loss () of logits (b, b), images by captions; `matches` (b, b) marks positive pairs.
 
-    Where a sentence stands several times in a batch, all its pictures are right in equal parts.
+    Where a caption occurs several times in a batch, its images share the target probability equally.
     """
-    wanted = matches / matches.sum(dim=1, keepdim=True)
-    ways = [functional.cross_entropy(way, wanted) for way in (logits, logits.T)]
-    return torch.stack(ways).mean()
+    targets = matches / matches.sum(dim=1, keepdim=True)
+    return torch.stack([functional.cross_entropy(scores, targets) for scores in (logits, logits.T)]).mean()
 
 
 def sigmoid_loss(logits: Tensor, matches: Tensor) -> Tensor:
-    """Return the mean over pictures of the binary losses of all pairs: logits (b, b), `matches` (b, b)."""
+    """Return the mean over images of the binary losses of all pairs, (): logits (b, b), `matches` (b, b)."""
     return -functional.logsigmoid(torch.where(matches, logits, -logits)).sum() / len(logits)
 
 
-def class_loss(logits: Tensor, known: Tensor) -> Tensor:
-    """Return how far logits (b, c) of pictures among class sentences are from the classifier's `known` (b, c)."""
-    softened = functional.log_softmax(logits, dim=-1)
-    return functional.cross_entropy(softened, functional.softmax(known / _SOFTNESS, dim=-1))
+def class_loss(logits: Tensor, classifier_logits: Tensor) -> Tensor:
+    """Return the distillation loss () of logits (b, c) of images by classes, given the classifier's logits (b, c)."""
+    targets = functional.softmax(classifier_logits / _TEMPERATURE, dim=-1)
+    return functional.cross_entropy(functional.log_softmax(logits, dim=-1), targets)
 
 
 @torch.no_grad()
 def mean_reciprocal_rank(adapters: Adapters, data: TrainingData) -> float:
-    """Return the mean reciprocal rank of validation sentences' own pictures, each picture in its first view."""
+    """Return the mean reciprocal rank of the images of validation captions, each image in its first view."""
     pictures = torch.nonzero(data.validation)[:, 0]
     caption_ids = data.caption_ids[pictures]
     images = adapters.image(data.views[0, pictures])
     ranks = []
     for column in caption_ids.T:
         scores = adapters.text(data.sentences[column]) @ images.T
-        # The best of all pictures of which the same is said counts.
+        # The best of all images with this caption counts.
         right = (caption_ids[None, :, :] == column[:, None, None]).any(dim=-1)
         best = scores.masked_fill(~right, -2.0).amax(dim=-1, keepdim=True)
         ranks.append(1.0 / (1.0 + (scores > best).sum(dim=-1)))
     return float(torch.stack(ranks).mean())
 
 
-def fit(progress: Progress, data: TrainingData, settings: TuningSettings) -> Iterator[tuple[Epoch, Progress]]:
-    """Train from where `progress` stands until validation gets no better, yielding after each epoch."""
-    adapters, optimizer = progress.adapters, progress.optimizer
-    best_found, best_epoch, best_state = progress.best_found, progress.best_epoch, progress.best_state
-    for epoch in range(progress.epoch, settings.epochs):
-        if epoch - best_epoch >= settings.patience:
-            return
-        loss = fit_epoch(adapters, optimizer, data, settings, epoch)
+def fit(progress: Progress, data: TrainingData, settings: TuningSettings, saved: Path) -> Iterator[Progress]:
+    """Train until validation stops improving; write and yield the state after each epoch. Raises StorageError."""
+    adapters = progress.adapters
+    while progress.epoch < settings.epochs and progress.epoch - progress.best_epoch < settings.patience:
+        loss = fit_epoch(adapters, progress.optimizer, data, settings, progress.epoch)
         score = mean_reciprocal_rank(adapters, data)
-        better = score > best_found
-        if better:
-            best_found, best_epoch = score, epoch + 1
-            best_state = {name: value.detach().clone() for name, value in adapters.state_dict().items()}
-        stand = Progress(adapters, optimizer, epoch + 1, best_found, best_epoch, best_state)
-        yield Epoch(epoch + 1, loss, score, better), stand
+        progress = replace(progress, epoch=progress.epoch + 1, loss=loss, score=score)
+        if score > progress.best_score:
+            best = {name: value.detach().clone() for name, value in adapters.state_dict().items()}
+            progress = replace(progress, best_score=score, best_epoch=progress.epoch, best_state=best)
+        atomic_write(saved, _progress_bytes(progress))
+        yield progress
+
+
+def restored(data: TrainingData, settings: TuningSettings, saved: Path) -> Progress:
+    """Return the saved state of a training, from which it resumes exactly, or its state before the first epoch."""
+    adapters, single = new_adapters(data, settings), ("log_scale", "bias")
+    # The scale and the bias of the logits do not decay.
+    matrices = [parameter for name, parameter in adapters.named_parameters() if name not in single]
+    groups = [
+        {"params": matrices, "weight_decay": settings.weight_decay},
+        {"params": [adapters.log_scale, adapters.bias], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate)
+    start = Progress(adapters, optimizer, best_state=dict(adapters.state_dict()))
+    try:
+        state = safetensors.torch.load(saved.read_bytes())
+        epoch, best_epoch = (int(number) for number in state.pop("epochs"))
+        best_score = float(state.pop("best_found"))
+        adapters.load_state_dict(_part(state, "now."))
+        moments, whole = _part(state, "moments."), optimizer.state_dict()
+        indices = sorted({int(name.split(".")[0]) for name in moments})
+        whole["state"] = {index: _part(moments, f"{index}.") for index in indices}
+        optimizer.load_state_dict(whole)
+        return Progress(adapters, optimizer, epoch, best_score, best_epoch, _part(state, "best."))
+    except (OSError, SafetensorError, KeyError, ValueError, RuntimeError):
+        # Missing or damaged: the same training from the start gives the same adapters.
+        return start
+
+
+def _progress_bytes(progress: Progress) -> bytes:
+    """Return the state of a training as safetensors."""
+    moments = progress.optimizer.state_dict()["state"]
+    state = {
+        **{f"now.{name}": value for name, value in progress.adapters.state_dict().items()},
+        **{f"best.{name}": value for name, value in progress.best_state.items()},
+        **{f"moments.{index}.{name}": value for index in moments for name, value in moments[index].items()},
+        "epochs": torch.tensor([progress.epoch, progress.best_epoch]),
+        "best_found": torch.tensor(progress.best_score, dtype=torch.float64),
+    }
+    return safetensors.torch.save({name: value.detach().clone().contiguous() for name, value in state.items()})
+
+
+def _part(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}

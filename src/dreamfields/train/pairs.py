@@ -1,14 +1,15 @@
-"""Pictures and the sentences that describe them, as they lie on disk.
+"""Sets of images with captions on disk, in two layouts.
 
-Two layouts are read. A *set* is a folder with `pairs.jsonl`, one JSON object a line with at least `image` and `texts`,
-and with the pictures in `images.zip` or in a folder `images`. *COCO captions* are the JSON file that COCO publishes and
-a folder of pictures, written as one argument: `captions_val2017.json:val2017`.
+A *set* is a folder with `pairs.jsonl`, one JSON object a line with at least `image` and `texts`, and with the images in
+`images.zip` or in a folder `images`. *COCO captions* are the JSON file that COCO publishes and a folder of images,
+written as one argument: `captions_val2017.json:val2017`.
 """
 
 import io
 import json
 import zipfile
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,57 +20,37 @@ from dreamfields.errors import UsageError
 
 Split = Literal["train", "heldout"]
 _LARGEST_PIXELS = 64_000_000
-_COCO_MARK = ".json:"
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One picture and what is said of it."""
+    """One image and its captions."""
 
-    image: str
-    """Its name within the set."""
-    texts: tuple[str, ...]
-    """At least one sentence; each describes the whole picture."""
-    split: Split = "train"
-    """`heldout` pictures are never trained on, nor do they decide when to stop."""
+    image: str  # Name of the image within the set
+    texts: tuple[str, ...]  # At least one sentence; each describes the whole image
+    split: Split = "train"  # `heldout` images are used neither for training nor for validation
 
 
 @dataclass(frozen=True)
 class PairSet:
-    """Pictures of one origin."""
+    """A named set of images with captions."""
 
-    name: str
-    """Its folder's or file's name: what a model card lists."""
-    images: Path
-    """A zip file or a folder."""
+    name: str  # Its folder's or file's name: what a model card lists
+    images: Path  # A zip file or a folder
     pairs: tuple[Pair, ...]
 
     def pictures(self, chosen: Sequence[Pair]) -> Iterator[Image.Image]:
-        """Yield the pictures of pairs, as RGB, in the order given.
-
-        Raises:
-            UsageError: a picture is missing or cannot be read.
-        """
-        if self.images.is_dir():
+        """Yield the images of pairs, as RGB, in order. Raises UsageError: an image is missing or cannot be read."""
+        with nullcontext() if self.images.is_dir() else zipfile.ZipFile(self.images) as archive:
             for pair in chosen:
-                yield self._decode(pair, self._read(pair))
-        else:
-            with zipfile.ZipFile(self.images) as archive:
-                for pair in chosen:
-                    yield self._decode(pair, self._unpack(archive, pair))
+                yield self._decode(pair, self._read(pair, archive))
 
-    def _read(self, pair: Pair) -> bytes:
+    def _read(self, pair: Pair, archive: zipfile.ZipFile | None) -> bytes:
         path = self.images / pair.image
-        if not path.resolve().is_relative_to(self.images.resolve()):
+        if archive is None and not path.resolve().is_relative_to(self.images.resolve()):
             raise UsageError(f"set {self.name} names the picture {pair.image!r}, which lies outside {self.images}")
         try:
-            return path.read_bytes()
-        except OSError as error:
-            raise UsageError(f"picture {path} cannot be read: {error.strerror or error}") from error
-
-    def _unpack(self, archive: zipfile.ZipFile, pair: Pair) -> bytes:
-        try:
-            return archive.read(pair.image)
+            return path.read_bytes() if archive is None else archive.read(pair.image)
         except (KeyError, zipfile.BadZipFile, OSError) as error:
             raise UsageError(f"picture {pair.image} cannot be read from {self.images}: {error}") from error
 
@@ -84,24 +65,16 @@ class PairSet:
 
 
 def read_pairs(place: str) -> PairSet:
-    """Return the set that one argument names: a folder, or `CAPTIONS.json:FOLDER`.
-
-    Raises:
-        UsageError: there is no such set, or a line of it cannot be used.
-    """
-    if _COCO_MARK in place:
-        stem, _, folder = place.partition(_COCO_MARK)
-        return _read_coco(Path(f"{stem}.json"), Path(folder))
-    return _read_folder(Path(place))
+    """Return the set at a folder or at `CAPTIONS.json:FOLDER`. Raises UsageError: none is there, or a line is wrong."""
+    stem, mark, folder = place.partition(".json:")
+    return _read_coco(Path(f"{stem}.json"), Path(folder)) if mark else _read_folder(Path(place))
 
 
 def _read_folder(folder: Path) -> PairSet:
     rows = folder / "pairs.jsonl"
     if not rows.is_file():
-        raise UsageError(
-            f"{folder} holds no pictures with captions (no pairs.jsonl); give such a folder, or COCO captions as "
-            "CAPTIONS.json:FOLDER"
-        )
+        missing = f"{folder} holds no pictures with captions (no pairs.jsonl)"
+        raise UsageError(f"{missing}; give such a folder, or COCO captions as CAPTIONS.json:FOLDER")
     images = next((path for path in (folder / "images.zip", folder / "images") if path.exists()), None)
     if images is None:
         raise UsageError(f"{folder} has no pictures; put them into images.zip or a folder images")
@@ -135,7 +108,7 @@ def _read_coco(path: Path, folder: Path) -> PairSet:
         texts: dict[int, list[str]] = {}
         for row in content["annotations"]:
             texts.setdefault(int(row["image_id"]), []).append(" ".join(row["caption"].split()))
-        pairs = [Pair(names[number], tuple(said)) for number, said in sorted(texts.items()) if all(said)]
+        pairs = [Pair(names[number], tuple(captions)) for number, captions in sorted(texts.items()) if all(captions)]
     except (OSError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise UsageError(f"{path} cannot be read as COCO captions: {error!r}") from error
     if not pairs:

@@ -12,14 +12,14 @@ Precision = Literal["fp32", "bf16"]
 
 @dataclass(frozen=True)
 class NetworkSettings(Settings):
-    """The two networks of a pair of adapters: how large they are, and what is left out while they are trained."""
+    """Sizes and dropout of the two networks of a pair of adapters."""
 
     hidden: Annotated[int, Range(1, 8192)] = 480
     """Units of each hidden layer."""
     space: Annotated[int, Range(2, 4096)] = 320
     """Dimensions of the space where pictures and sentences meet."""
     dropout: Annotated[tuple[float, float], Range(0.0, 0.99)] = (0.3, 0.6)
-    """Shares of the inputs and of the hidden units that are left out while training."""
+    """Fractions of the inputs and of the hidden units that are set to 0 while training."""
 
 
 @dataclass(frozen=True)
@@ -31,24 +31,24 @@ class TuningSettings(Settings):
     seed: Annotated[int, Range(0, 2**31 - 1)] = 0
     """Same seed, same data, same machine, same adapters."""
     precision: Precision = "bf16"
-    """Numbers that the tower computes with while it sees the training pictures; `bf16` takes half the time where the
-    processor has it, and moves features by 1 in 1,000 (cosine 0.999)."""
+    """Number format of the tower for the training pictures; `bf16` takes half the time where the processor has it, and
+    moves features by 1 in 1,000 (cosine 0.999)."""
     loss: Loss = "contrastive"
     """`contrastive`: each picture among all sentences of a batch and the other way round (InfoNCE, as CLIP);
     `sigmoid`: each pair by itself (as SigLIP)."""
     epochs: Annotated[int, Range(1, 1000)] = 20
-    """Times each picture is seen, at most: training stops when the validation pictures are found no better."""
+    """Passes over the pictures, at most: training stops when the validation pictures are found no better."""
     patience: Annotated[int, Range(1, 1000)] = 5
-    """Epochs without a better validation before it stops."""
+    """Epochs without a better validation before training stops."""
     batch: Annotated[int, Range(2, 65536)] = 512
     """Pairs a step."""
     learning_rate: Annotated[float, Range(0.0, 1.0)] = 1e-3
-    """Peak step of AdamW; it rises over the first tenth of the steps and falls as a cosine."""
+    """Peak learning rate of AdamW; it rises over the first tenth of the steps and falls as a cosine."""
     weight_decay: Annotated[float, Range(0.0, 10.0)] = 0.1
     """Decay of AdamW."""
     classes: Annotated[float, Range(0.0, 100.0)] = 0.5
-    """Weight of what the tower's classifier knows: a picture among the 1,000 class names as the classifier has it."""
+    """Weight of the distillation of the tower's classifier: its probabilities of a picture over the 1,000 classes."""
     validation: Annotated[float, Range(0.01, 0.5)] = 0.06
-    """Share of the pictures that only decides when to stop."""
+    """Fraction of the pictures that is not trained on but decides when to stop."""
     network: NetworkSettings = field(default_factory=NetworkSettings)
     """The networks that are trained."""

@@ -1,71 +1,131 @@
-"""Training from first to last: gather, fit, and write the file; after a stop, everything goes on where it was."""
+"""Training adapters from sets of images with captions to a file: features, embeddings, fitting."""
 
-from collections.abc import Iterator
+import hashlib
+import json
+import re
+from collections.abc import Generator, Sequence
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
+from typing import TypeVar
 
-import safetensors.torch
 import torch
-from safetensors import SafetensorError
-from torch import Tensor
 
-from dreamfields.storage import atomic_write
-from dreamfields.train.fit import Epoch, Progress, TrainingData, fit, new_adapters, new_optimizer
+from dreamfields.errors import UsageError
+from dreamfields.guidance.lit.adapters import adapters_bytes
+from dreamfields.guidance.lit.classes import class_names
+from dreamfields.guidance.lit.text import SentenceEncoder
+from dreamfields.guidance.lit.towers import Tower
+from dreamfields.optimize.randomness import seeded_generator
+from dreamfields.train.features import TOWERS, Advance, collect, picture_features, sentence_embeddings
+from dreamfields.train.fit import TrainingData, fit, restored
+from dreamfields.train.pairs import PairSet, read_pairs
 from dreamfields.train.settings import TuningSettings
+from dreamfields.train.views import VIEWS
+
+DESCRIPTIONS = 10  # Most sentences of a class that are taken from a file of descriptions
+_T = TypeVar("_T")
+_COUNTED = re.compile(r"(.+)@([1-9][0-9]*)")
+_TEMPLATES = ("a {}", "a photo of a {}", "a 3D render of a {}")
 
 
-def train(
-    progress: Progress, data: TrainingData, settings: TuningSettings, kept: Path
-) -> Iterator[tuple[Epoch, Progress]]:
-    """Fit adapters from where they stand, yielding after each epoch, once where they stand now is kept in a file.
+def train_adapters(
+    places: Sequence[str], descriptions: Path | None, settings: TuningSettings, cache: Path
+) -> Generator[Advance, None, bytes]:
+    """Train adapters, yielding progress, and return the content of their file; see `choose` and `read_descriptions`.
 
-    Raises:
-        StorageError: the file cannot be written.
+    Raises DreamfieldsError: data cannot be used, weights are missing, or the cache cannot be written.
     """
-    for epoch, stand in fit(progress, data, settings):
-        atomic_write(kept, progress_bytes(stand))
-        yield epoch, stand
+    chosen, sentences = choose(places), read_descriptions(descriptions)
+    data = yield from gather(chosen, sentences, settings, cache)
+    saved = cache / f"training-{digest(chosen, sentences, settings)}.safetensors"
+    stage = f"{data.views.shape[1]} images, {len(data.sentences)} sentences; epochs:"
+    progress = start = restored(data, settings, saved)
+    yield Advance(stage, settings.epochs, progress.epoch, cached=True)
+    for progress in fit(start, data, settings, saved):
+        best = " (best)" if progress.best_epoch == progress.epoch else ""
+        note = f"loss {progress.loss:.3f}, mean reciprocal rank {progress.score:.3f}{best}"
+        yield Advance(stage, settings.epochs, 1, note=note)
+    progress.adapters.load_state_dict(progress.best_state)
+    facts = {
+        "sets": ", ".join(f"{part.name} {len(part.pairs)}" for part in chosen),
+        "seed": str(settings.seed),
+        "epoch": str(progress.best_epoch),
+        "validation_found": f"{progress.best_score:.4f}",
+    }
+    return adapters_bytes(progress.adapters, facts)
 
 
-def restored(data: TrainingData, settings: TuningSettings, kept: Path) -> Progress:
-    """Return where training stands: as kept in a file, from which it goes on exactly, or at its very beginning."""
-    adapters = new_adapters(data, settings)
-    optimizer = new_optimizer(adapters, settings)
-    start = Progress(adapters, optimizer, 0, -1.0, 0, dict(adapters.state_dict()))
+def choose(places: Sequence[str]) -> list[PairSet]:
+    """Return the training images of sets named as in `read_pairs`, and `@N` for the first N images only.
+
+    Raises UsageError: a set cannot be read or has no image to train on.
+    """
+    chosen = []
+    for place in places:
+        counted = _COUNTED.fullmatch(place)
+        origin = read_pairs(counted[1] if counted else place)
+        pairs = [pair for pair in origin.pairs if pair.split == "train"][: int(counted[2]) if counted else None]
+        if not pairs:
+            raise UsageError(f"{place} has only held-out pictures, which are never trained on")
+        chosen.append(replace(origin, pairs=tuple(pairs)))
+    return chosen
+
+
+def read_descriptions(path: Path | None) -> list[list[str]]:
+    """Return m sentences about each of c classes: its name in templates, then descriptions if a file is given.
+
+    The file is JSON with sentences by class name, as published with CuPL (Pratt et al., ICCV 2023). Raises UsageError:
+    it cannot be read or lacks a class.
+    """
+    named = [[template.format(name) for template in _TEMPLATES] for name in class_names()]
+    if path is None:
+        return named
     try:
-        state = safetensors.torch.load(kept.read_bytes())
-        epoch, best_epoch = (int(number) for number in state.pop("epochs"))
-        best_found = float(state.pop("best_found"))
-        adapters.load_state_dict(_part(state, "now."))
-        _restore_moments(optimizer, _part(state, "moments."))
-        return Progress(adapters, optimizer, epoch, best_found, best_epoch, _part(state, "best."))
-    except (OSError, SafetensorError, KeyError, ValueError, RuntimeError):
-        # Not there or not whole: the same training from the start gives the same adapters.
-        return start
+        content = json.loads(path.read_text(encoding="utf-8"))
+        described = [[sentence.strip() for sentence in content[name][:DESCRIPTIONS]] for name in class_names()]
+    except (OSError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise UsageError(f"{path} cannot be read as sentences by class name: {error!r}") from error
+    return _filled([names + more for names, more in zip(named, described, strict=True)])
 
 
-def progress_bytes(progress: Progress) -> bytes:
-    """Return a file that tells exactly where training stands."""
-    moments = {
-        f"moments.{index}.{name}": value
-        for index, state in progress.optimizer.state_dict()["state"].items()
-        for name, value in state.items()
-    }
-    state = {
-        **{f"now.{name}": value for name, value in progress.adapters.state_dict().items()},
-        **{f"best.{name}": value for name, value in progress.best_state.items()},
-        **moments,
-        "epochs": torch.tensor([progress.epoch, progress.best_epoch]),
-        "best_found": torch.tensor(progress.best_found, dtype=torch.float64),
-    }
-    return safetensors.torch.save({name: value.detach().clone().contiguous() for name, value in state.items()})
+def gather(
+    chosen: Sequence[PairSet], descriptions: list[list[str]], settings: TuningSettings, cache: Path
+) -> Generator[Advance, None, TrainingData]:
+    """Compute the features of all images and the embeddings of all sentences, yielding progress; reuse the cache.
+
+    Raises DreamfieldsError: weights are missing, an image cannot be read, or the cache cannot be written.
+    """
+    tower, views = Tower(TOWERS[settings.tower]), []
+    pairs = [pair for part in chosen for pair in part.pairs]
+    for view in range(VIEWS):
+        parts = (picture_features(part, part.pairs, view, tower, settings.precision, cache) for part in chosen)
+        stage = f"{settings.tower} sees images, view {view + 1} of {VIEWS}:"
+        views.append((yield from collect(chain.from_iterable(parts), stage, len(pairs))))
+    index: dict[str, int] = {}
+    caption_ids = [[index.setdefault(text, len(index)) for text in pair.texts] for pair in pairs]
+    texts = [*index, *chain.from_iterable(descriptions)]
+    embeddings = yield from collect(sentence_embeddings(texts, SentenceEncoder(), cache), "sentences read:", len(texts))
+    draws = torch.rand(len(pairs), generator=seeded_generator(settings.seed, "validation"))
+    return TrainingData(
+        torch.stack(views),
+        embeddings[: len(index)],
+        torch.tensor(_filled(caption_ids)),
+        draws < settings.validation,
+        embeddings[len(index) :].unflatten(0, (len(descriptions), -1)),
+        tower.class_weight,
+        tower.class_bias,
+    )
 
 
-def _restore_moments(optimizer: torch.optim.Optimizer, moments: dict[str, Tensor]) -> None:
-    whole = optimizer.state_dict()
-    indices = sorted({int(name.split(".")[0]) for name in moments})
-    whole["state"] = {index: _part(moments, f"{index}.") for index in indices}
-    optimizer.load_state_dict(whole)
+def digest(chosen: Sequence[PairSet], descriptions: list[list[str]], settings: TuningSettings) -> str:
+    """Return a digest that identifies one training: images by name, captions, descriptions and settings."""
+    sets = [[part.name, [[pair.image, pair.texts] for pair in part.pairs]] for part in chosen]
+    content = json.dumps([sets, descriptions, settings.to_json()])
+    return hashlib.sha256(content.encode()).hexdigest()[:24]
 
 
-def _part(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+def _filled(rows: list[list[_T]]) -> list[list[_T]]:
+    """Return rows of equal length, the shorter ones filled up by repeating them."""
+    longest = max(map(len, rows))
+    return [(row * longest)[:longest] for row in rows]

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dreamfields.api import start
-from dreamfields.export.formats.html import library_text, viewer_html
+from dreamfields.export.formats.html import html_bytes
+from dreamfields.export.viewer import library_text
 from tests.support.toys import tiny_config, with_steps
 
 GLB = b"glTF\x02\x00\x00\x00" + bytes(range(256))
@@ -61,7 +62,7 @@ def policy(page: Page) -> str:
 
 
 def test_the_page_holds_the_mesh_and_says_what_it_is() -> None:
-    page = Page(viewer_html(GLB, FACTS, {"recipe": {"steps": 12}}))
+    page = Page(html_bytes(GLB, FACTS, {"recipe": {"steps": 12}}))
     source = page.attributes("model-viewer")["src"] or ""
     assert source.startswith("data:model/gltf-binary;base64,")
     assert base64.b64decode(source.partition(",")[2]) == GLB
@@ -80,8 +81,8 @@ def test_the_page_holds_the_mesh_and_says_what_it_is() -> None:
 def test_a_prompt_is_text_wherever_it_stands(prompt: str) -> None:
     if any("\ud800" <= letter <= "\udfff" for letter in prompt) or "\r" in prompt or "\0" in prompt:
         return  # No prompt holds these.
-    plain = Page(viewer_html(GLB, FACTS, {}))
-    page = Page(viewer_html(GLB, FACTS | {"prompt": prompt, "guidance": prompt, "generator": prompt}, {prompt: prompt}))
+    plain = Page(html_bytes(GLB, FACTS, {}))
+    page = Page(html_bytes(GLB, FACTS | {"prompt": prompt, "guidance": prompt, "generator": prompt}, {prompt: prompt}))
     assert [tag for tag, _ in page.tags] == [tag for tag, _ in plain.tags]
     assert [entry.keys() for _, entry in page.tags] == [entry.keys() for _, entry in plain.tags]
     assert (page.texts["h1"], page.attributes("model-viewer")["alt"]) == ([prompt], prompt)
@@ -89,7 +90,7 @@ def test_a_prompt_is_text_wherever_it_stands(prompt: str) -> None:
 
 
 def test_the_policy_lets_only_the_page_s_own_scripts_run_and_nothing_out() -> None:
-    page = Page(viewer_html(GLB, FACTS | {"prompt": HOSTILE}, {}))
+    page = Page(html_bytes(GLB, FACTS | {"prompt": HOSTILE}, {}))
     allowed = policy(page)
     scripts = [text.replace("LIBRARY", library_text()).encode() for text in page.texts["script"]]
     digests = {base64.b64encode(hashlib.sha256(script).digest()).decode() for script in scripts}
@@ -103,7 +104,7 @@ def test_the_policy_lets_only_the_page_s_own_scripts_run_and_nothing_out() -> No
 
 
 def test_nothing_on_the_page_names_another_file_or_host() -> None:
-    page = Page(viewer_html(GLB, FACTS, {}))
+    page = Page(html_bytes(GLB, FACTS, {}))
     linked = [
         entry[name] or "" for _, entry in page.tags for name in ("src", "href", "poster", "data") if name in entry
     ]
@@ -127,7 +128,7 @@ def test_the_vendored_viewer_is_the_published_file_and_comes_with_its_licence() 
     assert hashlib.sha256(content).hexdigest() == "18b2e711035aa4705ee281530a55dc2338ff05eed3d70ae16d54105282a75ed5"
     assert "Apache License" in data.joinpath("model-viewer.LICENSE.txt").read_text()
     assert "4.4.0" in data.joinpath("model-viewer.NOTICE.txt").read_text()
-    assert "Apache License 2.0" in viewer_html(GLB, FACTS, {}).decode()
+    assert "Apache License 2.0" in html_bytes(GLB, FACTS, {}).decode()
 
 
 @pytest.fixture(scope="module")

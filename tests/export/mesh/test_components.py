@@ -5,7 +5,7 @@ import pytest
 import torch
 import trimesh
 
-from dreamfields.export.mesh.components import looks, visible_components
+from dreamfields.export.mesh.components import cameras_around, visible_components
 from dreamfields.export.mesh.raster import project
 from dreamfields.export.mesh.surface import extract_mesh
 from dreamfields.export.settings import ExportSettings
@@ -49,7 +49,7 @@ def test_one_piece_stays_as_it_is() -> None:
 
 def test_looks_hold_all_of_a_mesh_in_view() -> None:
     box = trimesh.creation.box((0.4, 1.8, 0.9)).apply_translation([0.5, 0.0, -0.3])
-    for camera in looks(box.vertices):
+    for camera in cameras_around(box.vertices):
         seen, ahead = project(box.vertices, camera, 100)
         assert (seen >= 0.0).all()
         assert (seen <= 100.0).all()

@@ -1,4 +1,4 @@
-"""Textures: each spot of the surface in its colour, gutters included, and as cameras see it."""
+"""Textures: each point of the surface in its colour, gutters included, and as cameras see it."""
 
 from functools import cache
 
@@ -8,13 +8,12 @@ import torch
 
 from dreamfields.errors import DegenerateError
 from dreamfields.export.asset import Asset
-from dreamfields.export.mesh import texture as textures
-from dreamfields.export.mesh.components import looks
-from dreamfields.export.mesh.fidelity import fidelity, over_white, sides
+from dreamfields.export.mesh import colours
+from dreamfields.export.mesh.colours import dilated, projected_colours, render_surface_view, textured
+from dreamfields.export.mesh.components import cameras_around
+from dreamfields.export.mesh.fidelity import held_out_cameras, mesh_fidelity, unlit_over_white
 from dreamfields.export.mesh.mesh import Mesh
-from dreamfields.export.mesh.projection import look, seen_colours
 from dreamfields.export.mesh.surface import extract_mesh
-from dreamfields.export.mesh.texture import dilated, textured
 from dreamfields.export.settings import ExportSettings
 from dreamfields.scene.cameras import Camera
 from tests.support.fields import Ball, BallsField, VolumeField, sphere
@@ -32,7 +31,7 @@ def three_balls() -> Mesh:
 def test_each_corner_s_texel_has_the_colour_of_its_ball() -> None:
     mesh = three_balls()
     assert mesh.texture is not None
-    uv = mesh.texture.uv[mesh.texture.faces].mean(axis=1)
+    uv = mesh.texture.atlas.uv[mesh.texture.atlas.faces].mean(axis=1)
     texels = np.clip((uv * [256, -256] + [0, 256]).astype(int), 0, 255)
     colours = mesh.texture.image[texels[:, 1], texels[:, 0]] / 255.0
     middles = mesh.vertices[mesh.faces].mean(axis=1)
@@ -43,7 +42,7 @@ def test_each_corner_s_texel_has_the_colour_of_its_ball() -> None:
         assert np.quantile(np.abs(colours[near] - ball.colour).max(axis=1), 0.95) < 0.05
 
 
-def test_no_texel_of_a_gutter_is_of_no_colour() -> None:
+def test_no_texel_of_a_gutter_is_left_black() -> None:
     mesh = three_balls()
     assert mesh.texture is not None
     shades = mesh.texture.image.reshape(-1, 3) / 255.0
@@ -64,60 +63,59 @@ def test_gutters_take_the_nearest_colour_and_the_rest_stays() -> None:
 
 def test_size_0_is_a_mesh_without_a_texture() -> None:
     asset = Asset(THREE, ExportSettings(mesh_cells=24, texture_size=0), {})
-    assert asset.mesh is asset.shape
+    assert asset.mesh is asset.untextured
     assert asset.note == ""
 
 
-def test_a_layout_that_is_not_the_wanted_one_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_layout_other_than_the_usual_one_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     mesh = extract_mesh(sphere(0.5), SETTINGS)
-    monkeypatch.setattr(textures, "unwrap", lambda *_: "there was no room")
+    monkeypatch.setattr(colours, "unwrap", lambda *_: (None, "there was no room"))
     assert textured(mesh, sphere(0.5), SETTINGS, []) == (mesh, "there was no room")
 
 
-def test_a_spot_has_the_colour_that_cameras_see_there() -> None:
-    # Red within, blue over the last tenth of the way out, which is thin: seen squarely it is red, along the normal too.
+def test_a_point_has_the_colour_that_cameras_see_there() -> None:
     ball = BallsField([Ball(0.5, colour=RED, density=60.0)])
     mesh = extract_mesh(ball, SETTINGS)
-    cameras = looks(mesh.vertices)
-    seen = [look(mesh, ball, camera, 64, 64, None) for camera in cameras]
+    cameras = cameras_around(mesh.vertices)
+    views = [render_surface_view(mesh, ball, camera, 64, 64, None) for camera in cameras]
     normals = mesh.vertices / np.linalg.norm(mesh.vertices, axis=1, keepdims=True)
     wrong = np.zeros_like(mesh.colours)
-    colours = seen_colours(wrong, mesh.vertices, normals, seen, 2.0 / 32)
+    colours = projected_colours(wrong, mesh.vertices, normals, views, 2.0 / 32)
     top = normals[:, 1] > 0.5
     assert (colours[top, 0] > 0.75 * 255 * RED[0]).all()  # The wrong colour along the normal counts for little.
-    hidden = seen_colours(wrong, mesh.vertices * 0.5, -normals, seen, 2.0 / 32)
-    assert (hidden[top] == 0).all()  # What no camera sees keeps it.
+    hidden = projected_colours(wrong, mesh.vertices * 0.5, -normals, views, 2.0 / 32)
+    assert (hidden[top] == 0).all()  # A point that no camera sees keeps it.
 
 
 def test_what_is_behind_something_does_not_take_its_colour() -> None:
     field = BallsField([Ball(0.3, (0.0, 0.0, 0.6), RED), Ball(0.3, (0.0, 0.0, -0.4), BLUE)])
     mesh = extract_mesh(field, SETTINGS)
-    front = look(mesh, field, Camera(0.0, 0.0), 64, 64, None)
+    front = render_surface_view(mesh, field, Camera(0.0, 0.0), 64, 64, None)
     behind = np.array([[0.0, 0.0, -0.1]])
-    kept = seen_colours(np.array([[0, 0, 255]], np.uint8), behind, np.array([[0.0, 0.0, 1.0]]), [front], 0.05)
+    kept = projected_colours(np.array([[0, 0, 255]], np.uint8), behind, np.array([[0.0, 0.0, 1.0]]), [front], 0.05)
     assert kept.tolist() == [[0, 0, 255]]
 
 
 def test_a_mesh_fits_its_field_and_another_does_not() -> None:
     mesh = three_balls()
-    seen = [look(mesh, THREE, camera, 64, 48, None) for camera in sides(looks(mesh.vertices))]
-    good = fidelity(mesh, seen)
+    cameras = held_out_cameras(cameras_around(mesh.vertices))
+    good = mesh_fidelity(mesh, [render_surface_view(mesh, THREE, camera, 64, 48, None) for camera in cameras])
     assert good.views == 8
     assert good.silhouette_iou > 0.93
     assert good.lowest_iou > 0.9
     assert good.colour_psnr > 20.0
     half = Mesh(mesh.vertices * 0.7, mesh.faces, mesh.colours)
-    other = fidelity(half, [look(half, THREE, camera, 64, 48, None) for camera in sides(looks(mesh.vertices))])
+    other = mesh_fidelity(half, [render_surface_view(half, THREE, camera, 64, 48, None) for camera in cameras])
     assert other.silhouette_iou < 0.7
     assert other.colour_psnr < good.colour_psnr - 3.0
 
 
 def test_a_mesh_without_colours_of_its_own_is_drawn_over_white() -> None:
     mesh = Mesh(three_balls().vertices, three_balls().faces, three_balls().colours)
-    seen = look(mesh, THREE, Camera(90.0, 0.0), 48, 48, None)
-    picture = over_white(mesh, seen.mesh)
-    assert (picture[~seen.mesh.mask] == 1.0).all()
-    assert np.abs(picture[seen.mesh.mask][:, None] - np.array([RED, GREEN, BLUE])).max(axis=2).min(axis=1).max() < 0.15
+    coverage = render_surface_view(mesh, THREE, Camera(90.0, 0.0), 48, 48, None).coverage
+    image = unlit_over_white(mesh, coverage)
+    assert (image[~coverage.mask] == 1.0).all()
+    assert np.abs(image[coverage.mask][:, None] - np.array([RED, GREEN, BLUE])).max(axis=2).min(axis=1).max() < 0.15
 
 
 def test_colours_that_are_not_finite_are_refused() -> None:

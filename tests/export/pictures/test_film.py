@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from dreamfields.export.pictures.film import TimeLapse, camera_at, film, turntable
-from dreamfields.export.pictures.passes import Shot
 from dreamfields.export.pictures.paths import DollyZoom, Keyframe, Orbit
-from dreamfields.export.pictures.stills import view
+from dreamfields.export.pictures.stills import Shot, view
 from dreamfields.export.settings import ExportSettings
 from dreamfields.render import framing
 from dreamfields.render.occupancy import occupied_cells

@@ -7,8 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dreamfields.errors import DegenerateError
-from dreamfields.export.pictures.passes import Shot, normals, reach, refuse_blank, take
-from dreamfields.export.pictures.stills import view
+from dreamfields.export.pictures.stills import Shot, framed_radius, normals, refuse_blank, take, view
 from dreamfields.export.settings import Pass
 from dreamfields.render.framing import Framing, frame
 from dreamfields.render.renderer import render_still
@@ -76,7 +75,7 @@ def test_a_textureless_picture_is_grey_and_lit_from_above_on_the_left() -> None:
 
 
 @pytest.mark.parametrize("show", ["colour", "opacity", "depth", "normal", "textureless"])
-def test_a_transparent_picture_over_white_is_the_same_picture(show: Pass) -> None:
+def test_a_transparent_image_over_white_is_the_same_image(show: Pass) -> None:
     rgba = taken(show, transparent=True)
     assert rgba.shape == (SIZE, SIZE, 4)
     assert rgba[0, 0, 3] == 0
@@ -87,9 +86,9 @@ def test_a_transparent_picture_over_white_is_the_same_picture(show: Pass) -> Non
         assert np.abs(rgba[..., :3] * alpha + 255.0 * (1.0 - alpha) - taken(show)).max() <= 2
 
 
-def test_reach_is_what_a_framing_was_made_for() -> None:
-    assert reach(FRAMING) == pytest.approx(0.55, abs=0.06)
-    assert reach(Framing()) > 1.0
+def test_the_framed_radius_is_that_of_the_object() -> None:
+    assert framed_radius(FRAMING) == pytest.approx(0.55, abs=0.06)
+    assert framed_radius(Framing()) > 1.0
 
 
 def test_all_blank_is_refused_and_one_that_shows_something_is_enough() -> None:

@@ -1,4 +1,4 @@
-"""A hub of this machine with eleven faults: each ends in one sentence with a cure, in less than five seconds."""
+"""A hub of this machine with eleven faults: each ends in one sentence with a remedy, in less than five seconds."""
 
 import hashlib
 import http.server
@@ -15,8 +15,7 @@ import pytest
 from huggingface_hub import constants
 
 from dreamfields.errors import DreamfieldsError, MissingPackageError, StorageError
-from dreamfields.guidance.clip import download as reach
-from dreamfields.guidance.clip import hub
+from dreamfields.guidance.clip import download, hub
 from tests.support.clips import make_folder
 
 ID, REVISION = "somebody/tiny-clip", "0123456789abcdef0123456789abcdef01234567"
@@ -30,7 +29,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def empty_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give every test a cache and a record of its own, and the same fault less patience than the five seconds allow."""
+    """Give every test a cache and a record of its own."""
     monkeypatch.setenv("DREAMFIELDS_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
 
@@ -46,7 +45,7 @@ def reply(request: http.server.BaseHTTPRequestHandler, status: int, content: byt
 
 
 def listing(model: Path, tree: bool) -> bytes:
-    """Return what the hub says of a model, or of its files alone."""
+    """Return the hub's answer about a model, or about its files only."""
     files = [
         {
             "rfilename": path.name,
@@ -95,7 +94,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Answer], None]]
             def do_GET(self) -> None:
                 try:
                     answer(self)
-                except OSError:  # Whoever asked has given up.
+                except OSError:  # The client has given up.
                     self.close_connection = True
 
             do_HEAD = do_GET  # noqa: N815
@@ -146,21 +145,21 @@ def test_a_name_that_cannot_be_resolved_or_takes_for_ever(hangs: bool, monkeypat
             time.sleep(8.0)
         raise socket.gaierror(-2, "Name or service not known")
 
-    monkeypatch.setattr(reach, "TIMEOUT_S", 0.5)
+    monkeypatch.setattr(download, "TIMEOUT_S", 0.5)
     monkeypatch.setattr(constants, "ENDPOINT", "http://hub.invalid")
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     assert ("did not answer" if hangs else "cannot be reached") in fault()
 
 
 def test_silent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reach, "TIMEOUT_S", 1.0)
+    monkeypatch.setattr(download, "TIMEOUT_S", 1.0)
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
         monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
         assert "cannot be reached (timed out)" in fault()
 
 
 def test_slow(serve: Callable[[Answer], None], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reach, "TIMEOUT_S", 1.0)
+    monkeypatch.setattr(download, "TIMEOUT_S", 1.0)
 
     def trickle(request: http.server.BaseHTTPRequestHandler) -> None:
         request.send_response(200)
@@ -209,7 +208,7 @@ def test_wrong_bytes_for_a_file(serve: Callable[[Answer], None], model: Path, tm
 
 
 def test_a_partial_file(serve: Callable[[Answer], None], model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reach, "_STALL", 1.0)
+    monkeypatch.setattr(download, "_STALL_S", 1.0)
 
     def stop(request: http.server.BaseHTTPRequestHandler, content: bytes) -> None:
         request.send_response(200)
@@ -235,7 +234,7 @@ def test_a_cache_that_cannot_be_written_to(
 def test_what_the_client_cannot_do_is_its_first_line(
     serve: Callable[[Answer], None], model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reach, "fetch_metadata", lambda model_id, revision: {})
+    monkeypatch.setattr(hub, "fetch_metadata", lambda model_id, revision: {})
     serve(lambda request: reply(request, 404, b"{}", X_Error_Code="RepoNotFound"))
     assert "404 Client Error" in fault()
 

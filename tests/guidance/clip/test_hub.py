@@ -1,4 +1,4 @@
-"""Where models are found, what is recorded of them, and how soon an unreachable hub is given up."""
+"""Where models are found, and what is recorded of them."""
 
 import json
 import shutil
@@ -11,8 +11,7 @@ import pytest
 from huggingface_hub import constants
 
 from dreamfields.errors import MissingPackageError, StorageError, UsageError
-from dreamfields.guidance.clip import download as reach
-from dreamfields.guidance.clip import hub
+from dreamfields.guidance.clip import download, hub
 from dreamfields.guidance.clip.folders import digests, identity
 from dreamfields.guidance.clip.model import load_clip
 from dreamfields.guidance.ensemble import Member
@@ -63,7 +62,7 @@ def test_a_folder_that_is_not_there_is_a_sentence(model_id: str) -> None:
         hub.locate(model_id)
 
 
-def test_a_model_that_is_not_here_is_a_sentence_at_once_with_both_cures() -> None:
+def test_a_model_that_is_not_here_is_a_sentence_at_once_with_both_remedies() -> None:
     began = time.perf_counter()
     with pytest.raises(MissingPackageError) as caught:
         hub.locate(ID)
@@ -72,7 +71,7 @@ def test_a_model_that_is_not_here_is_a_sentence_at_once_with_both_cures() -> Non
     assert "clip:/path/to/folder" in str(caught.value)
 
 
-def test_a_model_of_which_the_cache_has_a_part_is_a_sentence_with_the_cure(model: Path) -> None:
+def test_a_model_of_which_the_cache_has_a_part_is_a_sentence_with_the_remedy(model: Path) -> None:
     (put_into_cache(model) / "model.safetensors").unlink()
     with pytest.raises(MissingPackageError, match=f"no model.safetensors.*dreamfields models download {ID}"):
         hub.locate(ID)
@@ -149,8 +148,8 @@ def test_an_identity_is_of_all_files_and_their_names() -> None:
 
 def test_offline_mode_is_respected_without_a_question(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "is_offline_mode", lambda: True)
-    monkeypatch.setattr(reach, "_get", None)
-    monkeypatch.setattr(reach, "fetch", None)
+    monkeypatch.setattr(download, "_get", None)
+    monkeypatch.setattr(hub, "fetch", None)
     with pytest.raises(MissingPackageError, match="HF_HUB_OFFLINE is set"):
         hub.download(ID)
 
@@ -163,7 +162,7 @@ def test_only_an_id_can_be_downloaded(model_id: str) -> None:
 
 @pytest.fixture
 def hub_with(model: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
-    """Put a hub in the place of the real one, which has one model at one revision; return what it was asked."""
+    """Replace the hub by one with a single model at one revision; return the arguments it is called with."""
 
     def make(revision: str = REVISION, spoil: Callable[[Path], Any] = lambda _: None) -> dict[str, Any]:
         asked: dict[str, Any] = {}
@@ -175,8 +174,8 @@ def hub_with(model: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict
             spoil(snapshot)
             return snapshot
 
-        monkeypatch.setattr(reach, "fetch_metadata", lambda model_id, revision: {})
-        monkeypatch.setattr(reach, "fetch", fetch)
+        monkeypatch.setattr(hub, "fetch_metadata", lambda model_id, revision: {})
+        monkeypatch.setattr(hub, "fetch", fetch)
         return asked
 
     return make

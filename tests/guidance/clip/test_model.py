@@ -1,4 +1,4 @@
-"""CLIP guidance: the model's own numbers, unit long, with gradients; and what it says of words it cannot read."""
+"""CLIP guidance: the model's own embeddings, normalised, with gradients; and the words that it truncates."""
 
 import json
 from collections.abc import Callable
@@ -45,7 +45,7 @@ def clip(folders: Callable[[str], Path]) -> Callable[..., ClipGuidance]:
     return guidance
 
 
-def pictures(size: int = 24) -> Tensor:
+def images(size: int = 24) -> Tensor:
     return torch.rand(3, 3, size, size)
 
 
@@ -55,7 +55,7 @@ def units(embeddings: Any) -> Tensor:
 
 
 @of_every_shape
-def test_pictures_are_embedded_as_the_model_does_it_itself(
+def test_images_are_embedded_as_the_model_does_it_itself(
     shape: str, clip: Callable[..., ClipGuidance], folders: Callable[[str], Path]
 ) -> None:
     guidance = clip(shape)
@@ -85,14 +85,14 @@ def test_sentences_are_embedded_as_the_model_does_it_itself(shape: str, clip: Ca
 @of_every_shape
 def test_embeddings_are_unit_long_and_scores_are_their_cosines(shape: str, clip: Callable[..., ClipGuidance]) -> None:
     guidance = clip(shape)
-    seen, said = guidance.encode_image(pictures()), guidance.encode_text(SENTENCES)
-    assert seen.shape == said.shape
-    assert torch.allclose(seen.norm(dim=-1), torch.ones(3), atol=1e-5)
-    assert torch.allclose(said.norm(dim=-1), torch.ones(3), atol=1e-5)
-    shown = pictures()
-    expected = guidance.encode_image(shown) @ said[0]
+    embedded, texts = guidance.encode_image(images()), guidance.encode_text(SENTENCES)
+    assert embedded.shape == texts.shape
+    assert torch.allclose(embedded.norm(dim=-1), torch.ones(3), atol=1e-5)
+    assert torch.allclose(texts.norm(dim=-1), torch.ones(3), atol=1e-5)
+    shown = images()
+    expected = guidance.encode_image(shown) @ texts[0]
     for sharpness in (0.0, 1.0):
-        assert torch.equal(guidance.score(shown, said[0], sharpness), expected)
+        assert torch.equal(guidance.score(shown, texts[0], sharpness), expected)
 
 
 @of_every_shape
@@ -107,7 +107,7 @@ def test_a_sentence_is_embedded_the_same_in_any_company(shape: str, clip: Callab
 @of_every_shape
 def test_gradients_reach_every_pixel_and_nothing_else(shape: str, clip: Callable[..., ClipGuidance]) -> None:
     guidance = clip(shape)
-    shown = pictures().requires_grad_()
+    shown = images().requires_grad_()
     guidance.score(shown, guidance.encode_text(SENTENCES[:1])[0]).sum().backward()
     assert shown.grad is not None
     assert torch.isfinite(shown.grad).all()
@@ -119,7 +119,7 @@ def test_gradients_reach_every_pixel_and_nothing_else(shape: str, clip: Callable
 def test_the_gradient_is_the_slope(clip: Callable[..., ClipGuidance]) -> None:
     guidance = clip("clip")
     wanted = guidance.encode_text(SENTENCES[:1])[0]
-    shown, direction = 0.2 + 0.6 * pictures(SIDE)[:1], torch.randn(1, 3, SIDE, SIDE)
+    shown, direction = 0.2 + 0.6 * images(SIDE)[:1], torch.randn(1, 3, SIDE, SIDE)
     shown.requires_grad_()
     (gradient,) = torch.autograd.grad(guidance.score(shown, wanted).sum(), shown)
     step = 1e-2
@@ -134,7 +134,7 @@ def test_the_gradient_is_the_slope(clip: Callable[..., ClipGuidance]) -> None:
 def test_half_precision_sees_nearly_the_same(shape: str, clip: Callable[..., ClipGuidance]) -> None:
     whole, half = clip(shape), clip(shape, "bf16")
     assert (whole.model.dtype, half.model.dtype) == (torch.float32, torch.bfloat16)
-    shown = pictures()
+    shown = images()
     for ours, theirs in (
         (whole.encode_image(shown), half.encode_image(shown)),
         (whole.encode_text(SENTENCES), half.encode_text(SENTENCES)),
@@ -171,7 +171,7 @@ def test_a_model_in_memory_guides_without_a_folder() -> None:
     preprocessing = Preprocessing(SIDE, CLIP_PREPROCESSING.mean, CLIP_PREPROCESSING.std, shortest_edge=SIDE)
     guidance = ClipGuidance(model, tiny_tokenizer(), preprocessing, name="random")
     assert (guidance.name, guidance.image_size, guidance.image_sizes, guidance.identity) == ("random", 16, (16,), "")
-    assert guidance.score(pictures(), guidance.encode_text(["a ball"])[0]).shape == (3,)
+    assert guidance.score(images(), guidance.encode_text(["a ball"])[0]).shape == (3,)
 
 
 def test_a_folder_is_loaded_by_every_member_with_its_weight_and_start(folders: Callable[[str], Path]) -> None:
@@ -249,7 +249,7 @@ def test_a_tokenizer_that_needs_more_packages_says_which(
         load_clip(Member("clip", str(folders("siglip"))), "fp32")
 
 
-def test_loading_says_nothing_and_leaves_the_library_s_own_voice_as_it_was(
+def test_loading_prints_nothing_and_restores_the_library_s_verbosity(
     folders: Callable[[str], Path], capfd: pytest.CaptureFixture[str]
 ) -> None:
     from transformers.utils import logging

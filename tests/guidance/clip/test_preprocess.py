@@ -1,4 +1,4 @@
-"""Preprocessing: what the model's own image processor makes of a picture, with gradients."""
+"""Preprocessing: what the model's own image processor makes of a image, with gradients."""
 
 import json
 from pathlib import Path
@@ -31,8 +31,8 @@ LEVELS = 2.0
 """Levels of 255 that a processor may differ by: it rounds to whole ones after the rows and again after the columns."""
 
 
-def picture(height: int, width: int) -> Tensor:
-    """A picture (3, h, w) in whole levels of 255, of noise and of areas at both ends of the range."""
+def image(height: int, width: int) -> Tensor:
+    """A image (3, h, w) in whole levels of 255, of noise and of areas at both ends of the range."""
     levels = torch.randint(0, 256, (3, height, width)).to(torch.uint8)
     levels[:, : height // 3] = 255
     levels[:, :, : width // 3] = 0
@@ -46,12 +46,12 @@ def read(folder: Path, processor: Any, kind: str) -> Preprocessing:
 
 @pytest.mark.parametrize("name", PROCESSORS)
 @pytest.mark.parametrize("size", [(64, 64), (24, 24), (17, 17), (25, 40), (31, 57)])
-def test_pictures_become_what_the_model_s_own_processor_makes_of_them(
+def test_images_become_what_the_model_s_own_processor_makes_of_them(
     name: str, size: tuple[int, int], tmp_path: Path
 ) -> None:
     processor, kind = PROCESSORS[name]
     ours = read(tmp_path, processor, kind)
-    levels = picture(*size)
+    levels = image(*size)
     theirs = processor(np.asarray(levels.permute(1, 2, 0)), return_tensors="pt")["pixel_values"]
     made = ours(levels[None] / 255.0)
     assert made.shape == theirs.shape == (1, 3, ours.size, ours.size)
@@ -64,7 +64,7 @@ def test_patches_at_will_are_of_the_largest_square_that_fits(tmp_path: Path) -> 
     processor = Siglip2ImageProcessorPil(patch_size=8, max_num_patches=9)
     ours = read(tmp_path, processor, "siglip2")
     assert ours.size == 24
-    levels = picture(40, 40)
+    levels = image(40, 40)
     theirs = processor(np.asarray(levels.permute(1, 2, 0)), return_tensors="pt")
     assert theirs["spatial_shapes"].tolist() == [[3, 3]]
     first = ours(levels[None] / 255.0)[0, :, :8, :8].permute(1, 2, 0).flatten()
@@ -81,7 +81,7 @@ def test_gradients_reach_every_pixel() -> None:
 
 
 @pytest.mark.parametrize("kind", ["clip", "metaclip_2"])
-def test_a_clip_whose_folder_says_nothing_is_prepared_as_all_were(kind: str, tmp_path: Path) -> None:
+def test_a_clip_whose_folder_describes_nothing_is_preprocessed_as_openai_s(kind: str, tmp_path: Path) -> None:
     assert read_preprocessing(tmp_path, {"model_type": kind}) == CLIP_PREPROCESSING
     larger = read_preprocessing(tmp_path, {"model_type": kind, "vision_config": {"image_size": 336}})
     assert (larger.size, larger.shortest_edge, larger.mean) == (336, 336, CLIP_PREPROCESSING.mean)

@@ -10,20 +10,19 @@ from torch import Tensor
 from torch.nn import functional
 
 from dreamfields.errors import MissingPackageError, UsageError
-from dreamfields.guidance import load
-from dreamfields.guidance.lit import weights
+from dreamfields.evaluate.judges import load_judge
+from dreamfields.guidance.lit import load, weights
 from dreamfields.guidance.lit.adapters import (
     Adapters,
     Projection,
     adapters_bytes,
-    file_adapters,
     packaged_adapters,
     read_adapters,
 )
 from dreamfields.guidance.lit.frozen import plain_activations
 from dreamfields.guidance.lit.mixed import NAMED_FROM, AdaptedGuidance, closed_form_weight
-from dreamfields.guidance.lit.weights import LITE0, AdapterSource, check_weights
-from dreamfields.guidance.load import load_guides, load_judge
+from dreamfields.guidance.lit.weights import LITE0, AdapterSource
+from dreamfields.guidance.load import check_weights, load_guides
 from dreamfields.guidance.prompt_embeddings import PromptEmbeddings, textureless_embeddings
 from dreamfields.guidance.settings import GuidanceSettings, Mode
 from tests.guidance.conftest import SIZE, Lit
@@ -38,7 +37,7 @@ def untrained(tower: str, inputs: int) -> Adapters:
 
 
 @pytest.fixture(scope="module")
-def pictures() -> Tensor:
+def images() -> Tensor:
     return torch.rand((2, 3, SIZE, SIZE), generator=torch.Generator().manual_seed(0))
 
 
@@ -85,7 +84,7 @@ def test_a_file_gives_back_the_adapters_at_half_precision(tmp_path: Path) -> Non
     assert not any(parameter.requires_grad for parameter in read.parameters())
     for name, value in adapters.state_dict().items():
         assert torch.equal(read.state_dict()[name], value.half().float()), name
-    assert file_adapters(path).identity != file_adapters(saved(tmp_path, "lite0", 9)).identity
+    assert read_adapters(path).identity != read_adapters(saved(tmp_path, "lite0", 9)).identity
 
 
 def test_every_truncation_of_a_file_is_refused_in_one_sentence(tmp_path: Path) -> None:
@@ -124,7 +123,7 @@ def test_what_holds_no_adapters_is_refused(content: bytes, tmp_path: Path) -> No
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MissingPackageError, match=r"none\.safetensors cannot be read"):
-        file_adapters(tmp_path / "none.safetensors")
+        read_adapters(tmp_path / "none.safetensors")
 
 
 @pytest.mark.parametrize("source", [*weights.GUIDING_ADAPTERS, weights.JUDGE_ADAPTERS], ids=lambda s: s.tower.name)
@@ -135,7 +134,7 @@ def test_the_shipped_adapters_are_the_recorded_ones_and_small(source: AdapterSou
     assert adapters.tower == source.tower.name
 
 
-def test_a_flipped_bit_or_a_missing_file_of_the_package_is_said_with_the_cure(
+def test_a_flipped_bit_or_a_missing_file_of_the_package_is_reported_with_the_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = weights.GUIDING_ADAPTERS[0]
@@ -150,7 +149,7 @@ def test_a_flipped_bit_or_a_missing_file_of_the_package_is_said_with_the_cure(
         source.path()
 
 
-def test_closed_form_needs_no_adapters_and_the_other_modes_say_what_is_missing(
+def test_closed_form_needs_no_adapters_and_the_other_modes_report_what_is_missing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     gone = tuple(AdapterSource(source.tower, "gone.safetensors", "") for source in weights.GUIDING_ADAPTERS)
@@ -172,7 +171,7 @@ def test_files_of_ones_own_guide_the_towers_they_belong_to(tmp_path: Path, lit: 
     check_weights(settings)
     (guide,) = load_guides(settings, CPU)
     assert (guide.guidance.name, guide.weight) == ("lit-lite0", 1.0)
-    assert guide.guidance.identity == file_adapters(path).identity
+    assert guide.guidance.identity == read_adapters(path).identity
     with pytest.raises(UsageError, match="one file a tower"):
         load_guides(dataclasses.replace(settings, adapters=(str(path), str(path))), CPU)
 
@@ -190,39 +189,39 @@ def test_adapters_of_another_width_than_their_tower_are_refused(lit: Lit) -> Non
 
 @pytest.mark.parametrize("mode", ["adapters", "both"])
 def test_embeddings_are_unit_vectors_of_one_space(
-    mode: str, guides: dict[str, AdaptedGuidance], pictures: Tensor
+    mode: str, guides: dict[str, AdaptedGuidance], images: Tensor
 ) -> None:
-    texts, images = guides[mode].encode_text(["a red teapot", "justice"]), guides[mode].encode_image(pictures)
+    texts, images = guides[mode].encode_text(["a red teapot", "justice"]), guides[mode].encode_image(images)
     assert texts.shape[1] == images.shape[1]
     assert torch.allclose(texts.norm(dim=-1), torch.ones(2), atol=1e-5)
     assert torch.allclose(images.norm(dim=-1), torch.ones(2), atol=1e-5)
 
 
 def test_the_score_is_a_tenth_of_the_logit_and_both_the_mean_with_the_closed_form(
-    guides: dict[str, AdaptedGuidance], pictures: Tensor
+    guides: dict[str, AdaptedGuidance], images: Tensor
 ) -> None:
     alone, both = guides["adapters"], guides["both"]
     text = alone.encode_text(["a red teapot"])[0]
-    logit = alone.adapters.scale * functional.cosine_similarity(alone.encode_image(pictures), text[None])
-    assert torch.allclose(alone.score(pictures, text), 0.1 * logit, atol=1e-5)
+    logit = alone.adapters.scale * functional.cosine_similarity(alone.encode_image(images), text[None])
+    assert torch.allclose(alone.score(images, text), 0.1 * logit, atol=1e-5)
     closed = alone.closed_form
     for sharpness in (0.0, 1.0):
-        expected = closed.score(pictures, closed.encode_text(["a red teapot"])[0], sharpness)
+        expected = closed.score(images, closed.encode_text(["a red teapot"])[0], sharpness)
         mean = 0.5 * (0.1 * logit + expected)
-        assert torch.allclose(both.score(pictures, both.encode_text(["a red teapot"])[0], sharpness), mean, atol=1e-5)
+        assert torch.allclose(both.score(images, both.encode_text(["a red teapot"])[0], sharpness), mean, atol=1e-5)
 
 
 def test_the_name_of_a_class_is_left_to_the_closed_form(
-    guides: dict[str, AdaptedGuidance], pictures: Tensor, lit: Lit
+    guides: dict[str, AdaptedGuidance], images: Tensor, lit: Lit
 ) -> None:
     both, closed = guides["both"], lit.guides[0]
-    named = both.score(pictures, both.encode_text(["a photo of a school bus"])[0])
-    assert torch.allclose(named, closed.score(pictures, closed.encode_text(["a photo of a school bus"])[0]), atol=1e-5)
+    named = both.score(images, both.encode_text(["a photo of a school bus"])[0])
+    assert torch.allclose(named, closed.score(images, closed.encode_text(["a photo of a school bus"])[0]), atol=1e-5)
     nearness = torch.tensor([-1.0, 0.5, NAMED_FROM, 0.5 * (NAMED_FROM + 1.0), 1.0])
     assert torch.allclose(closed_form_weight(nearness), torch.tensor([0.5, 0.5, 0.5, 0.75, 1.0]))
 
 
-def test_plaster_is_read_where_adapters_have_a_say(guides: dict[str, AdaptedGuidance], lit: Lit) -> None:
+def test_textureless_images_are_scored_where_adapters_have_weight(guides: dict[str, AdaptedGuidance], lit: Lit) -> None:
     sentence, name = "a photo of a red teapot on a table", "a photo of a school bus"
     for guide, sentence_is_read, name_is_read in (
         (guides["adapters"], True, True),
@@ -234,8 +233,8 @@ def test_plaster_is_read_where_adapters_have_a_say(guides: dict[str, AdaptedGuid
         assert (guide.textureless_embedding(of_name) is not None) is name_is_read
 
 
-def test_a_shape_in_plaster_is_scored_by_the_adapters_alone(
-    guides: dict[str, AdaptedGuidance], pictures: Tensor
+def test_a_textureless_shape_is_scored_by_the_adapters_alone(
+    guides: dict[str, AdaptedGuidance], images: Tensor
 ) -> None:
     sentence, paraphrase = "a photo of a red teapot on a table", "a red teapot which stands on a table"
     alone, both = guides["adapters"], guides["both"]
@@ -245,7 +244,7 @@ def test_a_shape_in_plaster_is_scored_by_the_adapters_alone(
     for (of_shape,), text in zip(shapes.table, (sentence, paraphrase), strict=True):
         assert torch.allclose(of_shape.norm(), torch.tensor(1.0), atol=1e-6)
         assert torch.allclose(
-            both.score(pictures, of_shape), alone.score(pictures, alone.encode_text([text])[0]), atol=1e-5
+            both.score(images, of_shape), alone.score(images, alone.encode_text([text])[0]), atol=1e-5
         )
     with_a_name = torch.cat([rows, both.encode_text(["a photo of a school bus"])[None]])
     assert textureless_embeddings(both, PromptEmbeddings(with_a_name)) is None
@@ -253,28 +252,28 @@ def test_a_shape_in_plaster_is_scored_by_the_adapters_alone(
 
 @pytest.mark.parametrize("mode", ["adapters", "both"])
 def test_following_the_gradient_raises_the_score_of_the_shipped_adapters(mode: str, lit: Lit) -> None:
-    trained = packaged_adapters(weights.GUIDING_ADAPTERS[0]).adapters
+    trained = packaged_adapters(weights.GUIDING_ADAPTERS[0])
     guide = AdaptedGuidance(lit.guides[0], trained, mode == "both")
     wanted = guide.encode_text(["a teapot"])[0]
-    # Not a flat picture: there, filters for edges sit at the kink of their ReLU, and a gradient says nothing.
-    picture = photograph("chelsea.png", SIZE).requires_grad_()
-    score = guide.score(picture, wanted).sum()
+    # Not a flat image: there, filters for edges sit at the kink of their ReLU, and a gradient means nothing.
+    image = photograph("chelsea.png", SIZE).requires_grad_()
+    score = guide.score(image, wanted).sum()
     score.backward()
-    assert picture.grad is not None
+    assert image.grad is not None
     with torch.no_grad():
-        assert guide.score(picture + 0.002 * picture.grad.sign(), wanted).sum() > score
+        assert guide.score(image + 0.002 * image.grad.sign(), wanted).sum() > score
 
 
-def test_levels_are_the_means_along_the_way_and_their_gradient_is_autograds(lit: Lit, pictures: Tensor) -> None:
+def test_levels_are_the_means_along_the_way_and_their_gradient_is_autograds(lit: Lit, images: Tensor) -> None:
     tower = lit.guides[0].tower
-    features, levels = tower.levels(pictures)
-    assert torch.allclose(features, tower.features(pictures), atol=1e-5)
+    features, levels = tower.levels(images)
+    assert torch.allclose(features, tower.features(images), atol=1e-5)
     assert features.shape[1] + levels.shape[1] == tower.width
-    images = pictures.clone().requires_grad_()
+    images = images.clone().requires_grad_()
     (fast,) = torch.autograd.grad(tower.levels(images)[1].square().sum(), images)
     means, turned = [], (images * 255.0 - 127.0) / 128.0
     for part in tower.network.parts():
-        # The reference turns pictures round on their way in.
+        # The reference turns images round on their way in.
         turned = plain_activations(part, turned).flip(2, 3)
         means.append(turned.mean(dim=(2, 3)))
     assert torch.allclose(torch.cat(means[:-1], dim=-1), levels, atol=1e-4)
@@ -304,25 +303,24 @@ def test_the_sources_name_the_towers_they_belong_to() -> None:
 @pytest.mark.parametrize("mode", ["adapters", "both"])
 def test_photographs_match_what_they_show_in_every_mode(mode: Mode) -> None:
     size = GuidanceSettings().image_size
-    pictures = torch.cat([photograph(name, size) for name in PHOTOGRAPHS])
-    totals = torch.zeros(len(pictures), len(PHOTOGRAPHS))
+    images = torch.cat([photograph(name, size) for name in PHOTOGRAPHS])
+    totals = torch.zeros(len(images), len(PHOTOGRAPHS))
     with torch.no_grad():
         for member in load_guides(GuidanceSettings(mode=mode, image_size=size), CPU):
             texts = member.guidance.encode_text([f"a photo of {shown}" for shown in PHOTOGRAPHS.values()])
-            totals += torch.stack([member.guidance.score(pictures, text) for text in texts], dim=-1)
-    right = list(range(len(pictures)))
-    assert totals.argmax(dim=0).tolist() == right, totals  # Each sentence's best picture.
+            totals += torch.stack([member.guidance.score(images, text) for text in texts], dim=-1)
+    right = list(range(len(images)))
+    assert totals.argmax(dim=0).tolist() == right, totals  # Each sentence's best image.
 
 
 def test_the_judge_reads_sentences_and_is_not_among_the_guides() -> None:
-    judge = load_judge(CPU)
+    judge = load_judge("lit", CPU, "adapters")
     assert judge.name == "lit-lite1"
-    pictures = torch.cat([photograph(name, 240) for name in PHOTOGRAPHS])
+    images = torch.cat([photograph(name, 240) for name in PHOTOGRAPHS])
     with torch.no_grad():
         scores = (
-            judge.encode_text([f"a photo of {shown}" for shown in PHOTOGRAPHS.values()])
-            @ judge.encode_image(pictures).T
+            judge.encode_text([f"a photo of {shown}" for shown in PHOTOGRAPHS.values()]) @ judge.encode_image(images).T
         )
-    assert scores.argmax(dim=1).tolist() == list(range(len(pictures))), scores
+    assert scores.argmax(dim=1).tolist() == list(range(len(images))), scores
     guiding = load_guides(GuidanceSettings(mode="adapters", image_size=SIZE), CPU)
     assert judge.name not in [guide.guidance.name for guide in guiding]

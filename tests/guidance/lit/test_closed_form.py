@@ -1,4 +1,4 @@
-"""Lit: closed forms of its two bridges, and that pictures and sentences of the same thing meet."""
+"""Lit: closed forms of its two bridges, and that images and sentences of the same thing meet."""
 
 import importlib.util
 import math
@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from dreamfields.guidance.lit.classes import class_names
-from dreamfields.guidance.lit.closed_form import LitGuidance, class_distribution, ridge_regression, rivals
-from dreamfields.guidance.settings import Bridge, GuidanceSettings
+from dreamfields.guidance.lit.closed_form import Bridge, LitGuidance, class_distribution, ridge_regression, rivals
+from dreamfields.guidance.settings import GuidanceSettings
 from tests.guidance.conftest import SIZE, Lit
 
 Bridges = Callable[[Bridge], LitGuidance]
@@ -27,7 +27,7 @@ PHOTOGRAPHS = {
     "rocket.jpg": "a rocket",
     "motorcycle_left.png": "a motorcycle",
 }
-"""Pictures inside scikit-image's wheel, and what they show."""
+"""Images inside scikit-image's wheel, and what they show."""
 
 
 def photograph(name: str, size: int) -> Tensor:
@@ -89,7 +89,7 @@ def test_rivals_go_from_the_mean_of_the_logits_to_their_largest_as_they_sharpen(
 
 
 @pytest.mark.parametrize("sharpness", [0.3, 1.0])
-def test_the_pull_of_rivals_is_shared_out_by_a_softmax(sharpness: float) -> None:
+def test_the_gradient_of_rivals_is_a_softmax(sharpness: float) -> None:
     logits = torch.randn(2, 20, dtype=torch.float64, requires_grad=True)
     (gradient,) = torch.autograd.grad(rivals(logits, sharpness).sum(), logits)
     assert torch.allclose(gradient, torch.softmax(sharpness * logits.detach(), dim=-1))
@@ -122,7 +122,7 @@ def test_a_sentence_about_a_class_is_nearest_to_that_class(lit: Lit, name: str) 
     q = class_distribution(embedding, guide.class_sentences, 0.05)[0]
     assert class_names()[int(q.argmax())] == name
     assert q.sum().item() == pytest.approx(1.0, abs=1e-4)
-    assert q.max() > 0.1  # Sharp: a hundred times the share of an even spread.
+    assert q.max() > 0.1  # Sharp: a hundred times a uniform distribution.
 
 
 def test_sentence_embeddings_do_not_depend_on_their_company(lit: Lit) -> None:
@@ -203,7 +203,7 @@ def test_the_feature_bridge_maps_how_a_sentence_differs_from_the_mean_class(brid
     assert torch.allclose(guide.encode_text(["a red teapot"]), expected, atol=1e-5)
 
 
-def test_the_feature_bridge_centres_pictures_on_the_mean_feature(bridged: Bridges, noise: Tensor) -> None:
+def test_the_feature_bridge_centres_images_on_the_mean_feature(bridged: Bridges, noise: Tensor) -> None:
     guide = bridged("features")
     expected = functional.normalize(guide.tower.features(noise) - guide.tower.feature_mean, dim=-1)
     assert torch.allclose(guide.encode_image(noise), expected, atol=1e-6)
@@ -230,7 +230,7 @@ def test_the_guides_are_named_frozen_and_weigh_the_same(lit: Lit) -> None:
         (96, 0.9, tuple(range(16, 177, 16))),
     ],
 )
-def test_pictures_are_shown_at_multiples_of_16_around_the_size(
+def test_images_are_shown_at_multiples_of_16_around_the_size(
     lit: Lit, size: int, jitter: float, sizes: tuple[int, ...]
 ) -> None:
     first = lit.guides[0]
@@ -240,30 +240,30 @@ def test_pictures_are_shown_at_multiples_of_16_around_the_size(
 
 def test_the_settings_reach_every_guide(lit: Lit) -> None:
     assert [guide.image_sizes for guide in lit.guides] == [(48, 64, 80)] * 2
-    assert [guide.bridge for guide in lit.guides] == ["both"] * 2
+    assert [guide.bridge for guide in lit.guides] == ["classes"] * 2
 
 
 @pytest.mark.parametrize("bridge", BRIDGES)
 def test_following_the_gradient_raises_the_score(bridge: Bridge, bridged: Bridges) -> None:
     guide = bridged(bridge)
     wanted = guide.encode_text(["a teapot"])[0]
-    picture = torch.full((1, 3, SIZE, SIZE), 0.5, requires_grad=True)
-    score = guide.score(picture, wanted).sum()
+    image = torch.full((1, 3, SIZE, SIZE), 0.5, requires_grad=True)
+    score = guide.score(image, wanted).sum()
     score.backward()
-    assert picture.grad is not None
-    assert torch.isfinite(picture.grad).all()
+    assert image.grad is not None
+    assert torch.isfinite(image.grad).all()
     with torch.no_grad():
-        followed = picture + 0.002 * picture.grad.sign()
+        followed = image + 0.002 * image.grad.sign()
         assert guide.score(followed, wanted).sum() > score
 
 
 def test_photographs_match_what_they_show_better_than_what_they_do_not(lit: Lit) -> None:
-    pictures = torch.cat([photograph(name, GuidanceSettings().image_size) for name in PHOTOGRAPHS])
+    images = torch.cat([photograph(name, GuidanceSettings().image_size) for name in PHOTOGRAPHS])
     sentences = [f"a photo of {shown}" for shown in PHOTOGRAPHS.values()]
-    totals = torch.zeros(len(pictures), len(sentences))
+    totals = torch.zeros(len(images), len(sentences))
     with torch.no_grad():
         for guide in lit.guides:
-            totals += torch.stack([guide.score(pictures, text) for text in guide.encode_text(sentences)], dim=-1)
+            totals += torch.stack([guide.score(images, text) for text in guide.encode_text(sentences)], dim=-1)
     right = list(range(len(sentences)))
-    assert totals.argmax(dim=1).tolist() == right, totals  # Each picture's best sentence.
-    assert totals.argmax(dim=0).tolist() == right, totals  # Each sentence's best picture.
+    assert totals.argmax(dim=1).tolist() == right, totals  # Each image's best sentence.
+    assert totals.argmax(dim=0).tolist() == right, totals  # Each sentence's best image.

@@ -1,4 +1,4 @@
-"""The locked network equals the package's layers, and its way back equals autograd's."""
+"""The frozen network equals the package's layers, and its gradients equal autograd's."""
 
 import gc
 import weakref
@@ -13,14 +13,14 @@ from tests.guidance.lit.test_towers import shaken_network
 
 
 def grad(activations: Tensor) -> Tensor:
-    """Some scalar that every activation has a say in."""
+    """Return a scalar that depends on every activation."""
     weights = torch.linspace(-1.0, 1.0, activations.shape[1])[:, None, None]
     return (weights * activations.square()).sum()
 
 
 @pytest.mark.parametrize("architecture", ["efficientnet-lite0", "efficientnet-lite2"])
 @pytest.mark.parametrize("size", [48, 50, 61, 65])  # Odd sizes come up at every depth.
-def test_a_locked_network_is_the_package_s_turned_by_180_degrees(architecture: str, size: int) -> None:
+def test_a_frozen_network_is_the_package_s_rotated_by_180_degrees(architecture: str, size: int) -> None:
     network = shaken_network(architecture)
     images = torch.randn(2, 3, size, size)
     with torch.no_grad():
@@ -30,7 +30,7 @@ def test_a_locked_network_is_the_package_s_turned_by_180_degrees(architecture: s
 
 
 @pytest.mark.parametrize("size", [64, 50, 37])
-def test_its_way_back_is_that_of_autograd(size: int) -> None:
+def test_its_gradients_are_those_of_autograd(size: int) -> None:
     network = lock(fold_batch_norms(shaken_network("efficientnet-lite0"))).double()
     images = torch.randn(2, 3, size, size, dtype=torch.float64, requires_grad=True)
     (expected,) = torch.autograd.grad(grad(plain_activations(network, images)), images)
@@ -42,7 +42,7 @@ def test_its_way_back_is_that_of_autograd(size: int) -> None:
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("kernel", [1, 3, 5])
 @pytest.mark.parametrize("groups", [1, 4])
-def test_a_convolution_s_way_back_is_its_numerical_gradient(stride: int, kernel: int, groups: int) -> None:
+def test_the_vjp_of_a_convolution_is_its_numerical_gradient(stride: int, kernel: int, groups: int) -> None:
     upright = nn.Conv2d(4, 4, kernel, stride, groups=groups).double()
     chain = LockedNetwork([Stage([Convolution(upright, clipped=True)], skip=stride == 1)])
     images = torch.randn(1, 4, 5, 6, dtype=torch.float64, requires_grad=True)
@@ -62,7 +62,7 @@ def test_clipping_stops_values_and_gradients_at_both_ends() -> None:
     assert images.grad.flatten().tolist() == [0.0, 1.0, 1.0, 0.0]
 
 
-def test_the_caller_s_gradient_and_pictures_are_left_as_they_were() -> None:
+def test_the_caller_s_gradient_and_images_are_left_as_they_were() -> None:
     network = lock(fold_batch_norms(shaken_network("efficientnet-lite0")))
     images = torch.randn(1, 3, 33, 33, requires_grad=True)
     before = images.detach().clone()
@@ -78,7 +78,7 @@ def test_without_gradients_nothing_is_kept() -> None:
     assert not network(torch.randn(1, 3, 32, 32)).requires_grad
 
 
-def test_what_the_way_back_needs_is_let_go_with_the_activations() -> None:
+def test_what_the_backward_pass_needs_is_freed_with_the_activations() -> None:
     network = lock(fold_batch_norms(shaken_network("efficientnet-lite0")))
     layer = network.stages[0].convolutions[0]
     kept: list[weakref.ref[Tensor]] = []

@@ -70,7 +70,7 @@ def test_a_tower_s_logits_are_those_of_the_network_it_was_made_of() -> None:
     assert torch.allclose(tower.feature_mean, clipped_normal_mean(norm.bias, norm.weight.abs(), 6.0))
 
 
-def test_a_tower_is_frozen_and_its_gradients_reach_the_pictures(lit: Lit) -> None:
+def test_a_tower_is_frozen_and_its_gradients_reach_the_images(lit: Lit) -> None:
     tower = lit.guides[0].tower
     assert not tower.training
     assert not any(parameter.requires_grad for parameter in tower.parameters())

@@ -12,9 +12,9 @@ from dreamfields.guidance.lit.weights import (
     JUDGE_TOWER,
     MINILM,
     PackagedFile,
-    check_weights,
     package_file,
 )
+from dreamfields.guidance.load import check_weights
 from dreamfields.guidance.settings import GuidanceSettings
 
 NEEDED = (*(tower.weights for tower in GUIDING_TOWERS), MINILM)
@@ -53,7 +53,7 @@ import sys
 sys.path.insert(0, {str(tmp_path)!r})
 from dreamfields.errors import MissingPackageError
 from dreamfields.guidance.settings import GuidanceSettings
-from dreamfields.guidance.lit.weights import check_weights
+from dreamfields.guidance.load import check_weights
 try:
     check_weights(GuidanceSettings(name="lit"))
 except MissingPackageError as error:

@@ -10,10 +10,8 @@ from torch import Tensor, nn
 from dreamfields.scene import encoding
 from dreamfields.scene.fields import networks
 from dreamfields.scene.fields.base import FieldValues, Query, lattice
-from dreamfields.scene.fields.make import make_field
 from dreamfields.scene.fields.mlp import MlpField, ResidualBlock
-from dreamfields.scene.fields.voxels import VoxelField
-from dreamfields.scene.settings import MlpSettings, VoxelSettings
+from dreamfields.scene.settings import MlpSettings
 
 SMALL = MlpSettings(frequencies=8, max_octave=3.0, anneal_steps=10, width=8, hidden=12, blocks=2)
 
@@ -94,7 +92,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not() -> None:
     assert differing == {name for name in one if name.endswith("weight") and "norm" not in name}
 
 
-def test_the_global_chance_decides_nothing_and_is_left_alone() -> None:
+def test_the_global_generator_decides_nothing_and_is_left_alone() -> None:
     before = torch.get_rng_state()
     one = small_field().state_dict()
     torch.manual_seed(123)
@@ -152,22 +150,22 @@ def test_every_weight_learns() -> None:
 
 
 def test_the_gradient_is_the_slope() -> None:
-    field, query, pull = small_field().double(), queries(10), torch.randn(10, 4).double()
+    field, query, grad = small_field().double(), queries(10), torch.randn(10, 4).double()
     query = Query(query.points.double(), query.directions.double(), query.lengths.double(), query.radii.double())
     weights = list(field.parameters())
     way = [torch.randn_like(weight) for weight in weights]
-    loss = (together(field.evaluator()(query)) * pull).sum()
+    loss = (together(field.evaluator()(query)) * grad).sum()
     slope = sum(float((g * w).sum()) for g, w in zip(torch.autograd.grad(loss, weights), way, strict=True))
     ends = []
     with torch.no_grad():
         for sign in (1.0, -2.0):
             for weight, along in zip(weights, way, strict=True):
                 weight.add_(sign * 1e-5 * along)
-            ends.append(float((together(field.evaluator()(query)) * pull).sum()))
+            ends.append(float((together(field.evaluator()(query)) * grad).sum()))
     assert (ends[0] - ends[1]) / 2e-5 == pytest.approx(slope, rel=1e-4)
 
 
-def test_asking_in_parts_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     field, query = small_field(), queries(100)
     whole = together(field.evaluator()(query))
     monkeypatch.setattr(networks, "POINT_BATCH_SIZE", 7)
@@ -178,13 +176,13 @@ def test_asking_in_parts_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
     assert not parts.requires_grad
 
 
-def test_computing_layers_again_gives_the_same_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
-    query, pull = queries(100), torch.randn(100, 4)
+def test_recomputed_layers_give_the_same_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    query, grad = queries(100), torch.randn(100, 4)
     monkeypatch.setattr(networks, "POINT_BATCH_SIZE", 30)
     gradients = []
     for checkpoint_layers in (False, True):
         field = small_field(replace(SMALL, checkpoint_layers=checkpoint_layers))
-        loss = (together(field.evaluator()(query)) * pull).sum()
+        loss = (together(field.evaluator()(query)) * grad).sum()
         gradients.append(torch.autograd.grad(loss, list(field.parameters())))
     for kept, again in zip(*gradients, strict=True):
         assert torch.allclose(kept, again, atol=1e-4, rtol=1e-4)
@@ -234,7 +232,7 @@ def test_the_density_volume_is_the_density_of_its_cells_indexed_z_y_x(cells: int
         assert volume[z, y, x].item() == pytest.approx(field.evaluator()(query).density.item(), rel=1e-4)
 
 
-def test_a_finer_lattice_sees_finer_waves() -> None:
+def test_a_finer_lattice_keeps_higher_frequencies() -> None:
     frequencies = encoding.draw_frequencies(128, 8.0, "sphere")
     left = []
     for cells in (8, 32, 128):
@@ -254,14 +252,3 @@ def test_all_that_the_field_computes_with_moves_with_it() -> None:
     values = field.evaluator()(query)
     assert (values.density.device.type, values.colour.device.type) == ("meta", "meta")
     assert field.density_volume(2).device.type == "meta"
-
-
-def test_a_field_is_made_by_its_name() -> None:
-    voxels = VoxelSettings(coarsest_cells=2, levels=1)
-    made = make_field("voxels", voxels, SMALL, seeded())
-    assert isinstance(made, VoxelField)
-    assert made.settings is voxels
-    network = make_field("mlp", voxels, SMALL, seeded(5))
-    assert isinstance(network, MlpField)
-    expected = small_field(seed=5).state_dict()
-    assert all(torch.equal(tensor, expected[name]) for name, tensor in network.state_dict().items())

@@ -34,7 +34,7 @@ def full_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(networks, "POINT_BATCH_SIZE", 30)
 
 
-def test_axes_are_the_octaves_below_the_degree() -> None:
+def test_axes_are_the_octaves_below_the_highest() -> None:
     expected = [[2.0**octave if axis == at else 0.0 for at in range(3)] for octave in range(3) for axis in range(3)]
     assert draw_frequencies(128, 3.0, "axes").tolist() == expected
 
@@ -79,7 +79,7 @@ def test_where_nothing_compiles_a_warning_says_so_and_the_values_are_the_same(mo
     plain, hopeful = MlpField(SMALL, seeded()), MlpField(replace(SMALL, compiled=True), seeded())
     with pytest.warns(UserWarning, match="torch.compile does not work here, going on without: no compiler$"):
         values = hopeful.evaluator()(query())
-    assert hopeful.batched.fault == "no compiler"
+    assert hopeful.compile_fault == "no compiler"
     assert torch.equal(values.density, plain.evaluator()(query()).density)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # It is said once.
@@ -87,7 +87,7 @@ def test_where_nothing_compiles_a_warning_says_so_and_the_values_are_the_same(mo
 
 
 @pytest.mark.usefixtures("full_parts")
-def test_what_is_compiled_is_asked_with_the_scale_as_a_tensor(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_compiled_function_gets_the_scale_as_a_tensor(monkeypatch: pytest.MonkeyPatch) -> None:
     scales: list[Tensor] = []
     counts: list[int] = []
 

@@ -1,4 +1,4 @@
-"""The voxel field: interpolation, the pyramid and its collapse, the prior, and what a field promises."""
+"""The voxel field: interpolation, the pyramid and its sum, the prior, and what a field promises."""
 
 import math
 
@@ -61,18 +61,18 @@ def test_a_point_rounded_out_of_the_cube_has_the_value_of_the_border() -> None:
 
 
 @given(st.integers(1, 4), st.sampled_from([0.0, 0.3, 0.6, 1.0, 1.7]), st.integers(0, 1000))
-def test_one_collapsed_grid_equals_the_sum_of_levels_in_values_and_gradients(
+def test_one_grid_on_the_finest_nodes_equals_the_sum_of_levels_in_values_and_gradients(
     levels: int, scale: float, seed: int
 ) -> None:
     field = random_field(VoxelSettings(coarsest_cells=2, levels=levels, level_scale=scale), seed=seed)
     grids, points = list(field.grids), points_in_cube(40, seed)
-    pull = torch.randn(40, 4)
-    collapsed = voxels.interpolate(field.sum_levels(), points)
+    grad = torch.randn(40, 4)
+    finest = voxels.interpolate(field.sum_levels(), points)
     summed = voxels.interpolate_levels(field.levels(), scale, points)
-    assert torch.allclose(collapsed, summed, atol=1e-5)
-    of_collapsed = torch.autograd.grad((collapsed * pull).sum(), grids)
-    of_summed = torch.autograd.grad((summed * pull).sum(), grids)
-    for one, other in zip(of_collapsed, of_summed, strict=True):
+    assert torch.allclose(finest, summed, atol=1e-5)
+    of_finest = torch.autograd.grad((finest * grad).sum(), grids)
+    of_summed = torch.autograd.grad((summed * grad).sum(), grids)
+    for one, other in zip(of_finest, of_summed, strict=True):
         assert torch.allclose(one, other, atol=1e-4)
 
 
@@ -154,7 +154,7 @@ def test_values_and_gradients_stay_finite_and_in_range(spread: float) -> None:
     assert all(grid.grad is not None and torch.isfinite(grid.grad).all() for grid in field.grids)
 
 
-def test_gradients_of_interpolation_collapse_and_density_are_right() -> None:
+def test_gradients_of_interpolation_sum_and_density_are_right() -> None:
     points = points_in_cube(4).double()
     grids = [torch.randn(2, n, n, n, dtype=torch.float64, requires_grad=True) for n in (2, 3)]
 

@@ -1,1 +1,1 @@
-"""File formats of an object: one file a format."""
+"""File formats of an object, one file each; `table` lists them."""

@@ -1,13 +1,9 @@
-"""GLB: the binary form of glTF 2.0, the format for viewers, browsers and Blender.
+"""GLB: the binary form of glTF 2.0, for viewers, browsers and Blender; its frame is the world's.
 
-glTF is right-handed with +Y up and its front towards +Z, as the world is, so vertices are written as they stand. Three
-things differ from what a plain export gives, each invisible until somebody looks:
-
-* COLOR_0 is linear light in glTF, and a mesh holds sRGB. Eight bits of linear light would show bands in the dark, so
-  colours of vertices are written as 32-bit floats. A texture is sRGB in both, and needs no vertex colours beside it,
-  which would darken it.
-* A primitive without a material is bare metal by the standard's defaults, which looks almost black. Ours is matt.
-* A primitive without normals must be shown faceted; ours carries smooth ones, which do not break at a texture's seams.
+* COLOR_0 is linear light while a mesh holds sRGB. Eight bits of linear light show bands in dark colours, so vertex
+  colours are 32-bit floats. A texture is sRGB in both; vertex colours beside it would darken it.
+* A primitive without a material is metal by default, which looks almost black. The mesh has a matt one.
+* A primitive without normals must be shown faceted. The mesh has smooth ones, continuous across a texture's seams.
 """
 
 from typing import Any, Final
@@ -24,7 +20,7 @@ from dreamfields.export.asset import Asset
 from dreamfields.export.mesh.mesh import Mesh, vertex_normals
 from dreamfields.export.settings import Metadata
 
-MATT: Final = {"name": "matt", "pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": 1.0}}
+MATT: Final = {"metallicFactor": 0.0, "roughnessFactor": 1.0}
 
 
 def write(asset: Asset, name: str) -> dict[str, bytes]:
@@ -35,13 +31,13 @@ def write(asset: Asset, name: str) -> dict[str, bytes]:
 def glb_bytes(mesh: Mesh, metadata: Metadata) -> bytes:
     """Return a mesh as GLB without compression that needs a decoder; metadata become the extras of its scene."""
     scene = trimesh.Scene()
-    scene.add_geometry(_shape(mesh), geom_name="object", node_name="object")
+    scene.add_geometry(_trimesh(mesh), geom_name="object", node_name="object")
 
     def finish(tree: dict[str, Any]) -> None:
         tree["asset"]["generator"] = "dreamfields"
         tree["scenes"][0]["extras"] = dict(metadata)
         if mesh.texture is None:
-            tree["materials"] = [MATT]
+            tree["materials"] = [{"name": "matt", "pbrMetallicRoughness": MATT}]
             (primitive,) = tree["meshes"][0]["primitives"]
             primitive["material"] = 0
             primitive["attributes"]["COLOR_0"] = primitive["attributes"].pop("_colour")
@@ -57,20 +53,14 @@ def linear_from_srgb(colours: NDArray[np.uint8]) -> NDArray[np.float32]:
     return linear.astype(np.float32)
 
 
-def _shape(mesh: Mesh) -> trimesh.Trimesh:
+def _trimesh(mesh: Mesh) -> trimesh.Trimesh:
     normals = vertex_normals(mesh.vertices, mesh.faces)
     if mesh.texture is None:
-        shape = trimesh.Trimesh(mesh.vertices, mesh.faces, vertex_normals=normals, process=False)
-        shape.vertex_attributes["_colour"] = linear_from_srgb(mesh.colours)
-        return shape
-    at = mesh.texture.vertices
-    matt = PBRMaterial(  # type: ignore[no-untyped-call]
-        name="matt",
-        baseColorTexture=Image.fromarray(mesh.texture.image),
-        metallicFactor=0.0,
-        roughnessFactor=1.0,
-    )
-    visual = TextureVisuals(uv=mesh.texture.uv, material=matt)  # type: ignore[no-untyped-call]
-    return trimesh.Trimesh(
-        mesh.vertices[at], mesh.texture.faces, vertex_normals=normals[at], visual=visual, process=False
-    )
+        converted = trimesh.Trimesh(mesh.vertices, mesh.faces, vertex_normals=normals, process=False)
+        converted.vertex_attributes["_colour"] = linear_from_srgb(mesh.colours)
+        return converted
+    image, atlas = Image.fromarray(mesh.texture.image), mesh.texture.atlas
+    matt = PBRMaterial(name="matt", baseColorTexture=image, **MATT)  # type: ignore[no-untyped-call]
+    visual = TextureVisuals(uv=atlas.uv, material=matt)  # type: ignore[no-untyped-call]
+    vertices, normals = mesh.vertices[atlas.vertices], normals[atlas.vertices]
+    return trimesh.Trimesh(vertices, atlas.faces, vertex_normals=normals, visual=visual, process=False)

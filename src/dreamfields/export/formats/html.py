@@ -1,68 +1,47 @@
-"""A page in one file: `object.html` opens from disk, draws the object for turning, and asks no host for anything.
-
-The viewer is model-viewer, which lies in `data/` with its licence. The page holds it, the mesh and a content security
-policy that lets these run and nothing else: no connection leaves the page, and no script runs in it but the two whose
-digests the policy names, whatever the prompt says.
-"""
+"""HTML: one file that opens from disk, shows the object in model-viewer (in `data/`, with licence), fetches nothing."""
 
 import base64
 import hashlib
 import html
 import json
 from collections.abc import Mapping
-from functools import cache
-from importlib import resources
 from string import Template
-from typing import Any, Final
+from typing import Any
 
+from dreamfields.export.asset import Asset
+from dreamfields.export.formats.glb import glb_bytes
 from dreamfields.export.settings import Metadata
+from dreamfields.export.viewer import data_text, library_text
 
-SUFFIX: Final = ".html"
+
+def write(asset: Asset, name: str) -> dict[str, bytes]:
+    """Return the textured mesh as one page that shows it, its facts, and all settings of its run."""
+    return {f"{name}.html": html_bytes(glb_bytes(asset.mesh, asset.facts), asset.facts, asset.config)}
 
 
-def viewer_html(glb: bytes, metadata: Metadata, settings: Mapping[str, Any]) -> bytes:
-    """Return a page that shows a mesh.
-
-    Args:
-        glb: the mesh as GLB, without compression that needs a decoder.
-        metadata: facts to be shown beside it; `prompt` is the heading.
-        settings: all that the object was made from, as JSON values; shown when asked for.
-    """
-    starter, library = _text("object.js"), library_text()
-    rows = [
-        f"<dt>{_escaped(name)}</dt><dd>{_escaped(value)}</dd>" for name, value in metadata.items() if name != "prompt"
-    ]
-    page = Template(_text("object.html")).substitute(
+def html_bytes(glb: bytes, metadata: Metadata, config: Mapping[str, Any]) -> bytes:
+    """Return a page that shows a GLB, its metadata, headed by `prompt`, and on demand the settings of its run."""
+    starter, library = data_text("object.js"), library_text()
+    shown = {html.escape(key): html.escape(str(value)) for key, value in metadata.items()}
+    page = Template(data_text("object.html"))
+    return page.substitute(
         policy=_policy(starter, library),
-        generator=_escaped(metadata.get("generator", "dreamfields")),
-        prompt=_escaped(metadata.get("prompt", "")),
-        style=_text("viewer.css"),
+        generator=shown.get("generator", "dreamfields"),
+        prompt=shown.get("prompt", ""),
+        style=data_text("viewer.css"),
         glb=base64.b64encode(glb).decode(),
-        facts="".join(rows),
-        settings=_escaped(json.dumps(settings, indent=2, ensure_ascii=False)),
+        facts="".join(f"<dt>{key}</dt><dd>{value}</dd>" for key, value in shown.items() if key != "prompt"),
+        settings=html.escape(json.dumps(dict(config), indent=2, ensure_ascii=False)),
         starter=starter,
         library=library,
-    )
-    return page.encode()
-
-
-@cache
-def library_text() -> str:
-    """Return model-viewer's script; the map for debuggers that its last line points to is left out."""
-    return _text("model-viewer.min.js").rpartition("//# sourceMappingURL")[0]
-
-
-@cache
-def style_text() -> str:
-    """Return the style that pages with a viewer share."""
-    return _text("viewer.css")
+    ).encode()
 
 
 def _policy(*scripts: str) -> str:
-    """Return the content security policy under which only these inline scripts run and nothing is fetched.
+    """Return the content security policy: whatever the prompt says, only these scripts run and nothing is fetched.
 
-    model-viewer compiles a decoder of meshes to WebAssembly when it loads, and keeps its style in a shadow tree. Data
-    and blob are no connections: they are the mesh, its textures and the files made for augmented reality.
+    model-viewer compiles a mesh decoder to WebAssembly when it loads, and keeps its style in a shadow tree. Data and
+    blob URLs connect to no host: they are the mesh, its textures and the files made for augmented reality.
     """
     digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
     allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
@@ -70,11 +49,3 @@ def _policy(*scripts: str) -> str:
         f"default-src 'none'; script-src {allowed} 'wasm-unsafe-eval'; style-src 'unsafe-inline'; "
         "img-src data: blob:; connect-src data: blob:; worker-src blob:; base-uri 'none'; form-action 'none'"
     )
-
-
-def _escaped(value: str | int | float) -> str:
-    return html.escape(str(value), quote=True)
-
-
-def _text(name: str) -> str:
-    return resources.files("dreamfields.export").joinpath(f"data/{name}").read_text(encoding="utf-8")

@@ -1,6 +1,6 @@
-"""OBJ with its MTL and PNG: text that every modeller reads; the world's frame and units.
+"""OBJ with its MTL and PNG: text that every modeller reads, in the world's frame and units.
 
-Places and their spots in the texture have numbers of their own, so a seam of the texture does not cut the surface.
+Texture corners are numbered apart from vertices, so a seam of the texture does not cut the surface.
 """
 
 from collections.abc import Iterable
@@ -9,41 +9,37 @@ import numpy as np
 from PIL import Image
 
 from dreamfields.export.asset import Asset
-from dreamfields.export.mesh.mesh import Floats, Integers, Mesh
+from dreamfields.export.mesh.mesh import Floats, Integers
 from dreamfields.export.pictures.stills import png_bytes
-from dreamfields.export.settings import Metadata
 
 
 def write(asset: Asset, name: str) -> dict[str, bytes]:
-    """Return the mesh as an OBJ file, and where it has a texture, its MTL and PNG files."""
-    return obj_files(asset.mesh, asset.facts, name)
-
-
-def obj_files(mesh: Mesh, metadata: Metadata, name: str) -> dict[str, bytes]:
-    """Return a mesh as files named after `name`; each fact of the metadata becomes a comment."""
-    comments = [f"# {key}: {value}".encode("unicode_escape").decode("ascii") for key, value in metadata.items()]
+    """Return the mesh as an OBJ file, and where it has a texture, its MTL and PNG files; facts become comments."""
+    mesh = asset.mesh
+    comments = [f"# {key}: {value}".encode("unicode_escape").decode("ascii") for key, value in asset.facts.items()]
     if mesh.texture is None:
         coloured = np.concatenate([mesh.vertices, mesh.colours / 255.0], axis=1)
         return {f"{name}.obj": _text([*comments, *_rows("v", coloured), *_faces(mesh.faces[:, :, None])])}
-    both = np.stack([mesh.faces, mesh.texture.faces], axis=-1)
-    places = [*_rows("v", mesh.vertices), *_rows("vt", mesh.texture.uv)]
+    corners = np.stack([mesh.faces, mesh.texture.atlas.faces], axis=-1)
+    points = [*_rows("v", mesh.vertices), *_rows("vt", mesh.texture.atlas.uv)]
     material = ["newmtl object", "Ka 0 0 0", "Kd 1 1 1", "Ks 0 0 0", "illum 1", f"map_Kd {name}.png"]
     return {
-        f"{name}.obj": _text([*comments, f"mtllib {name}.mtl", "usemtl object", *places, *_faces(both)]),
+        f"{name}.obj": _text([*comments, f"mtllib {name}.mtl", "usemtl object", *points, *_faces(corners)]),
         f"{name}.mtl": _text([*comments, *material]),
-        f"{name}.png": png_bytes(Image.fromarray(mesh.texture.image), metadata),
+        f"{name}.png": png_bytes(Image.fromarray(mesh.texture.image), asset.facts),
     }
 
 
 def _rows(kind: str, values: Floats) -> Iterable[str]:
-    # Nine digits tell any two 32-bit floats apart.
+    # Nine digits distinguish any two 32-bit floats.
     return (f"{kind} {' '.join(f'{number:.9g}' for number in row)}" for row in values.tolist())
 
 
 def _faces(corners: Integers) -> Iterable[str]:
-    """Return a line for each of faces (f, 3, k) with k numbers a corner; they count from 1."""
+    """Return a line for each of faces (f, 3, k) with k numbers a corner, counted from 1."""
     return (f"f {' '.join('/'.join(map(str, corner)) for corner in face)}" for face in (corners + 1).tolist())
 
 
 def _text(lines: Iterable[str]) -> bytes:
-    return ("\n".join(lines) + "\n").encode("ascii")
+    # Readers take names of files for UTF-8; bytes of a name that are not UTF-8 are kept unchanged.
+    return ("\n".join(lines) + "\n").encode("utf-8", "surrogateescape")

@@ -1,1 +1,1 @@
-"""From a field to a mesh: surface, colours, texture, and how well it matches the field."""
+"""The mesh: extracted from the density, cleaned, coloured and textured."""

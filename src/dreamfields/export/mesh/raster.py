@@ -1,34 +1,29 @@
-"""Triangles to pixels without a graphics card: which face lies in a pixel, and where in it.
+"""Rasterise triangles on the CPU: which face lies in a pixel, and where in it.
 
-Notation: f faces with corners p (f, 3, 2) in pixels, x to the right and y down, pixel (row, column) having its centre
-at (column + 0.5, row + 0.5); 1/z (f, 3) the inverse distances of corners along the viewing direction; b barycentric
-coordinates of a pixel in its face. Between the corners of a face 1/z is linear in the picture, and so is b / z.
+Notation: f faces with corners (f, 3, 2) in pixels, x to the right and y down, the centre of pixel (row, column) at
+(column + 0.5, row + 0.5); 1/z (f, 3) the inverse depths of corners along the viewing direction; b (m, 3) barycentric
+coordinates of m pixels. Within a face 1/z and b/z are linear in the image.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dreamfields.export.mesh.mesh import Floats, Integers
 from dreamfields.scene.cameras import Camera
 
-Floats = NDArray[np.floating[Any]]
-Integers = NDArray[np.integer[Any]]
-
-AT_ONCE: Final = 2_000_000
-"""Pixels of faces' boxes that are tried at a time, some 0.2 GB."""
+BATCH_PIXELS: Final = 2_000_000  # Pixels of faces' bounding boxes that are tested at a time, some 0.2 GB
 
 
 @dataclass(frozen=True)
 class Coverage:
-    """What lies in each of size x size pixels."""
+    """The nearest face in each of size x size pixels."""
 
-    faces: NDArray[np.int32]
-    """(size, size) index of the nearest face, -1 where there is none."""
-    weights: NDArray[np.float32]
-    """(size, size, 3) barycentric coordinates in it, as in space, not in the picture; 0 where there is none."""
+    faces: NDArray[np.int32]  # (size, size) index of the face, -1 where there is none
+    weights: NDArray[np.float32]  # (size, size, 3) perspective-correct barycentric coordinates in it; 0 where none
 
     @property
     def mask(self) -> NDArray[np.bool_]:
@@ -36,67 +31,58 @@ class Coverage:
         return self.faces >= 0
 
     def interpolate(self, values: Floats, faces: Integers) -> Floats:
-        """Return values (v, c) at the corners of faces (f, 3) for the pixels of the mask in their order, (m, c)."""
-        mask = self.mask
-        corners: Floats = values[faces[self.faces[mask]]]
-        mixed: Floats = np.einsum("mk,mkc->mc", self.weights[mask], corners)
+        """Return values (m, c) at the pixels of the mask, in their order, of values (v, c) at faces' corners (f, 3)."""
+        mixed: Floats = np.einsum("mk,mkc->mc", self.weights[self.mask], values[faces[self.faces[self.mask]]])
         return mixed
 
 
 def cover(corners: Floats, size: int, inverse_depths: Floats | None = None) -> Coverage:
-    """Find the nearest face of each pixel whose centre it holds.
+    """Find the nearest of the faces (f, 3, 2), of either winding, at the centre of each of size x size pixels.
 
-    Args:
-        corners: (f, 3, 2) in pixels; either winding.
-        size: pixels a side.
-        inverse_depths: (f, 3) positive; None for a flat picture, such as an atlas.
+    Inverse depths (f, 3) are positive; None is for a flat image, such as an atlas.
     """
     nearness = np.zeros(size * size, np.float32)
     owners = np.full(size * size, -1, np.int32)
     weights = np.zeros((size * size, 3), np.float32)
     for face, pixel, inside in _candidates(corners.astype(np.float64), size):
-        near = np.ones(len(face)) if inverse_depths is None else (inside * inverse_depths[face]).sum(axis=1)
-        near = near.astype(np.float32)
+        scaled = inside if inverse_depths is None else inside * inverse_depths[face]
+        near = scaled.sum(axis=1).astype(np.float32) if inverse_depths is not None else np.ones(len(face), np.float32)
         best = nearness.copy()
         np.maximum.at(best, pixel, near)
         wins = (near == best[pixel]) & (near > nearness[pixel])
-        face, pixel, inside = face[wins], pixel[wins], inside[wins]
-        if inverse_depths is not None:
-            inside = inside * inverse_depths[face]
-        nearness[pixel], owners[pixel] = near[wins], face
-        weights[pixel] = inside / inside.sum(axis=1, keepdims=True)
+        nearness[pixel[wins]], owners[pixel[wins]] = near[wins], face[wins]
+        weights[pixel[wins]] = scaled[wins] / scaled[wins].sum(axis=1, keepdims=True)
     return Coverage(owners.reshape(size, size), weights.reshape(size, size, 3))
 
 
 def cover_view(vertices: Floats, faces: Integers, camera: Camera, size: int) -> Coverage:
-    """Find what a camera sees of a mesh; faces of which a corner is behind it are left out."""
-    seen, ahead = project(vertices, camera, size)
-    whole = (ahead[faces] > 1e-3).all(axis=1)
-    kept = np.flatnonzero(whole)
-    found = cover(seen[faces[kept]], size, 1.0 / ahead[faces[kept]])
-    named = np.where(found.faces >= 0, kept[found.faces] if len(kept) else -1, -1)
-    return Coverage(named.astype(np.int32), found.weights)
+    """Find the faces of a mesh that a camera sees; faces with a corner behind it are left out."""
+    positions, depths = project(vertices, camera, size)
+    kept = np.flatnonzero((depths[faces] > 1e-3).all(axis=1))
+    found = cover(positions[faces[kept]], size, 1.0 / depths[faces[kept]])
+    owners = np.where(found.mask, kept[found.faces] if len(kept) else -1, -1)
+    return Coverage(owners.astype(np.int32), found.weights)
 
 
 def project(vertices: Floats, camera: Camera, size: int) -> tuple[Floats, Floats]:
-    """Return where vertices (v, 3) lie in a camera's picture, (v, 2) in pixels, and how far ahead of it, (v,)."""
+    """Return positions (v, 2) of vertices (v, 3) in a camera's image, in pixels, and their depths (v,) ahead of it."""
     axes = camera.axes().double().numpy()
-    right, up, ahead = ((vertices - camera.position().double().numpy()) @ axes.T).T
-    reach = np.where(np.abs(ahead) > 1e-9, ahead, 1e-9) * np.tan(np.radians(camera.fov_deg) / 2.0)
-    return np.stack([(1.0 + right / reach) * (size / 2.0), (1.0 - up / reach) * (size / 2.0)], axis=1), ahead
+    right, up, depth = ((vertices - camera.position().double().numpy()) @ axes.T).T
+    half_width = np.where(np.abs(depth) > 1e-9, depth, 1e-9) * np.tan(np.radians(camera.fov_deg) / 2.0)
+    return np.stack([1.0 + right / half_width, 1.0 - up / half_width], axis=1) * (size / 2.0), depth
 
 
 def _candidates(corners: Floats, size: int) -> Iterator[tuple[Integers, Integers, Floats]]:
-    """Yield faces (m,), pixels (m,) whose centres they hold and the barycentric coordinates there (m, 3), in parts."""
-    # Pixel centres within each face's box, as half-open ranges of columns and rows.
+    """Yield faces (m,), pixels (m,) whose centres they hold and barycentric coordinates there (m, 3), in batches."""
+    # Pixel centres within each face's bounding box, as half-open ranges of columns and rows.
     low = np.clip(np.ceil(corners.min(axis=1) - 0.5), 0, size).astype(np.int64)
     high = np.clip(np.floor(corners.max(axis=1) - 0.5) + 1, 0, size).astype(np.int64)
     spans = np.maximum(high - low, 0)
     counts = spans.prod(axis=1)
     (touched,) = np.nonzero(counts)
-    parts = np.cumsum(counts[touched]) // AT_ONCE
-    for part in range(int(parts[-1]) + 1 if len(parts) else 0):
-        chosen = touched[parts == part]
+    batches = np.cumsum(counts[touched]) // BATCH_PIXELS
+    for batch in np.unique(batches):
+        chosen = touched[batches == batch]
         face = np.repeat(chosen, counts[chosen])
         within = np.arange(len(face)) - np.repeat(np.cumsum(counts[chosen]) - counts[chosen], counts[chosen])
         row, column = np.divmod(within, spans[face, 0])
@@ -107,8 +93,8 @@ def _candidates(corners: Floats, size: int) -> Iterator[tuple[Integers, Integers
 
 
 def _barycentric(corners: Floats, points: Floats) -> Floats:
-    """Return the coordinates (m, 3) of points (m, 2) in triangles (m, 3, 2); negative ones for those without area."""
-    a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
+    """Return the coordinates (m, 3) of points (m, 2) in triangles (m, 3, 2); negative where there is no area."""
+    a, b, c = corners.swapaxes(0, 1)
     area = _cross(b - a, c - a)
     safe = np.where(area == 0.0, 1.0, area)
     second, third = _cross(points - a, c - a) / safe, _cross(b - a, points - a) / safe

@@ -1,13 +1,13 @@
-"""From a density volume to a clean, closed surface.
+"""Extract a clean, closed surface from a density volume.
 
 Notation: volume (n, n, n) densities on a lattice over the cube [-1, 1]^3, indexed [z, y, x]; h the lattice's spacing in
-scene units; v vertices and f faces of a mesh. Faces are counter-clockwise seen from outside, as glTF and STL want them.
+scene units; v vertices and f faces of a mesh, counter-clockwise seen from outside, as in glTF and STL.
 
-The surface is looked for in opacity, not density: s = 1 - 2^(-sigma / level) is 0.5 exactly where the density is the
-level, and stays in [0, 1] for densities that grow without bound inside an object, which would otherwise pull every
-vertex to the outermost node of its cell.
+Marching cubes runs on the opacity s = 1 - 2^(-sigma / level), which is 0.5 exactly where the density is the level and
+stays in [0, 1] for any density. Density without bound would pull each vertex to the outermost node of its cell.
 """
 
+from itertools import chain
 from typing import Final
 
 import fast_simplification
@@ -23,64 +23,45 @@ from dreamfields.export.mesh.mesh import Floats, Integers, Mesh, compacted, sign
 from dreamfields.export.settings import ExportSettings
 from dreamfields.scene.fields.base import AbstractField
 
-FOG_DEPTH: Final = 0.25
-"""Length in scene units: what is not half opaque over it is haze, which a mesh cannot show, unless all is as thin."""
+FOG_DEPTH: Final = 0.25  # Scene units over which a surface is half opaque, unless all of the scene is thinner fog
 
 
 def extract_mesh(field: AbstractField, settings: ExportSettings) -> Mesh:
     """Turn a field into a closed mesh with vertex colours, without floaters, within the budget of faces.
 
-    Raises:
-        DegenerateError: the field is empty, full or not finite, so there is no surface to take.
+    Raises DegenerateError: the field is empty, full or not finite, so it has no surface.
     """
-    # 1. Ask the field everywhere, once.
     with torch.no_grad():
-        volume = field.density_volume(settings.mesh_cells)
-    densities = volume.double().cpu().numpy()
+        densities = field.density_volume(settings.mesh_cells).double().cpu().numpy()
     spacing = 2.0 / settings.mesh_cells
     if not np.isfinite(densities).all():
         raise DegenerateError("the field holds densities that are not finite; resume from an earlier checkpoint")
-
-    # 2. Find the surface.
     level = surface_level(densities, spacing) if settings.level is None else settings.level
-    vertices, faces = isosurface(densities, level)
-
-    # 3. Clean it.
-    vertices, faces = visible_components(vertices, faces)
-    vertices = smoothed(vertices, faces, settings.smoothing)
-    vertices, faces = printable(vertices, faces, settings.max_faces)
-
-    # 4. Colour it as a ray that looks straight down at it would see it.
-    points = torch.as_tensor(vertices, dtype=torch.float32, device=volume.device)
-    normals = torch.as_tensor(vertex_normals(vertices, faces), dtype=torch.float32, device=volume.device)
-    colours = surface_colours(field, points, normals, spacing)
+    vertices, faces = visible_components(*isosurface(densities, level))
+    vertices, faces = simplify_manifold(vertices, faces, settings.max_faces)
+    colours = surface_colours(field, vertices, vertex_normals(vertices, faces), spacing)
     return Mesh(vertices.astype(np.float32), faces.astype(np.int32), colours)
 
 
 def surface_level(volume: Floats, spacing: float) -> float:
-    """Return the density whose isosurface has the silhouettes that best fit what is seen of a volume (n, n, n).
+    """Return the density whose isosurface has the silhouettes that best fit the opacity of a volume (n, n, n).
 
-    Along each line of the lattice, in all three directions, a ray has an opacity O = 1 - exp(-h sum sigma) and a
-    densest node m. A mesh at level t shows that ray as solid where m >= t, so its silhouettes miss the rendered opacity
-    by sum_{m >= t} (1 - O) + sum_{m < t} O. The level is the middle of the gap of densities m where this is least, but
-    at least the density of haze: a wide halo of fog can be as opaque as an object and is still no surface.
-
-    Raises:
-        DegenerateError: no level fits better than no surface at all, for nothing is half opaque.
+    A ray along a line of the lattice, in any of three directions, has an opacity O = 1 - exp(-h sum sigma) and a
+    greatest density m. A mesh at level t is solid on rays with m >= t, so its silhouettes differ from the opacity by
+    sum_{m >= t} (1 - O) + sum_{m < t} O. The level is the middle of the gap between densities m where this is least,
+    but at least that of fog: a wide halo can be as opaque as an object. Raises DegenerateError: no ray is half opaque.
     """
     opacities = np.concatenate([-np.expm1(-spacing * volume.sum(axis=axis)).ravel() for axis in range(3)])
     densest = np.concatenate([volume.max(axis=axis).ravel() for axis in range(3)])
     order = np.argsort(-densest, kind="stable")
-    # What the misfit falls by, from that of no surface, as rays become solid from the densest on.
+    # How much smaller the difference is than without a surface, when the first k rays of this order are solid.
     gains = np.cumsum(2.0 * opacities[order] - 1.0)
-    # A level cannot part rays that are equally dense.
+    # A level cannot separate rays of equal density.
     gains[:-1][densest[order[:-1]] == densest[order[1:]]] = -np.inf
     best = int(np.argmax(gains))
     if gains[best] <= 0.0:
-        raise DegenerateError(
-            f"no surface: nothing in the scene is half opaque and the densest point is {volume.max():.3g}; "
-            "set a level below that or run more steps"
-        )
+        fault = f"nothing in the scene is half opaque and the densest point is {volume.max():.3g}"
+        raise DegenerateError(f"no surface: {fault}; set a level below that or run more steps")
     outside = densest[order[best + 1]] if best + 1 < len(order) else 0.0
     silhouette = 0.5 * (densest[order[best]] + outside)
     fog_level = min(np.log(2.0) / FOG_DEPTH, 0.5 * float(volume.max()))
@@ -88,27 +69,20 @@ def surface_level(volume: Floats, spacing: float) -> float:
 
 
 def isosurface(volume: Floats, level: float) -> tuple[Floats, Integers]:
-    """Return vertices (v, 3) and outward faces (f, 3) of the surface where a volume (n, n, n) crosses a level.
+    """Return vertices (v, 3) and outward faces (f, 3) where a volume (n, n, n) crosses a level, closed at the cube.
 
-    Objects that the cube cuts are closed on its faces.
-
-    Raises:
-        DegenerateError: no density, or every density, is above the level.
+    Raises DegenerateError: no density, or every density, is above the level.
     """
     if volume.max() <= level:
-        raise DegenerateError(
-            f"no surface at density {level:.3g}; the densest point is {volume.max():.3g}; "
-            "set a lower level or run more steps"
-        )
+        fault = f"the densest point is {volume.max():.3g}; set a lower level or run more steps"
+        raise DegenerateError(f"no surface at density {level:.3g}; {fault}")
     if volume.min() > level:
-        raise DegenerateError(
-            f"no surface at density {level:.3g}; the scene is denser everywhere, at least {volume.min():.3g}; "
-            "set a higher level or run more steps"
-        )
+        fault = f"the scene is denser everywhere, at least {volume.min():.3g}; set a higher level or run more steps"
+        raise DegenerateError(f"no surface at density {level:.3g}; {fault}")
     solid = -np.expm1(-np.log(2.0) * volume.transpose(2, 1, 0) / level)
-    # A surface through a node makes triangles without area; it passes a thousandth of a cell beside it instead.
+    # A surface through a node has triangles without area, so values at nodes are kept off the level.
     solid = np.where(volume.transpose(2, 1, 0) > level, np.maximum(solid, 0.501), np.minimum(solid, 0.499))
-    # One layer outside the cube closes what the cube cuts; so far below the level that caps rise by less than 1 % of h.
+    # A layer outside closes what the cube cuts; it is so far below the level that caps lie within 1 % of h of the cube.
     solid = np.pad(solid, 1, constant_values=-49.0)
     spacing = 2.0 / (volume.shape[0] - 1)
     vertices, faces, _, _ = marching_cubes(  # type: ignore[no-untyped-call]
@@ -118,39 +92,22 @@ def isosurface(volume: Floats, level: float) -> tuple[Floats, Integers]:
     return vertices.astype(np.float64) - (1.0 + spacing), faces
 
 
-def smoothed(vertices: Floats, faces: Integers, rounds: int) -> Floats:
-    """Return the vertices (v, 3) after rounds of Taubin's smoothing, which takes off ripples and keeps the volume."""
-    if rounds == 0:
-        return vertices
-    shape = trimesh.Trimesh(vertices, faces, process=False)
-    # Each of its iterations either shrinks or grows; a round is both.
-    trimesh.smoothing.filter_taubin(shape, lamb=0.5, nu=0.53, iterations=2 * rounds)  # type: ignore[no-untyped-call]
-    return np.asarray(shape.vertices, np.float64)
+def simplify_manifold(vertices: Floats, faces: Integers, max_faces: int) -> tuple[Floats, Integers]:
+    """Return a mesh of about `max_faces` faces, two at each edge; a smaller one is returned unchanged.
 
-
-def printable(vertices: Floats, faces: Integers, max_faces: int) -> tuple[Floats, Integers]:
-    """Return a mesh of about `max_faces` faces of which each edge joins two; smaller ones come back unchanged.
-
-    Edge collapse now and then lets two parts of a surface touch along an edge, which then joins four faces, and which
-    printers' software takes for a hole. Parts that touch are pulled apart; where they cannot be, because they touch in
-    an entangled way, a little fewer faces are tried.
+    Edge collapse sometimes lets two parts of a surface touch along an edge, which slicing software then takes for a
+    hole. Where those cannot be separated, slightly fewer faces are tried.
     """
-    first = None
-    for fraction in (1.0, 0.97, 0.93, 0.88):
-        simple, fewer = split_nonmanifold(*simplified(vertices, faces, round(fraction * max_faces)))
-        if first is None:
-            first = simple, fewer
-        if is_edge_manifold(fewer):
-            return simple, fewer
-    assert first is not None
-    return first
+    budgets = (round(fraction * max_faces) for fraction in (1.0, 0.97, 0.93, 0.88))
+    attempts = (split_nonmanifold(*simplify(vertices, faces, budget)) for budget in budgets)
+    first = next(attempts)
+    return next((mesh for mesh in chain([first], attempts) if is_edge_manifold(mesh[1])), first)
 
 
-def simplified(vertices: Floats, faces: Integers, max_faces: int) -> tuple[Floats, Integers]:
-    """Return a mesh of about `max_faces` faces by quadric edge collapse; smaller ones come back unchanged.
+def simplify(vertices: Floats, faces: Integers, max_faces: int) -> tuple[Floats, Integers]:
+    """Return a closed mesh of about `max_faces` faces by quadric edge collapse.
 
-    A closed mesh stays closed. One that would lose half its volume, such as a heap of specks, comes back unchanged too:
-    better a large file than an empty one.
+    One that is smaller, or would lose half its volume, such as many tiny parts, is returned unchanged.
     """
     if len(faces) <= max_faces:
         return vertices, faces
@@ -161,75 +118,68 @@ def simplified(vertices: Floats, faces: Integers, max_faces: int) -> tuple[Float
 
 
 def drop_folded(faces: Integers) -> Integers:
-    """Cancel pairs of faces (f, 3) with the same corners and opposite windings, the fins that edge collapse leaves.
+    """Drop pairs of faces (f, 3) with the same corners and opposite windings, which edge collapse leaves.
 
-    A fin is seen from both sides but encloses nothing. As both its faces go, each edge keeps as many faces in one
-    direction as in the other, so what was closed stays closed.
+    They enclose nothing, and each edge loses as many faces of one direction as of the other: the mesh stays closed.
     """
     corners = np.unique(np.sort(faces, axis=1), axis=0, return_inverse=True)[1].ravel()
     a, b, c = faces.T
     turned = (a < b) ^ (b < c) ^ (c < a)
     front, back = np.flatnonzero(~turned), np.flatnonzero(turned)
     _, one, other = np.intersect1d(corners[front], corners[back], return_indices=True)
-    if len(one) == 0:
-        return faces
-    return drop_folded(np.delete(faces, np.concatenate([front[one], back[other]]), axis=0))
+    pairs = np.concatenate([front[one], back[other]])
+    return drop_folded(np.delete(faces, pairs, axis=0)) if len(pairs) else faces
 
 
 def split_nonmanifold(vertices: Floats, faces: Integers) -> tuple[Floats, Integers]:
-    """Pull apart what touches: each vertex becomes one for each fan of faces around it, a hair's breadth apart.
+    """Separate parts that touch: a vertex becomes one for each fan of faces around it, a small distance apart.
 
-    Faces are of one fan where they share an edge of just two faces. Comes back unchanged where that opens the surface.
+    Faces are of one fan where they share an edge of just two faces. Unchanged where that would open the surface.
     """
-    corners, edges = _edges(faces)
-    edge, count = np.unique(np.sort(edges, axis=1), axis=0, return_inverse=True, return_counts=True)[1:]
-    edge = edge.ravel()
-    if (count == 2).all():
+    if is_edge_manifold(faces):
         return vertices, faces
-    order = np.argsort(edge, kind="stable")
-    plain = order[count[edge[order]] == 2].reshape(-1, 2)
-    # The two faces at a plain edge run along it in opposite directions: the start of one is the end of the other.
-    starts, ends = corners[plain, 0], corners[plain, 1]
-    links = np.concatenate([np.stack([starts[:, 0], ends[:, 1]], 1), np.stack([ends[:, 0], starts[:, 1]], 1)])
+    # Directed edges as pairs of face corners, numbered from 0 to 3 f, the one at the lower vertex first.
+    corners = np.arange(3 * len(faces)).reshape(-1, 3)[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
+    corners = np.take_along_axis(corners, faces.ravel()[corners].argsort(axis=1), axis=1)
+    edges = faces.ravel()[corners]
+    # 1. At an edge of two faces, the two corners at each of its ends are of one fan.
+    plain = _equal_pairs(edges)
+    links = corners[plain].transpose(0, 2, 1).reshape(-1, 2)
     fans = _connected(links, 3 * len(faces))
-    # At an edge of four faces, those of one fan at its one end belong together at its other end as well.
-    (crowded,) = np.nonzero(count[edge] > 2)
-    one = np.take_along_axis(corners[crowded], edges[crowded].argmin(axis=1)[:, None], 1)[:, 0]
-    other = corners[crowded].sum(axis=1) - one
-    pair, size = np.unique(np.stack([edge[crowded], fans[one]], 1), axis=0, return_inverse=True, return_counts=True)[1:]
-    order = np.argsort(pair.ravel(), kind="stable")
-    together = other[order[size[pair.ravel()[order]] == 2]].reshape(-1, 2)
+    # 2. At any other edge, two corners of one fan at its lower end belong together at its upper end as well.
+    crowded = np.setdiff1d(np.arange(len(edges)), plain)
+    lower, upper = corners[crowded].T
+    together = upper[_equal_pairs(np.column_stack([edges[crowded], fans[lower]]))]
     fans = _connected(np.concatenate([links, together]), 3 * len(faces))
-    apart = fans.reshape(-1, 3)
-    return (_moved_apart(vertices, faces, fans), apart) if is_edge_manifold(apart) else (vertices, faces)
+    separate = fans.reshape(-1, 3)
+    return (_moved_apart(vertices, faces, fans), separate) if is_edge_manifold(separate) else (vertices, faces)
 
 
 def is_edge_manifold(faces: Integers) -> bool:
     """Tell whether each edge of faces (f, 3) joins just two of them, as a printable surface's does."""
-    edges = np.sort(_edges(faces)[1], axis=1)
-    return bool((np.unique(edges, axis=0, return_counts=True)[1] == 2).all())
+    edges = trimesh.geometry.faces_to_edges(faces)  # type: ignore[no-untyped-call]
+    return trimesh.graph.is_watertight(edges)[0]
 
 
-def _edges(faces: Integers) -> tuple[Integers, Integers]:
-    """Return the directed edges of faces (f, 3) as pairs of corners, numbered from 0 to 3 f, and of vertices."""
-    corners = np.arange(3 * len(faces)).reshape(-1, 3)[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
-    return corners, faces.ravel()[corners]
+def _equal_pairs(rows: Integers) -> Integers:
+    """Return indices (m, 2) of the rows (n, k) that occur exactly twice."""
+    pairs = trimesh.grouping.group_rows(rows, require_count=2)  # type: ignore[no-untyped-call]
+    return np.asarray(pairs, np.int64).reshape(-1, 2)
 
 
 def _connected(links: Integers, count: int) -> Integers:
-    """Return the part that each of `count` nodes is in, numbered from 0, given links between two each."""
-    parts = trimesh.graph.connected_component_labels(links, count)  # type: ignore[no-untyped-call]
-    return np.asarray(parts, np.int64)
+    """Return the component (count,) of each node, numbered from 0, given links (m, 2) between nodes."""
+    return np.asarray(trimesh.graph.connected_component_labels(links, count))  # type: ignore[no-untyped-call]
 
 
 def _moved_apart(vertices: Floats, faces: Integers, fans: Integers) -> Floats:
-    """Return the places of fans (3 f,): the vertex where it has one fan, a little towards its faces where several."""
+    """Return the vertices of fans (3 f,): one that several fans share is moved a little towards the faces of each."""
     of_fan = np.zeros(fans.max() + 1, np.int64)
     of_fan[fans] = faces.ravel()
-    places = vertices[of_fan]
-    middles = np.repeat(vertices[faces].mean(axis=1), 3, axis=0)
-    sums = np.stack([np.bincount(fans, middles[:, axis]) for axis in range(3)], axis=1)
-    towards = sums / np.bincount(fans)[:, None] - places
+    positions = vertices[of_fan]
+    centres = np.repeat(vertices[faces].mean(axis=1), 3, axis=0)
+    sums = np.stack([np.bincount(fans, along) for along in centres.T], axis=1)
+    towards = sums / np.bincount(fans)[:, None] - positions
     shared = np.bincount(of_fan, minlength=len(vertices))[of_fan] > 1
-    moved: Floats = places + np.where(shared[:, None], 0.02 * towards, 0.0)
+    moved: Floats = positions + np.where(shared[:, None], 0.02 * towards, 0.0)
     return moved

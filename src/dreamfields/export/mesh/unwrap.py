@@ -1,100 +1,73 @@
-"""Where each face of a mesh lies in its texture.
+"""Lay the faces of a mesh out in its texture.
 
-xatlas lays out large charts, but its time grows faster than the mesh, and on some meshes it does not end. So it works
-in a child process that is killed after a time limit; what then stands in is an atlas of single triangles, which any
-mesh has, as long as the texture gives each a few texels.
+xatlas makes large charts but does not end on some meshes, so it runs in a child process with a time limit. The fallback
+is an atlas of single triangles, which any mesh has as long as the texture gives each a few texels.
 """
 
+import io
 import math
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
+import zipfile
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from dreamfields.export.mesh.mesh import Mesh
+from dreamfields.export.mesh.mesh import Atlas, Mesh
 
 PROGRAM: Final = Path(__file__).with_name("unwrap_program.py")
 
-CLOCK_FACTOR: Final = 4.0
-"""How much longer than its processor time a child may take by the clock, as others may be at work on the machine."""
-
-PADDING: Final = 4
-"""Texels between two charts, before the atlas is scaled to the texture's size."""
-
-SMALLEST_CELL: Final = 8
-"""Texels a side of the square that two triangles share, below which a texture shows less than vertex colours do."""
+CLOCK_FACTOR: Final = 4.0  # Limit of a child's wall-clock time over that of its processor time: a machine may be busy
+PADDING: Final = 4  # Texels between two charts
+SMALLEST_CELL: Final = 8  # Fewest texels a side of the square of two triangles; vertex colours show more than fewer
 
 
-@dataclass(frozen=True)
-class Atlas:
-    """A layout of a mesh's faces in the plane; see `mesh.Texture` for what the arrays mean."""
-
-    uv: NDArray[np.float32]
-    """(w, 2) in [0, 1], from the left and the bottom."""
-    vertices: NDArray[np.int32]
-    """(w,)"""
-    faces: NDArray[np.int32]
-    """(f, 3)"""
-    note: str = ""
-    """Why it is not xatlas's, as a sentence; empty if it is."""
-
-
-def unwrap(mesh: Mesh, size: int, seconds: float) -> Atlas | str:
-    """Lay a mesh out in a texture of size x size texels, within a time limit; or say why that cannot be done."""
+def unwrap(mesh: Mesh, size: int, seconds: float) -> tuple[Atlas | None, str]:
+    """Lay a mesh out in size x size texels; return the atlas, None without room, and why it is not by xatlas or ""."""
     try:
-        return charts(mesh, size, seconds)
+        return charts(mesh, size, seconds), ""
     except RuntimeError as error:
         reason = str(error)
-    single = triangles(mesh, size)
-    if single is None:
-        return f"the mesh has vertex colours, no texture: {reason}, and {len(mesh.faces)} faces are too many for {size}"
-    return Atlas(single.uv, single.vertices, single.faces, f"the texture is laid out triangle by triangle: {reason}")
+    if (atlas := triangles(mesh, size)) is not None:
+        return atlas, f"the texture is laid out triangle by triangle: {reason}"
+    faces = len(mesh.faces)
+    return None, f"the mesh has vertex colours, no texture: {reason}, and {faces} faces are too many for {size}"
 
 
 def charts(mesh: Mesh, size: int, seconds: float) -> Atlas:
-    """Lay a mesh out in charts with xatlas, in a child process that is killed after so many seconds of work.
+    """Lay a mesh out in charts with xatlas, in a child process that is killed after so many seconds of processor time.
 
-    Work and not the clock decides, so that a busy machine makes the same texture as an idle one; but a child that does
-    nothing is killed too, after `CLOCK_FACTOR` times as long.
-
-    Raises:
-        RuntimeError: there is no xatlas, it failed, hung, or gave something other than this mesh; says which.
+    Processor time, so that a busy machine makes the same texture as an idle one. `CLOCK_FACTOR` ends one that sleeps.
+    Raises RuntimeError: xatlas is missing, failed, hung, or returned an atlas of another mesh; the message says which.
     """
-    counts = np.array([len(mesh.vertices), len(mesh.faces), size, PADDING], "<u4")
-    parts = (counts, mesh.vertices.astype("<f4"), mesh.faces.astype("<u4"))
-    given = b"".join(part.tobytes() for part in parts)
+    request = io.BytesIO()
+    np.savez(request, vertices=mesh.vertices, faces=mesh.faces)
+    # -P keeps the program's folder, whose modules have common names, out of its imports.
+    command = [sys.executable, "-P", str(PROGRAM), str(seconds), str(size), str(PADDING)]
+    limit = CLOCK_FACTOR * seconds
     try:
-        # -P keeps the program's folder, whose files have everyday names, out of its imports.
-        command = [sys.executable, "-P", str(PROGRAM), str(seconds)]
-        ended = subprocess.run(command, input=given, capture_output=True, timeout=CLOCK_FACTOR * seconds, check=False)
+        ended = subprocess.run(command, input=request.getvalue(), capture_output=True, timeout=limit, check=False)
     except subprocess.TimeoutExpired:
-        raise RuntimeError(f"xatlas did not end within {CLOCK_FACTOR * seconds:g} s") from None
+        raise RuntimeError(f"xatlas did not end within {limit:g} s") from None
     except OSError as error:
         raise RuntimeError(f"Python cannot be started for xatlas ({error.strerror or error})") from error
-    if ended.returncode == -signal.SIGXCPU:
-        raise RuntimeError(f"xatlas did not end within {seconds:g} s of work")
-    if ended.returncode == 3:
-        raise RuntimeError("xatlas is not installed")
+    faults = {-signal.SIGXCPU: f"did not end within {seconds:g} s of work", 3: "is not installed"}
     if ended.returncode != 0:
-        raise RuntimeError(f"xatlas failed with code {ended.returncode}")
+        raise RuntimeError(f"xatlas {faults.get(ended.returncode, f'failed with code {ended.returncode}')}")
     return _read(ended.stdout, mesh)
 
 
 def triangles(mesh: Mesh, size: int) -> Atlas | None:
-    """Lay each face out alone, two in a square, in a texture of size x size texels; None if they get too small."""
+    """Lay each face out alone, two in a square, in size x size texels; return None if they get too small."""
     count = len(mesh.faces)
     squares = math.ceil(math.sqrt(math.ceil(count / 2)))
     cell = size // squares
     if cell < SMALLEST_CELL:
         return None
-    # Corners in texels within the square: one triangle below its diagonal and one above, two texels apart.
-    low, high = 1.0, cell - 3.0
-    below = np.array([[low, low], [high, low], [low, high]])
+    # Corners within the square: one triangle below its diagonal and one above, two texels apart.
+    below = np.array([[1.0, 1.0], [cell - 3.0, 1.0], [1.0, cell - 3.0]])
     both = np.stack([below, cell - below])
     index = np.arange(count)
     row, column = np.divmod(index // 2, squares)
@@ -105,18 +78,14 @@ def triangles(mesh: Mesh, size: int) -> Atlas | None:
 
 
 def _read(answer: bytes, mesh: Mesh) -> Atlas:
-    """Return the atlas in an answer, once it is known to be one of this mesh."""
-    broken = RuntimeError("xatlas gave an atlas that is not the mesh's")
-    if len(answer) < 8:
-        raise broken
-    corner_count, face_count = (int(count) for count in np.frombuffer(answer, "<u4", 2))
-    if face_count != len(mesh.faces) or len(answer) != 8 + 4 * (3 * corner_count + 3 * face_count):
-        raise broken
-    sources = np.frombuffer(answer, "<u4", corner_count, 8)
-    faces = np.frombuffer(answer, "<u4", 3 * face_count, 8 + sources.nbytes).reshape(-1, 3)
-    uv = np.frombuffer(answer, "<f4", offset=8 + sources.nbytes + faces.nbytes).reshape(-1, 2)
-    if faces.max(initial=0) >= corner_count or not np.array_equal(sources[faces], mesh.faces):
-        raise broken
-    if not (np.isfinite(uv).all() and uv.min() >= 0.0 and uv.max() <= 1.0):
-        raise broken
-    return Atlas(uv, sources.astype(np.int32), faces.astype(np.int32))
+    """Return the atlas in the child's answer after checking that it is one of this mesh."""
+    try:
+        with np.load(io.BytesIO(answer), allow_pickle=False) as arrays:
+            atlas = Atlas(arrays["uv"], arrays["vertices"], arrays["faces"])
+        same = np.array_equal(atlas.vertices[atlas.faces], mesh.faces) and atlas.uv.shape == (len(atlas.vertices), 2)
+        whole = same and bool(((atlas.uv >= 0.0) & (atlas.uv <= 1.0)).all())
+    except (EOFError, IndexError, KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile):
+        whole = False
+    if not whole:
+        raise RuntimeError("xatlas gave an atlas that is not the mesh's")
+    return atlas

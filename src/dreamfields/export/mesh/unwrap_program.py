@@ -1,40 +1,37 @@
-"""A program of its own that lays a mesh out flat with xatlas, so that it can be killed when that does not end.
+"""A program that lays a mesh out with xatlas, in a process of its own so that it can be killed.
 
-It is started by its path, not imported, and needs NumPy and xatlas alone: a mesh comes in on standard input, its atlas
-goes out on standard output, each as plain arrays of little-endian 32-bit numbers after their counts. Its argument is
-the processor time in seconds after which the system ends it. Exit code 3 says that there is no xatlas here.
+It reads a mesh from standard input and writes the atlas to standard output, both as NPZ. Its arguments are the limit of
+its processor time in seconds, the texels a side, and those between charts. Exit code 3: xatlas is not installed.
 """
 
+import io
 import math
 import resource
 import sys
 
 
 def main() -> int:
-    """Read counts v and f, texels a side and between charts, vertices (v, 3) and faces (f, 3); write the atlas."""
+    """Read vertices (v, 3) and faces (f, 3); write uv (w, 2), vertices (w,) and faces (f, 3) of an atlas."""
     seconds = math.ceil(float(sys.argv[1]))
-    # The lower limit sends a signal of its own; at the higher one it could not be told from a lack of memory.
+    # The soft limit sends SIGXCPU; the hard one SIGKILL, which looks like a lack of memory.
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
     try:
         import numpy as np
         import xatlas
     except ImportError:
         return 3
-    given = sys.stdin.buffer.read()
-    vertex_count, face_count, size, padding = (int(count) for count in np.frombuffer(given, "<u4", 4))
-    vertices = np.frombuffer(given, "<f4", vertex_count * 3, 16).reshape(-1, 3)
-    faces = np.frombuffer(given, "<u4", face_count * 3, 16 + vertices.nbytes).reshape(-1, 3)
+    mesh = np.load(io.BytesIO(sys.stdin.buffer.read()))
     atlas = xatlas.Atlas()
-    atlas.add_mesh(vertices, faces)
+    atlas.add_mesh(mesh["vertices"].astype(np.float32), mesh["faces"].astype(np.uint32))
     packing = xatlas.PackOptions()
-    packing.resolution, packing.padding = size, padding
+    packing.resolution, packing.padding = (int(argument) for argument in sys.argv[2:])
     atlas.generate(xatlas.ChartOptions(), packing)
-    sources, corners, uv = atlas[0]
-    # An atlas is seldom square: coordinates become shares of its longer side, so that texels stay so.
+    vertices, faces, uv = atlas[0]
+    # An atlas is seldom square: coordinates become fractions of its longer side, so that texels stay square.
     uv = uv * np.array([atlas.width, atlas.height], np.float32) / np.float32(max(atlas.width, atlas.height, 1))
-    counts = np.array([len(sources), len(corners)], "<u4")
-    for part in (counts, sources.astype("<u4"), corners.astype("<u4"), uv.astype("<f4")):
-        sys.stdout.buffer.write(part.tobytes())
+    answer = io.BytesIO()
+    np.savez(answer, uv=uv.astype(np.float32), vertices=vertices.astype(np.int32), faces=faces.astype(np.int32))
+    sys.stdout.buffer.write(answer.getvalue())
     return 0
 
 

@@ -1,6 +1,8 @@
-"""Pictures of a field: single views over white, contact sheets and PNG files that say what they show."""
+"""Images of a field: its colours, opacity, depth, normals or textureless shape, contact sheets, and PNG files."""
 
 import io
+import math
+from dataclasses import dataclass
 from typing import Final
 
 import torch
@@ -9,24 +11,30 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from dreamfields.errors import DegenerateError
-from dreamfields.export.settings import ExportSettings, Metadata
-from dreamfields.render.framing import frame
-from dreamfields.render.renderer import render_still
-from dreamfields.scene import cameras
-from dreamfields.scene.cameras import Camera
+from dreamfields.export.settings import ExportSettings, Metadata, Pass
+from dreamfields.render.framing import Framing, frame
+from dreamfields.render.renderer import Rendering, render_still
+from dreamfields.render.shading import light_beside, normals_at, textureless_fields
+from dreamfields.scene.cameras import Camera, turntable
 from dreamfields.scene.fields.base import AbstractField
 
 SHEET_ROWS: Final = 2
-SHEET_COLUMNS: Final = 4
-"""Eight views, 45 degrees apart: every side of an object shows in two of them."""
+SHEET_COLUMNS: Final = 4  # Eight views, 45 degrees apart: each side of an object shows in several of them
+LIGHT_TURN_DEG: Final = -40.0  # Azimuth of the light of textureless images beside the camera: on its left
+
+
+@dataclass(frozen=True)
+class Shot:
+    """How images of a field are rendered."""
+
+    size: int = 512  # Pixels a side
+    samples: int = 128  # Samples a ray
+    show: Pass = "colour"  # What the image shows
+    transparent: bool = False  # No background; else it is white, or black for opacity and depth
 
 
 def to_image(rgb: Tensor) -> Image.Image:
-    """Return a picture (3, h, w) as an 8-bit RGB image; values outside [0, 1] are clipped.
-
-    Raises:
-        DegenerateError: a value is not finite.
-    """
+    """Return colours (3, h, w), clipped to [0, 1], as an 8-bit RGB image. Raises DegenerateError: one is not finite."""
     if not torch.isfinite(rgb).all():
         raise DegenerateError("the picture holds values that are not finite; resume from an earlier checkpoint")
     levels = (rgb.detach().clamp(0.0, 1.0) * 255.0).round().to(torch.uint8)
@@ -34,7 +42,7 @@ def to_image(rgb: Tensor) -> Image.Image:
 
 
 def png_bytes(image: Image.Image, metadata: Metadata) -> bytes:
-    """Return an image as PNG with one international text chunk for each fact; keys are 1 to 79 Latin-1 characters."""
+    """Return an image as PNG with a UTF-8 text chunk for each fact; keys are 1 to 79 Latin-1 characters."""
     text = PngInfo()
     for key, value in metadata.items():
         text.add_itxt(key, str(value))
@@ -44,47 +52,86 @@ def png_bytes(image: Image.Image, metadata: Metadata) -> bytes:
 
 
 def view(field: AbstractField, camera: Camera, size: int, samples: int, occupancy: Tensor | None = None) -> Image.Image:
-    """Render one view of a field over white, as size x size pixels.
-
-    Raises:
-        DegenerateError: the field holds values that are not finite.
-    """
+    """Render a view of a field over white, size x size pixels, `samples` a ray. Raises DegenerateError: not finite."""
     return to_image(render_still(field, camera, size, samples, occupancy=occupancy).over(1.0)[0])
 
 
 def contact_sheet(field: AbstractField, settings: ExportSettings, occupancy: Tensor | None = None) -> Image.Image:
-    """Render eight views from around an object, azimuths 0, 45, ... 315 from the top left, labelled and framed alike.
-
-    Args:
-        field: what is there.
-        settings: `sheet_size` pixels a side of each view, and the samples of a ray.
-        occupancy: cells that may hold density, bool (k, k, k); None samples everywhere.
-
-    Raises:
-        DegenerateError: the field holds values that are not finite.
-    """
+    """Render eight labelled views, azimuths 0, 45, ... 315 degrees. Raises DegenerateError: the field is not finite."""
     size = settings.sheet_size
     sheet = Image.new("RGB", (SHEET_COLUMNS * size, SHEET_ROWS * size), "white")
-    draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(max(8, size // 14))
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(max(8, size // 14))
     framing = frame(field)
-    views = cameras.turntable(SHEET_ROWS * SHEET_COLUMNS, fov_deg=framing.fov_deg, target=framing.target)
+    views = turntable(SHEET_ROWS * SHEET_COLUMNS, fov_deg=framing.fov_deg, target=framing.target)
     for index, camera in enumerate(views):
-        row, column = divmod(index, SHEET_COLUMNS)
-        corner = (column * size, row * size)
-        sheet.paste(view(field, camera, size, settings.still_samples, occupancy), corner)
-        margin = size // 24
-        draw.text((corner[0] + margin, corner[1] + margin), f"{camera.azimuth_deg:.0f}°", "grey", font)
+        y, x = (size * part for part in divmod(index, SHEET_COLUMNS))
+        sheet.paste(view(field, camera, size, settings.still_samples, occupancy), (x, y))
+        draw.text((x + size // 24, y + size // 24), f"{camera.azimuth_deg:.0f}°", "grey", font)
     return sheet
 
 
 def is_blank(image: Image.Image) -> bool:
-    """Tell whether a view shows nothing: fewer than one pixel in a thousand differs visibly from the top left one.
-
-    Exports never ask: a blank picture of a dying run is what its owner must see. It is for tests and judges, and for
-    views without a label.
-    """
-    visible = 8  # of 255 levels in any channel; below, the eye takes it for the same colour
+    """Tell whether an image shows nothing: fewer than one pixel in a thousand differs visibly from the top left one."""
+    visible = 8  # of 255 levels in any channel; a smaller difference is hard to see
     pixels = torch.frombuffer(bytearray(image.convert("RGB").tobytes()), dtype=torch.uint8).reshape(-1, 3).short()
     differing = ((pixels - pixels[0]).abs().amax(dim=1) > visible).sum()
     return int(differing) * 1000 < len(pixels)
+
+
+def take(field: AbstractField, camera: Camera, shot: Shot, framing: Framing, occupancy: Tensor | None) -> Image.Image:
+    """Render an image of a field: RGB, or RGBA with straight alpha where it is transparent.
+
+    The framing's radius is the range of an image of depths; the occupancy, bool (k, k, k), is of cells that may hold
+    density. Raises DegenerateError: the field holds values that are not finite.
+    """
+    if shot.show == "textureless":
+        with torch.no_grad():
+            (field,) = textureless_fields(field, [light_beside(camera.azimuth_deg, turn_deg=LIGHT_TURN_DEG)])
+    rendering = render_still(field, camera, shot.size, shot.samples, occupancy=occupancy)
+    opacity, colour = rendering.opacity[0].cpu(), _straight(field, camera, rendering, shot, framing).cpu()
+    if shot.transparent:
+        image = to_image(colour)
+        image.putalpha(to_image(opacity.expand(3, -1, -1)).convert("L"))
+        return image
+    background = 0.0 if shot.show in ("opacity", "depth") else 1.0
+    if shot.show in ("colour", "textureless"):
+        return to_image(rendering.over(background)[0])
+    return to_image(colour * opacity + background * (1.0 - opacity))
+
+
+def refuse_blank(images: list[Image.Image]) -> None:
+    """Make sure that images show something. Raises DegenerateError: all of them are blank."""
+    if all(is_blank(image) for image in images):
+        why = "every pixel has the same colour; the scene is empty or full, the camera looks elsewhere or is inside"
+        raise DegenerateError(f"there is nothing to see: {why} the object; nothing was written")
+
+
+def framed_radius(framing: Framing) -> float:
+    """Return the radius in scene units of the sphere that a framing of `render.framing.frame` shows."""
+    return 4.0 * math.sin(math.atan(math.tan(math.radians(framing.fov_deg) / 2.0) / 1.1))
+
+
+def normals(field: AbstractField, camera: Camera, rendering: Rendering) -> Tensor:
+    """Return the outward unit normals (size, size, 3) at rays' mean depths; to the camera where opacity is even."""
+    size = rendering.opacity.shape[-1]
+    rays = camera.rays(size).to(rendering.opacity.device)
+    distances = (rendering.depth / rendering.opacity.clamp(min=1e-6)).reshape(-1, 1)
+    found = normals_at(field, (rays.origins + distances * rays.directions).clamp(-1.0, 1.0))
+    return torch.where(found.norm(dim=-1, keepdim=True) > 0.5, found, -rays.directions).reshape(size, size, 3)
+
+
+def _straight(field: AbstractField, camera: Camera, rendering: Rendering, shot: Shot, framing: Framing) -> Tensor:
+    """Return the colours (3, h, w) of an image before they are multiplied by the opacity."""
+    opacity = rendering.opacity[0].clamp(min=1e-6)
+    match shot.show:
+        case "colour" | "textureless":
+            return rendering.colour[0] / opacity
+        case "opacity":
+            return torch.ones_like(rendering.colour[0])
+        case "depth":
+            radius = framed_radius(framing)
+            nearness = (camera.radius + radius - rendering.depth[0] / opacity) / (2.0 * radius)
+            return (0.1 + 0.9 * nearness.clamp(0.0, 1.0)).expand(3, -1, -1)  # never as black as the background
+        case "normal":
+            axes = camera.axes().to(opacity.device) * torch.tensor([[1.0], [1.0], [-1.0]], device=opacity.device)
+            return 0.5 + 0.5 * (normals(field, camera, rendering) @ axes.T).permute(2, 0, 1)

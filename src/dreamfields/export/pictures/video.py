@@ -1,7 +1,6 @@
-"""Videos: MP4 or WebM where that can be encoded, and an animated picture elsewhere or where one is asked for.
+"""Videos: MP4 or WebM where ffmpeg can encode them, else an animated GIF or WebP; the same frames give the same bytes.
 
-A program is only ever started with a list of arguments and a time limit. It gets raw frames through its standard input
-and writes into a directory of its own, so a video is whole or not there. The same frames give the same bytes.
+ffmpeg is not run by `imageio_ffmpeg.write_frames`, which has no time limit and does not check the exit code.
 """
 
 import contextlib
@@ -12,12 +11,10 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Final, Literal, get_args
 
 import imageio_ffmpeg
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from dreamfields.errors import UsageError
@@ -27,59 +24,50 @@ from dreamfields.storage import atomic_write
 VideoSuffix = Literal[".mp4", ".webm", ".gif", ".webp"]
 VIDEO_SUFFIXES: Final[tuple[VideoSuffix, ...]] = get_args(VideoSuffix)
 
-Encoded = Literal[".mp4", ".webm"]
-CODECS: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        ".mp4": "-c:v libx264 -preset medium -crf 18 -movflags +faststart",
-        ".webm": "-c:v libvpx-vp9 -crf 28 -b:v 0 -deadline good -cpu-used 4 -row-mt 0",
-    }
-)
-"""How each kind is encoded, as arguments of ffmpeg."""
+CODECS: Final[Mapping[str, str]] = {
+    ".mp4": "-c:v libx264 -preset medium -crf 18 -movflags +faststart",
+    ".webm": "-c:v libvpx-vp9 -crf 28 -b:v 0 -deadline good -cpu-used 4 -row-mt 0",
+}
+"""Arguments of ffmpeg."""
 
-TIMEOUT_S: Final = 60.0
-"""Seconds, and one more for each million pixels, after which an encoder is taken to hang; it needs a tenth of that."""
+TIMEOUT_S: Final = 60.0  # Seconds an encoder may take, plus one for each million pixels; it needs a tenth of that
 
 
 @dataclass(frozen=True)
 class Video:
     """An encoded video."""
 
-    suffix: VideoSuffix
-    """What the file's name ends in: not always what was asked for."""
-    content: bytes
-    """The file; never empty."""
-    note: str = ""
-    """Why it is not in the format asked for, as a sentence; empty if it is."""
+    suffix: VideoSuffix  # Its format: not always the requested one
+    content: bytes  # The file; never empty
+    note: str = ""  # Why it is not in the requested format, as a sentence; empty if it is
 
 
 def encode_video(frames: Sequence[Image.Image], fps: int, suffix: VideoSuffix = ".mp4") -> Video:
-    """Encode frames of equal size; an MP4 that cannot be made becomes a GIF, and a WebM a WebP, that says why.
+    """Encode frames of equal size; where ffmpeg fails, an MP4 becomes a GIF and a WebM a WebP, with a note.
 
-    MP4 is H.264 and WebM is VP9, both in yuv420p, which everything plays; odd sizes gain a row or column, as that
-    format must have even ones.
-    Animated pictures show equal neighbours as one longer frame, so they can have fewer frames but play as long.
-
-    Raises:
-        UsageError: there is no frame, or the frames differ in size.
+    MP4 is H.264 and WebM is VP9, both in yuv420p, which every player supports; odd sizes gain a row or column for it.
+    Animated images merge equal neighbours into one longer frame. Raises UsageError: no frames, or of several sizes.
     """
     sizes = {frame.size for frame in frames}
     if len(sizes) != 1:
         raise UsageError(f"a video needs frames of one size; got {len(frames)} frames of {len(sizes)} sizes")
     match suffix:
-        case ".mp4":
-            return _encoded_or(".gif", frames, fps, suffix)
-        case ".webm":
-            return _encoded_or(".webp", frames, fps, suffix)
-        case _:
+        case ".gif" | ".webp":
             return Video(suffix, animated_bytes(frames, fps, suffix))
+    faults = []
+    for program in encoders():
+        try:
+            return Video(suffix, encoded_bytes(program, frames, fps, suffix))
+        except RuntimeError as error:
+            faults.append(str(error))
+    reason = "; ".join(faults) or "no ffmpeg was found; install it and export again"
+    if suffix == ".mp4":
+        return Video(".gif", animated_bytes(frames, fps, ".gif"), f"the video is a GIF, not an MP4: {reason}")
+    return Video(".webp", animated_bytes(frames, fps, ".webp"), f"the video is a WebP, not a WebM: {reason}")
 
 
 def video_suffix(path: Path) -> VideoSuffix:
-    """Return the format that a path's ending names.
-
-    Raises:
-        UsageError: it names none.
-    """
+    """Return the format that a path's suffix names. Raises UsageError: it names none."""
     for known in VIDEO_SUFFIXES:
         if path.suffix == known:
             return known
@@ -87,15 +75,13 @@ def video_suffix(path: Path) -> VideoSuffix:
 
 
 def write_video(frames: Sequence[Image.Image], fps: int, path: Path) -> tuple[Path, str]:
-    """Write a video; return where it is, whose ending says how it could be encoded, and why that is not as asked for.
+    """Write a video; return its path, whose suffix is its actual format, and why that is not the requested one or "".
 
-    Raises:
-        UsageError: the ending names no known format, or the frames make no video.
+    Raises UsageError: the suffix names no known format, or the frames make no video.
     """
     video = encode_video(frames, fps, video_suffix(path))
-    target = path.with_suffix(video.suffix)
-    atomic_write(target, video.content)
-    return target, video.note
+    atomic_write(path.with_suffix(video.suffix), video.content)
+    return path.with_suffix(video.suffix), video.note
 
 
 def encoders() -> list[str]:
@@ -107,13 +93,10 @@ def encoders() -> list[str]:
     return [program for program in dict.fromkeys(found) if program]
 
 
-def encoded_bytes(program: str, frames: Sequence[Image.Image], fps: int, suffix: Encoded) -> bytes:
-    """Encode frames with one ffmpeg program.
-
-    Raises:
-        RuntimeError: the program cannot be started, fails, hangs or writes nothing; the message says which.
-    """
-    pixels = [_even(np.asarray(frame.convert("RGB"))) for frame in frames]
+def encoded_bytes(program: str, frames: Sequence[Image.Image], fps: int, suffix: Literal[".mp4", ".webm"]) -> bytes:
+    """Encode frames with one ffmpeg program. Raises RuntimeError: it does not start, fails, hangs or writes nothing."""
+    odd = [(0, frames[0].height % 2), (0, frames[0].width % 2), (0, 0)]
+    pixels = [np.pad(np.asarray(frame.convert("RGB")), odd, mode="edge") for frame in frames]
     height, width, _ = pixels[0].shape
     seconds = TIMEOUT_S + len(pixels) * height * width / 1e6
     with tempfile.TemporaryDirectory() as directory:
@@ -127,9 +110,9 @@ def encoded_bytes(program: str, frames: Sequence[Image.Image], fps: int, suffix:
         except OSError as error:
             raise RuntimeError(f"{program} cannot be run ({error.strerror or error})") from error
         if ended.returncode != 0:
-            said = ended.stderr.decode("utf-8", "replace").strip().splitlines()
-            raise RuntimeError(f"{program} failed with code {ended.returncode} ({said[-1] if said else 'silently'})")
-        # Some builds end well without writing anything.
+            lines = ended.stderr.decode("utf-8", "replace").strip().splitlines()
+            raise RuntimeError(f"{program} failed with code {ended.returncode} ({lines[-1] if lines else 'silently'})")
+        # Some builds succeed without writing anything.
         if not file.is_file() or file.stat().st_size == 0:
             raise RuntimeError(f"{program} wrote nothing")
         return file.read_bytes()
@@ -137,15 +120,14 @@ def encoded_bytes(program: str, frames: Sequence[Image.Image], fps: int, suffix:
 
 def ffmpeg_command(program: str, size: tuple[int, int], fps: int, file: Path) -> list[str]:
     """Return the command that reads raw RGB frames of an even size (width, height) and writes a video file."""
-    width, height = size
-    source = f"-f rawvideo -pix_fmt rgb24 -s {width}x{height} -r {fps} -i pipe:0"
-    picture = "-vf scale=out_color_matrix=bt709,format=yuv420p"
-    # Without tags for the conversion players guess it from the size of the picture, and colours shift.
+    source = f"-f rawvideo -pix_fmt rgb24 -s {size[0]}x{size[1]} -r {fps} -i pipe:0"
+    convert = "-vf scale=out_color_matrix=bt709,format=yuv420p"
+    # Without tags players guess the conversion to RGB from the size of the image, and colours shift.
     tags = "-color_primaries bt709 -color_trc bt709 -colorspace bt709 -color_range tv"
     # One thread and no version stamps: the same frames are the same bytes.
     exact = "-threads 1 -fflags +bitexact -flags:v +bitexact -map_metadata -1"
-    codec = CODECS[file.suffix]
-    return [program, *f"-nostdin -v error {source} {picture} {tags} {codec} {exact}".split(), str(file)]
+    options = f"-nostdin -v error {source} {convert} {tags} {CODECS[file.suffix]} {exact}"
+    return [program, *options.split(), str(file)]
 
 
 def animated_bytes(frames: Sequence[Image.Image], fps: int, suffix: Literal[".gif", ".webp"]) -> bytes:
@@ -157,44 +139,20 @@ def animated_bytes(frames: Sequence[Image.Image], fps: int, suffix: Literal[".gi
         first.save(file, "GIF", save_all=True, append_images=rest, duration=durations, loop=0, optimize=False)
     else:
         first, *rest = (frame.convert("RGB") for frame in frames)
-        duration = round(1000.0 / fps)
-        first.save(file, "WEBP", save_all=True, append_images=rest, duration=duration, loop=0, quality=90)
+        first.save(file, "WEBP", save_all=True, append_images=rest, duration=round(1000.0 / fps), loop=0, quality=90)
     return file.getvalue()
 
 
 def gif_durations(count: int, fps: int) -> list[int]:
-    """Return milliseconds (count,) for each frame, in the whole hundredths GIF knows, that add up to the right length.
-
-    Never below 20 ms, which browsers take for a mistake and play at 100 ms.
-    """
+    """Return frames' milliseconds, hundredths of a second with the right sum; browsers show less than 20 for 100."""
     ends = [10 * round(100.0 * (index + 1) / fps) for index in range(count)]
     return [max(20, end - start) for start, end in zip([0, *ends], ends, strict=False)]
 
 
-def _encoded_or(instead: Literal[".gif", ".webp"], frames: Sequence[Image.Image], fps: int, suffix: Encoded) -> Video:
-    faults = []
-    for program in encoders():
-        try:
-            return Video(suffix, encoded_bytes(program, frames, fps, suffix))
-        except RuntimeError as error:
-            faults.append(str(error))
-    reason = "; ".join(faults) or "no ffmpeg was found; install it and export again"
-    kind, wanted = ("GIF", "MP4") if instead == ".gif" else ("WebP", "WebM")
-    note = f"the video is a {kind}, not {'an' if wanted == 'MP4' else 'a'} {wanted}: {reason}"
-    return Video(instead, animated_bytes(frames, fps, instead), note)
-
-
-def _even(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Repeat the last row and column of pixels (h, w, 3) where their number is odd."""
-    height, width, _ = pixels.shape
-    return np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-
-
 def _one_palette(frames: Sequence[Image.Image]) -> list[Image.Image]:
-    """Return the frames in the 256 colours that suit all of them, so that nothing flickers from frame to frame."""
+    """Return the frames in one palette of 256 colours, so that nothing flickers."""
     width, height = frames[0].size
-    # A dozen frames are enough to know the colours of a turn.
-    chosen = frames[:: max(1, len(frames) // 12)]
+    chosen = frames[:: max(1, len(frames) // 12)]  # a dozen show the colours of a whole turn
     strip = Image.new("RGB", (width, height * len(chosen)))
     for index, frame in enumerate(chosen):
         strip.paste(frame.convert("RGB"), (0, index * height))

@@ -1,8 +1,8 @@
-"""Where models are: a folder, or the cache that the hub's own tools share; the hub itself is asked only to download.
+"""Models on this machine: in a folder, or in the cache that the hub's own tools share.
 
-A run never opens a connection: what is not on this machine is said in one sentence with the command that gets it.
-What was got is recorded, revision and sha256 of every file, when a model is downloaded or first used, in one small file
-of the user's ($DREAMFIELDS_HOME/models.json), and compared each time it is loaded. Nothing here imports torch.
+A run never opens a connection; only `download` does. Revision and sha256 of every file are recorded when a model is
+downloaded or first used, in the user's $DREAMFIELDS_HOME/models.json, and compared each time it is loaded. Nothing here
+imports torch.
 """
 
 import contextlib
@@ -11,13 +11,15 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dreamfields.errors import MissingPackageError, StorageError, UsageError
-from dreamfields.guidance.clip import download as reach
-from dreamfields.guidance.clip.folders import FILES, check_folder, digests
-from dreamfields.guidance.ensemble import is_path
+from dreamfields.guidance.clip.download import HubFile, fetch, fetch_metadata
+from dreamfields.guidance.clip.folders import FILES, check_folder, digests, is_path
 from dreamfields.storage import atomic_write, user_data
+
+if TYPE_CHECKING:
+    from dreamfields.guidance.ensemble import Member
 
 KNOWN: Mapping[str, str] = {
     "openai/clip-vit-base-patch16": "CLIP B/16, the paper's guide",
@@ -34,34 +36,35 @@ KNOWN: Mapping[str, str] = {
 class Located:
     """A model on this machine."""
 
-    model_id: str
-    """As it was asked for."""
+    model_id: str  # As the user gave it
     folder: Path
-    revision: str | None
-    """Commit of the hub; None for a folder that the user named."""
+    revision: str | None  # Commit of the hub; None for a folder that the user named
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What was recorded of a model of the hub."""
+    """The record of a model of the hub."""
 
     revision: str
-    files: Mapping[str, str]
-    """Sha256 of every file, by name."""
+    files: Mapping[str, str]  # Sha256 of every file, by name
+
+
+def check(member: "Member", _: object = None) -> None:
+    """Make sure that the model of a member is on this machine; see `locate`."""
+    locate(member.model_id)
 
 
 def locate(model_id: str) -> Located:
-    """Return where a model is on this machine, folders first, then the cache; the network is never asked.
+    """Find a model among the folders, then in the cache, without the network.
 
     Raises:
-        MissingPackageError: it is not here, or not whole.
+        MissingPackageError: it is not on this machine, or lacks a file.
         UsageError: the folder holds no model that can guide.
     """
     folder = Path(model_id).expanduser()
     if folder.is_dir():
-        found = Located(model_id, folder, None)
         check_folder(folder, f"clip:{model_id} needs a whole model as transformers saves it")
-        return found
+        return Located(model_id, folder, None)
     if is_path(model_id):
         raise MissingPackageError(f"there is no folder {model_id} for clip:{model_id}; name one that holds a model")
     recorded = read_records().get(model_id)
@@ -76,31 +79,21 @@ def locate(model_id: str) -> Located:
 
 
 def checked_digests(model: Located) -> dict[str, str]:
-    """Return the digests of a model's files, after comparing them with those recorded, or recording them.
+    """Return the digests of a model's files after comparing them with the record; the first time, record them.
 
-    Raises:
-        MissingPackageError: a file is not the recorded one.
+    Raises MissingPackageError: a file is not the recorded one.
     """
     files = digests(model.folder)
     if model.revision is None:
         return files
     recorded = read_records().get(model.model_id)
     if recorded is None or recorded.revision != model.revision:
-        # A home that cannot be written to is no reason not to run; run.json tells the files as well.
+        # A home that cannot be written to must not stop a run: run.json records the files as well.
         with contextlib.suppress(StorageError):
             record(model.model_id, Entry(model.revision, files))
-        return files
-    _compare(model, files, recorded, sorted(files.keys() | recorded.files.keys()))
+    else:
+        _compare(model, files, recorded, files.keys() | recorded.files.keys())
     return files
-
-
-def _compare(model: Located, files: Mapping[str, str], recorded: Entry, names: Iterable[str]) -> None:
-    changed = [name for name in names if files.get(name) != recorded.files.get(name)]
-    if changed:
-        raise MissingPackageError(
-            f"{changed[0]} of {model.model_id} is not the file that was recorded (sha256); "
-            f"delete {model.folder} and run: dreamfields models download {model.model_id}"
-        )
 
 
 def download(model_id: str, revision: str = "main") -> Located:
@@ -109,11 +102,14 @@ def download(model_id: str, revision: str = "main") -> Located:
     Raises:
         UsageError: this is no id of the hub, or the model there cannot guide.
         MissingPackageError: the hub cannot be reached, has no such model, or has it without safetensors.
+        StorageError: the cache cannot be written to.
     """
+    from huggingface_hub import constants
+
     if is_path(model_id):
         raise UsageError(f"{model_id!r} is not the id of a model; it must be owner/name, such as {next(iter(KNOWN))}")
-    announced = reach.fetch_metadata(model_id, revision)
-    cache = _cache()
+    listed = fetch_metadata(model_id, revision)
+    cache = Path(constants.HF_HUB_CACHE)
     probe = cache / ".dreamfields"
     try:
         atomic_write(probe, b"")
@@ -123,83 +119,31 @@ def download(model_id: str, revision: str = "main") -> Located:
             f"cannot download {model_id}: the cache {cache} cannot be written to; set HF_HOME to a folder that can"
         ) from error
     try:
-        folder = reach.fetch(model_id, revision, FILES, cache / _cache_name(model_id))
+        folder = fetch(model_id, revision, FILES, _cache_folder(model_id))
     except OSError as error:
         raise MissingPackageError(
             f"cannot download {model_id} at revision {revision}: {error}; run the same again, which goes on from "
-            f"there, or look at {_endpoint()}/{model_id}"
+            f"there, or look at {constants.ENDPOINT}/{model_id}"
         ) from error
     check_folder(folder, "name a revision that has it: dreamfields models download ID --revision REVISION")
     model = Located(model_id, folder, folder.name)
     files, recorded = digests(folder), read_records().get(model_id)
-    check_announced(model, files, announced)
+    _check_downloaded(model, files, listed)
     if recorded is not None and recorded.revision == folder.name:
-        # A commit's files never change; those that were not fetched at first may come.
-        _compare(model, files, recorded, sorted(files.keys() & recorded.files.keys()))
+        # The files of a commit never change; some may not have been fetched the first time.
+        _compare(model, files, recorded, files.keys() & recorded.files.keys())
     record(model_id, Entry(folder.name, files))
     return model
 
 
-def check_announced(model: Located, files: Mapping[str, str], announced: Mapping[str, reach.Announced]) -> None:
-    """Compare what came with what the hub said would come; a wrong file is taken away again.
-
-    Raises:
-        MissingPackageError: a file has another size or digest.
-    """
-    for name, sha256 in files.items():
-        said, path = announced.get(name), model.folder / name
-        if said is None:
-            continue
-        size = path.stat().st_size
-        if (said.size is not None and size != said.size) or (said.sha256 is not None and sha256 != said.sha256):
-            path.resolve().unlink()
-            path.unlink(missing_ok=True)
-            raise MissingPackageError(
-                f"cannot download {model.model_id}: {name} came damaged ({size} bytes, sha256 {sha256[:12]}...) and "
-                "was deleted; run the same again"
-            )
-
-
-def _endpoint() -> str:
-    from huggingface_hub import constants
-
-    return constants.ENDPOINT
-
-
-def _cache() -> Path:
-    from huggingface_hub import constants
-
-    return Path(constants.HF_HUB_CACHE)
-
-
-def _cache_name(model_id: str) -> str:
-    return f"models--{model_id.replace('/', '--')}"
-
-
-def _cached(model_id: str, revision: str) -> Path | None:
-    try:
-        # The hub's client takes half a second to import, which a refusal need not wait for.
-        if not (_cache() / _cache_name(model_id)).is_dir():
-            return None
-        from huggingface_hub import snapshot_download
-
-        return Path(snapshot_download(model_id, revision=revision, local_files_only=True))
-    except (OSError, ValueError):
-        return None
-
-
 def home() -> Path:
-    """Return the folder of what is kept for the user: $DREAMFIELDS_HOME, or dreamfields among the user's data."""
+    """Return the folder of the user's own data: $DREAMFIELDS_HOME, or `dreamfields` in the user's data folder."""
     named = os.environ.get("DREAMFIELDS_HOME")
     return Path(named) if named else user_data()
 
 
 def read_records() -> dict[str, Entry]:
-    """Return what was recorded of models, by id.
-
-    Raises:
-        StorageError: the record cannot be understood.
-    """
+    """Return the records of models, by id. Raises StorageError: the file of records is damaged."""
     path = home() / "models.json"
     if not path.is_file():
         return {}
@@ -211,11 +155,48 @@ def read_records() -> dict[str, Entry]:
 
 
 def record(model_id: str, entry: Entry) -> None:
-    """Keep what a model is known by.
-
-    Raises:
-        StorageError: the system refuses.
-    """
+    """Add or replace the record of a model. Raises StorageError: the file of records cannot be written."""
     entries = {**read_records(), model_id: entry}
     values = {name: {"revision": one.revision, "sha256": dict(one.files)} for name, one in sorted(entries.items())}
     atomic_write(home() / "models.json", json.dumps(values, indent=2).encode())
+
+
+def _compare(model: Located, files: Mapping[str, str], recorded: Entry, names: Iterable[str]) -> None:
+    changed = sorted(name for name in names if files.get(name) != recorded.files.get(name))
+    if changed:
+        raise MissingPackageError(
+            f"{changed[0]} of {model.model_id} is not the file that was recorded (sha256); "
+            f"delete {model.folder} and run: dreamfields models download {model.model_id}"
+        )
+
+
+def _check_downloaded(model: Located, files: Mapping[str, str], listed: Mapping[str, HubFile]) -> None:
+    """Refuse and delete a file whose size or digest is not what the hub lists."""
+    for name in files.keys() & listed.keys():
+        path, sha256 = model.folder / name, files[name]
+        size = path.stat().st_size
+        if listed[name].size not in (None, size) or listed[name].sha256 not in (None, sha256):
+            path.resolve().unlink()
+            path.unlink(missing_ok=True)
+            raise MissingPackageError(
+                f"cannot download {model.model_id}: {name} came damaged ({size} bytes, sha256 {sha256[:12]}...) and "
+                "was deleted; run the same again"
+            )
+
+
+def _cache_folder(model_id: str) -> Path:
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE) / f"models--{model_id.replace('/', '--')}"
+
+
+def _cached(model_id: str, revision: str) -> Path | None:
+    try:
+        # Looked up first because the hub's client takes half a second to import.
+        if not _cache_folder(model_id).is_dir():
+            return None
+        from huggingface_hub import snapshot_download
+
+        return Path(snapshot_download(model_id, revision=revision, local_files_only=True))
+    except (OSError, ValueError):
+        return None

@@ -1,8 +1,8 @@
-"""CLIP guidance: a joint image-text model of transformers, frozen, with gradients to the pixels.
+"""CLIP guidance: a frozen joint image-text model of transformers, with gradients with respect to the pixels.
 
-CLIP (Radford et al., ICML 2021) is what guides Dream Fields. The same class takes what has its shape: SigLIP and
-SigLIP 2 (Zhai et al., ICCV 2023; Tschannen et al., 2025), MetaCLIP, and any pair of towers in a VisionTextDualEncoder,
-as LiT is. Their weights come from a folder or the cache (`guidance/clip/hub.py`), never from the network.
+CLIP (Radford et al., ICML 2021) guides Dream Fields. The same class takes SigLIP and SigLIP 2 (Zhai et al., ICCV 2023;
+Tschannen et al., 2025), MetaCLIP, and any VisionTextDualEncoder, such as LiT. The weights come from a folder or the
+cache (`clip/hub.py`), never from the network.
 """
 
 import bisect
@@ -16,29 +16,23 @@ from torch import Tensor
 from torch.nn import functional
 
 from dreamfields.errors import MissingPackageError, UsageError
-from dreamfields.guidance.base import AbstractGuidance
+from dreamfields.guidance.base import AbstractGuidance, Guide
 from dreamfields.guidance.clip import hub
 from dreamfields.guidance.clip.folders import identity, read_json
 from dreamfields.guidance.clip.preprocess import Preprocessing, read_preprocessing
 from dreamfields.guidance.ensemble import Member
-from dreamfields.guidance.settings import Precision
+from dreamfields.guidance.kinds import JudgeMode
+from dreamfields.guidance.settings import GuidanceSettings, Precision
 
 _DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 @final
 class ClipGuidance(AbstractGuidance):
-    """An image and a text tower of transformers that meet in one space."""
+    """An image and a text tower of transformers with one joint embedding space."""
 
     def __init__(self, model: Any, tokenizer: Any, preprocessing: Preprocessing, name: str = "clip") -> None:
-        """Take over a model, its tokenizer and what it does to pictures; the model is frozen, its dtype is kept.
-
-        Args:
-            model: a CLIPModel, SiglipModel, Siglip2Model, MetaClip2Model or VisionTextDualEncoderModel.
-            tokenizer: the model's own, of transformers.
-            preprocessing: what it does to pictures before it looks.
-            name: shown to the user and kept with the run.
-        """
+        """Freeze a CLIPModel, SiglipModel, Siglip2Model, MetaClip2Model or VisionTextDualEncoderModel of any dtype."""
         super().__init__()
         self.model = model
         self.tokenizer = tokenizer
@@ -52,22 +46,22 @@ class ClipGuidance(AbstractGuidance):
 
     @torch.no_grad()
     def encode_text(self, sentences: Sequence[str]) -> Tensor:
-        """Return unit embeddings (n, d) of n sentences, whose ends are cut off where they are too long."""
+        """Return unit embeddings (n, d) of n sentences, each truncated to the tokens that the model takes."""
         tokens = self._tokens(list(sentences)).to(self.model.device)
         return functional.normalize(_pooled(self.model.get_text_features(**tokens)).float(), dim=-1)
 
     def encode_image(self, images: Tensor) -> Tensor:
-        """Return unit embeddings (b, d) of pictures (b, 3, h, w) in [0, 1], differentiably."""
+        """Return unit embeddings (b, d) of images (b, 3, h, w) in [0, 1], differentiably."""
         prepared = self.preprocessing(images.float()).to(self.model.dtype)
         inputs = self._patches(prepared) if self.kind == "siglip2" else {"pixel_values": prepared}
         return functional.normalize(_pooled(self.model.get_image_features(**inputs)).float(), dim=-1)
 
     def unread_words(self, sentence: str) -> tuple[str, ...]:
-        """Return the words at the end of a sentence that do not fit into the model's tokens, or not whole."""
+        """Return the words at the end of a sentence that truncation cuts off, in whole or in part."""
         words = sentence.split()
 
         def tokens(count: int) -> int:
-            return len(self.tokenizer(self._spelt(" ".join(words[:count])), verbose=False)["input_ids"])
+            return len(self.tokenizer(self._spelling(" ".join(words[:count])), verbose=False)["input_ids"])
 
         fitting = bisect.bisect_right(range(len(words) + 1), self.longest, key=tokens) - 1
         return tuple(words[max(fitting, 0) :])
@@ -76,25 +70,25 @@ class ClipGuidance(AbstractGuidance):
         """Return the inputs of the text tower, padded as it was trained."""
         siglip = self.kind.startswith("siglip")
         tokens = self.tokenizer(
-            [self._spelt(sentence) for sentence in sentences],
+            [self._spelling(sentence) for sentence in sentences],
             padding="max_length" if siglip else True,
             truncation=True,
             max_length=self.longest,
             return_tensors="pt",
         )
         if siglip:
-            # Trained to attend to its padding as well: it always reads all 64 tokens.
+            # SigLIPs were trained to attend to all 64 tokens, padding included.
             tokens.pop("attention_mask", None)
         if self.kind != "vision-text-dual-encoder":
             tokens.pop("token_type_ids", None)
         return tokens
 
-    def _spelt(self, sentence: str) -> str:
-        """Return a sentence as the tokenizer expects it: SigLIPs saw small letters only; not every tokenizer says."""
+    def _spelling(self, sentence: str) -> str:
+        """Return a sentence as the model was trained on it: SigLIPs on lower case, which not every tokenizer makes."""
         return sentence.lower() if self.kind.startswith("siglip") else sentence
 
     def _patches(self, prepared: Tensor) -> dict[str, Tensor]:
-        """Return the inputs of an image tower that takes patches (b, n, p p 3) instead of pictures (b, 3, h, w)."""
+        """Return the inputs of an image tower that takes patches (b, n, p p 3) instead of images (b, 3, h, w)."""
         count, side = len(prepared), self.model.config.vision_config.patch_size
         rows, columns = prepared.shape[-2] // side, prepared.shape[-1] // side
         cut = prepared.view(count, 3, rows, side, columns, side).permute(0, 2, 4, 3, 5, 1)
@@ -104,24 +98,34 @@ class ClipGuidance(AbstractGuidance):
         return {"pixel_values": patches, "pixel_attention_mask": whole, "spatial_shapes": shapes}
 
 
+def load_guides(member: Member, settings: GuidanceSettings, device: torch.device) -> list[Guide]:
+    """Load one guide at the settings' precision; see `load_clip` for errors."""
+    return [Guide(load_clip(member, settings.precision).to(device))]
+
+
+def load_judge(member: Member, _: JudgeMode, device: torch.device) -> ClipGuidance:
+    """Load a judge at full precision; see `load_clip` for errors."""
+    return load_clip(member, "fp32").to(device)
+
+
 def load_clip(member: Member, precision: Precision) -> ClipGuidance:
     """Load the model of a member from its folder or the cache.
 
     Raises:
-        MissingPackageError: it is not on this machine, or is not what was recorded.
+        MissingPackageError: it is not on this machine, or is not the recorded one.
         UsageError: the folder holds no model that can guide.
     """
-    found = hub.locate(member.model_id)
-    files = hub.checked_digests(found)
-    preprocessing = read_preprocessing(found.folder, read_json(found.folder / "config.json"))
-    model, tokenizer = _load(found.folder, _DTYPES[precision])
+    located = hub.locate(member.model_id)
+    files = hub.checked_digests(located)
+    preprocessing = read_preprocessing(located.folder, read_json(located.folder / "config.json"))
+    model, tokenizer = _load(located.folder, _DTYPES[precision])
     guidance = ClipGuidance(model, tokenizer, preprocessing, member.label)
     guidance.identity = identity(files)
     return guidance
 
 
 def _load(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
-    """Return model and tokenizer of a folder; silently, for a library's bars are nothing to a user."""
+    """Load model and tokenizer of a folder, without the progress bars and warnings of transformers."""
     from transformers import AutoModel, AutoTokenizer
     from transformers.utils import logging
 
@@ -144,21 +148,21 @@ def _load(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
         logging.set_verbosity(level)
         if shown:
             logging.enable_progress_bar()
-    # transformers fills what is missing with random numbers and goes on.
+    # transformers itself would fill missing weights with random numbers.
     lacking = sorted({*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])})
     if lacking:
         raise UsageError(
             f"the weights in {folder} lack {lacking[0]} and {len(lacking) - 1} more; take its folder afresh"
         )
-    known = model.config.text_config.vocab_size
-    if len(tokenizer) > known:
+    vocabulary = model.config.text_config.vocab_size
+    if len(tokenizer) > vocabulary:
         raise UsageError(
-            f"the tokenizer in {folder} knows {len(tokenizer)} tokens, its model {known}; take its folder afresh"
+            f"the tokenizer in {folder} knows {len(tokenizer)} tokens, its model {vocabulary}; take its folder afresh"
         )
     return model, tokenizer
 
 
 def _pooled(features: Any) -> Tensor:
-    """Return embeddings (n, d); transformers 5 wraps what was a tensor before."""
+    """Return the embeddings (n, d) alone: transformers 5 wraps the tensor."""
     pooled: Tensor = features if isinstance(features, Tensor) else features.pooler_output
     return pooled

@@ -1,8 +1,8 @@
-"""What a model does to pictures before it looks, differentiably: resize, crop, standardise.
+"""Differentiable preprocessing of images for a model: resize, crop, standardise.
 
-Equal to the model's own image processor but for rounding: processors resize pictures of 256 levels with Pillow, which
+Equal to the model's own image processor except for rounding: processors resize images of 256 levels with Pillow, which
 rounds to a level after the rows and again after the columns; here nothing is rounded, so gradients pass. Pillow's
-filters widen when a picture shrinks, and so do torch's with `antialias`; both have a = -0.5 in their cubic.
+filters widen when an image shrinks, as torch's do with `antialias`; both have a = -0.5 in their cubic.
 """
 
 from collections.abc import Mapping
@@ -20,41 +20,37 @@ from dreamfields.guidance.clip.folders import read_json
 Filter = Literal["bilinear", "bicubic"]
 Triple = tuple[float, float, float]
 
-# Pillow's numbers of its filters, as preprocessor_config.json has them.
+# Pillow's numbers for its filters, as in preprocessor_config.json.
 _FILTERS: Mapping[int, Filter] = {2: "bilinear", 3: "bicubic"}
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How pictures become what a model looks at."""
+    """How images become the input of a model."""
 
-    size: int
-    """Pixels a side of what it looks at."""
-    mean: Triple
-    """Of the colours, in [0, 1]; taken away."""
-    std: Triple
-    """Of the colours; divided by."""
-    filter: Filter = "bicubic"
-    """How pictures are resized."""
+    size: int  # Pixels a side of the input
+    mean: Triple  # Subtracted from the colours, which are in [0, 1]
+    std: Triple  # Divides the colours then
+    filter: Filter = "bicubic"  # For resizing
     shortest_edge: int | None = None
-    """Pixels the shorter side is resized to before the middle is cut out; None resizes both sides to `size`."""
+    """Pixels the shorter side is resized to before the centre crop; None resizes both sides to `size`."""
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Return what the model looks at, (b, 3, size, size), of pictures (b, 3, h, w) in [0, 1]."""
+        """Return the model's input (b, 3, size, size) for images (b, 3, h, w) in [0, 1]."""
         height, width = images.shape[-2:]
         if self.shortest_edge is None:
             resized = self._resize(images, self.size, self.size)
         else:
-            # The longer side is cut to whole pixels as transformers' `get_resize_output_image_size` does.
+            # The longer side is truncated to whole pixels, as in transformers' `get_resize_output_image_size`.
             short = min(height, width)
             resized = self._resize(images, *(int(self.shortest_edge * side / short) for side in (height, width)))
-            resized = _middle(resized, self.size)
+            resized = _centre_crop(resized, self.size)
         mean, std = (torch.tensor(values, device=images.device).view(3, 1, 1) for values in (self.mean, self.std))
         return (resized - mean) / std
 
     def _resize(self, images: Tensor, height: int, width: int) -> Tensor:
-        # A cubic overshoots at edges, a pixel cannot: Pillow clips after the rows, and again after the columns (of a
-        # picture taller than wide it may take the columns first; pictures here are square).
+        # A cubic overshoots at edges: Pillow clips after the rows, and again after the columns (in an image taller than
+        # wide it may resize the columns first; images here are square).
         for size in ((images.shape[-2], width), (height, width)):
             if images.shape[-2:] != size:
                 images = functional.interpolate(images, size, mode=self.filter, antialias=True).clamp(0.0, 1.0)
@@ -67,42 +63,37 @@ CLIP_PREPROCESSING = Preprocessing(
     std=(0.26862954, 0.26130258, 0.27577711),
     shortest_edge=224,
 )
-"""Of every CLIP that OpenAI published (github.com/openai/CLIP, clip.py)."""
+"""The preprocessing of every CLIP that OpenAI published (github.com/openai/CLIP, clip.py)."""
 
 
 def read_preprocessing(folder: Path, config: Mapping[str, Any]) -> Preprocessing:
-    """Return the preprocessing that a model's folder describes.
+    """Return the preprocessing that a model's folder describes, given its config.json.
 
-    Args:
-        folder: the model's folder.
-        config: what its config.json says.
-
-    Raises:
-        UsageError: nothing is said and the model is no CLIP, or something is asked that cannot be done here.
+    Raises UsageError: the folder describes none and the model is no CLIP, or it cannot be done here.
     """
-    said = _said(folder)
-    kind, looks_at = config.get("model_type"), config.get("vision_config", {}).get("image_size")
-    if said is None:
+    values = _processor_config(folder)
+    kind, input_size = config.get("model_type"), config.get("vision_config", {}).get("image_size")
+    if values is None:
         if kind not in ("clip", "metaclip_2"):
             raise UsageError(f"{folder} does not say how its pictures are prepared; add its preprocessor_config.json")
-        side = int(looks_at or CLIP_PREPROCESSING.size)
+        side = int(input_size or CLIP_PREPROCESSING.size)
         return Preprocessing(side, CLIP_PREPROCESSING.mean, CLIP_PREPROCESSING.std, shortest_edge=side)
     try:
-        made = _parse(said)
+        preprocessing = _parse(values)
     except (KeyError, TypeError, ValueError) as error:
         raise UsageError(
             f"the preprocessor_config.json of {folder} cannot be followed: {error!r}; take the model's folder afresh"
         ) from error
-    if kind != "siglip2" and looks_at is not None and made.size != looks_at:
+    if kind != "siglip2" and input_size is not None and preprocessing.size != input_size:
         raise UsageError(
-            f"{folder} prepares pictures of {made.size} pixels for a model that looks at {looks_at}; "
+            f"{folder} prepares pictures of {preprocessing.size} pixels for a model that looks at {input_size}; "
             "take the model's folder afresh"
         )
-    return made
+    return preprocessing
 
 
-def _said(folder: Path) -> dict[str, Any] | None:
-    """Return what the folder says of pictures; newer folders keep it among what they say of the whole processor."""
+def _processor_config(folder: Path) -> dict[str, Any] | None:
+    """Return the image processor's configuration; newer folders nest it in that of the whole processor."""
     if (folder / "preprocessor_config.json").is_file():
         return read_json(folder / "preprocessor_config.json")
     if (folder / "processor_config.json").is_file():
@@ -111,29 +102,29 @@ def _said(folder: Path) -> dict[str, Any] | None:
     return None
 
 
-def _parse(said: Mapping[str, Any]) -> Preprocessing:
-    # Colours arrive in [0, 1]; a processor that scales its 255 levels otherwise has them so much larger.
-    scale = float(said.get("rescale_factor", 1 / 255)) * 255 if said.get("do_rescale", True) else 255.0
+def _parse(values: Mapping[str, Any]) -> Preprocessing:
+    # The colours of the processor are `scale` times ours, which are in [0, 1].
+    scale = float(values.get("rescale_factor", 1 / 255)) * 255 if values.get("do_rescale", True) else 255.0
     mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
-    if said.get("do_normalize", True):
-        mean, std = _triple(said["image_mean"]), _triple(said["image_std"])
-    size, edge = _sizes(said)
+    if values.get("do_normalize", True):
+        mean, std = _triple(values["image_mean"]), _triple(values["image_std"])
+    size, edge = _sizes(values)
     return Preprocessing(
         size,
         (mean[0] / scale, mean[1] / scale, mean[2] / scale),
         (std[0] / scale, std[1] / scale, std[2] / scale),
-        _FILTERS[int(said["resample"])],
+        _FILTERS[int(values["resample"])],
         edge,
     )
 
 
-def _sizes(said: Mapping[str, Any]) -> tuple[int, int | None]:
-    """Return the side of what the model looks at and the length of the shorter side before the middle is cut out."""
-    if "max_num_patches" in said:
-        # Patches at will, as many as fit: of a square picture, the largest square of them.
-        return int(said["max_num_patches"] ** 0.5 + 1e-6) * int(said["patch_size"]), None
-    size = said["size"]
-    crop = said["crop_size"] if said.get("do_center_crop", False) else None
+def _sizes(values: Mapping[str, Any]) -> tuple[int, int | None]:
+    """Return `size` and `shortest_edge` of the preprocessing."""
+    if "max_num_patches" in values:
+        # Any number of patches up to a maximum: the largest square that fits.
+        return int(values["max_num_patches"] ** 0.5 + 1e-6) * int(values["patch_size"]), None
+    size = values["size"]
+    crop = values["crop_size"] if values.get("do_center_crop", False) else None
     if isinstance(size, dict) and "shortest_edge" not in size:
         edge = None
         side = _square(size)
@@ -144,7 +135,7 @@ def _sizes(said: Mapping[str, Any]) -> tuple[int, int | None]:
         side = edge if crop is None else _square(crop)
         if side > edge:
             raise ValueError("more is cut out than there is")
-    # An old file has a bare number: of both sides if nothing is cut.
+    # An old file has a bare number, which means both sides if there is no crop.
     return side, None if crop is None and not isinstance(size, dict) else edge
 
 
@@ -161,6 +152,6 @@ def _triple(values: Any) -> Triple:
     return red, green, blue
 
 
-def _middle(images: Tensor, size: int) -> Tensor:
+def _centre_crop(images: Tensor, size: int) -> Tensor:
     top, left = (images.shape[-2] - size) // 2, (images.shape[-1] - size) // 2
     return images[..., top : top + size, left : left + size]

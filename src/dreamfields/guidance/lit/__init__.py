@@ -1,1 +1,1 @@
-"""The default guidance: locked image towers and a sentence encoder from installed packages."""
+"""`lit` guidance: locked image towers and a sentence encoder, joined in closed form and by trained adapters."""

@@ -1,19 +1,17 @@
-"""Adapters: what is trained between a locked image tower and a locked text tower (LiT, Zhai et al., CVPR 2022).
+"""Adapters: two small networks trained between a frozen image and a frozen text tower (LiT, Zhai et al., CVPR 2022).
 
-Both towers stay as their packages have them. Two small networks lead their outputs into one space, where the cosine of
-a picture and a sentence, times a learned scale, is a logit: how much likelier the two belong together.
+They map the outputs of both towers to one space, where the cosine of an image and a sentence, times a learned scale, is
+the logit of the two belonging together. A file of adapters is safetensors at half precision, with the tower's name in
+its metadata.
 
-A file of adapters is safetensors, half precision, with the tower's name in its metadata.
-
-Notation: f numbers that a tower gives for a picture (its features, then its levels), e numbers of a sentence embedding,
-d dimensions of the joint space, k hidden units.
+Notation: f outputs of the image tower (its features, then its levels), e numbers of a sentence embedding, d dimensions
+of the joint space, k hidden units.
 """
 
 import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
@@ -34,17 +32,10 @@ _ABOUT = "adapters"
 
 @final
 class Projection(nn.Module):
-    """Inputs (n, i) to unit vectors (n, d): standardised, then a linear map and one hidden layer beside it."""
+    """Maps inputs (n, i) to unit vectors (n, d): standardises, then adds a linear map and one hidden layer."""
 
     def __init__(self, inputs: int, hidden: int, outputs: int, dropout: tuple[float, float] = (0.0, 0.0)) -> None:
-        """Make one with random weights.
-
-        Args:
-            inputs: numbers a picture or sentence comes with, i.
-            hidden: units of the hidden layer, k.
-            outputs: dimensions of the joint space, d.
-            dropout: shares of the inputs and of the hidden units that are left out while training.
-        """
+        """Draw random weights; `dropout` holds the fractions of inputs and hidden units dropped in training."""
         super().__init__()
         self.mean = nn.Buffer(torch.zeros(inputs))
         self.deviation = nn.Buffer(torch.ones(inputs))
@@ -54,7 +45,7 @@ class Projection(nn.Module):
         self.dropout = dropout
 
     def standardise(self, samples: Tensor) -> None:
-        """Take mean and deviation of samples (n, i) as those of all inputs; constant inputs stay finite."""
+        """Set mean and deviation to those of samples (n, i); inputs that never vary stay finite."""
         deviation = samples.std(dim=0)
         self.mean.copy_(samples.mean(dim=0))
         self.deviation.copy_(deviation.clamp(min=1e-3 * float(deviation.mean().clamp(min=1e-6))))
@@ -68,27 +59,22 @@ class Projection(nn.Module):
 
 @final
 class Adapters(nn.Module):
-    """The two networks of one tower and the scale of their logits."""
+    """The two networks of one image tower and the scale of their logits."""
+
+    identity: str = ""  # Sha256 of the file; empty where the package pins it
 
     def __init__(self, tower: str, image: Projection, text: Projection, scale: float = 20.0) -> None:
-        """Join two networks that end in the same space.
-
-        Args:
-            tower: name of the image tower they belong to.
-            image: for what the tower makes of a picture.
-            text: for sentence embeddings.
-            scale: logits per unit of cosine, to begin with.
-        """
+        """Join the networks of a tower, given by name, with an initial logit per unit of cosine, `scale`."""
         super().__init__()
         self.tower = tower
         self.image = image
         self.text = text
         self.log_scale = nn.Parameter(torch.tensor(math.log(scale)))
-        # Of the sigmoid loss alone; it is the same for all pairs, so no order changes by it.
+        # Used by the sigmoid loss only: it is the same for all pairs and changes no ranking.
         self.bias = nn.Parameter(torch.tensor(-math.log(1024.0)))
 
     def embed_images(self, features: Tensor, levels: Tensor) -> Tensor:
-        """Return unit vectors (n, d) of what the tower makes of n pictures."""
+        """Return unit vectors (n, d) of the tower's features and levels of n images."""
         embedded: Tensor = self.image(torch.cat([features, levels], dim=-1))
         return embedded
 
@@ -99,27 +85,26 @@ class Adapters(nn.Module):
 
     @property
     def scale(self) -> Tensor:
-        """Return the logits per unit of cosine, ()."""
+        """Return the logit per unit of cosine, ()."""
         return self.log_scale.exp().clamp(max=_STEEPEST)
 
 
 def adapters_bytes(adapters: Adapters, facts: Mapping[str, str]) -> bytes:
-    """Return a file of adapters; `facts` go into its metadata."""
+    """Return a file of adapters with `facts` in its metadata."""
     state = {name: value.detach().to(torch.float16).contiguous() for name, value in adapters.state_dict().items()}
-    # One entry, for several would be written in another order each time.
+    # One entry, because safetensors writes several in random order.
     about = json.dumps({**facts, "format": FORMAT, "tower": adapters.tower}, sort_keys=True)
     return safetensors.torch.save(state, {_ABOUT: about})
 
 
 def read_adapters(path: Path) -> Adapters:
-    """Return the frozen adapters in a file.
+    """Load adapters from a file, frozen, with the file's identity.
 
-    Raises:
-        MissingPackageError: the file is missing, cut short, or holds no adapters.
+    Raises MissingPackageError: the file is missing, cut short, or holds no adapters.
     """
     content = _content(path)
     try:
-        facts = _facts(content)
+        facts = _metadata(content)
         if facts["format"] != FORMAT:
             raise ValueError(f"format {facts['format']!r} in place of {FORMAT!r}")
         state = {name: value.float() for name, value in safetensors.torch.load(content).items()}
@@ -131,34 +116,18 @@ def read_adapters(path: Path) -> Adapters:
         raise MissingPackageError(
             f"{path} is cut short or holds no adapters ({error}); make them with: dreamfields lit train DATA --out FILE"
         ) from error
+    adapters.identity = hashlib.sha256(content).hexdigest()
     return adapters.requires_grad_(False).eval()
 
 
-@dataclass(frozen=True)
-class TrainedAdapters:
-    """Adapters, and what tells their file from all others."""
+def packaged_adapters(source: AdapterSource) -> Adapters:
+    """Load adapters of this package, which need no identity because their digest is pinned.
 
-    adapters: Adapters
-    identity: str = ""
-    """The file's sha256; empty where the package pins it."""
-
-
-def packaged_adapters(source: AdapterSource) -> TrainedAdapters:
-    """Return the adapters that the package ships for a tower.
-
-    Raises:
-        MissingPackageError: the file is missing or not the recorded one.
+    Raises MissingPackageError: the file is missing or not the recorded one.
     """
-    return TrainedAdapters(read_adapters(source.path()))
-
-
-def file_adapters(path: Path) -> TrainedAdapters:
-    """Return the adapters in a file of one's own.
-
-    Raises:
-        MissingPackageError: the file is missing, cut short, or holds no adapters.
-    """
-    return TrainedAdapters(read_adapters(path), hashlib.sha256(_content(path)).hexdigest())
+    adapters = read_adapters(source.path())
+    adapters.identity = ""
+    return adapters
 
 
 def _content(path: Path) -> bytes:
@@ -173,8 +142,8 @@ def _content(path: Path) -> bytes:
         ) from error
 
 
-def _facts(content: bytes) -> dict[str, str]:
-    """Return what a file says of itself; safetensors are 8 bytes with the header's length, the header as JSON, data."""
+def _metadata(content: bytes) -> dict[str, str]:
+    """Return the facts in a file; safetensors begin with 8 bytes of the header's length, then the header as JSON."""
     length = int.from_bytes(content[:8], "little")
     header: Any = json.loads(content[8 : 8 + length])
     facts: Any = json.loads(header["__metadata__"][_ABOUT])

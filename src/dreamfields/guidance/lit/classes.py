@@ -1,7 +1,4 @@
-"""The names of ImageNet's 1000 classes, in the order of the classifiers' rows.
-
-The readable names are those that OpenAI published with CLIP (MIT licence), one a line.
-"""
+"""The names of ImageNet's 1000 classes, in the order of the classifiers' outputs; published with CLIP (MIT)."""
 
 from functools import cache
 from importlib import resources
@@ -9,6 +6,6 @@ from importlib import resources
 
 @cache
 def class_names() -> tuple[str, ...]:
-    """Return the 1000 names; the index is the row of a tower's classifier."""
+    """Return the 1000 names; the index is that of a tower's logit."""
     text = resources.files("dreamfields.guidance.lit").joinpath("data/imagenet_classes.txt").read_text(encoding="utf-8")
     return tuple(text.splitlines())

@@ -1,26 +1,22 @@
-"""The embedded default guidance: locked image towers, bridged to sentences in closed form.
+"""Guidance without training: locked image towers (LiT, Zhai et al., CVPR 2022), bridged to sentences in closed form.
 
-After LiT (Zhai et al., CVPR 2022): the image tower is locked, and only what lies between pictures and text is ours.
-Nothing is trained here; two classical zero-shot bridges meet in one space.
+* `classes`, after ConSE (Norouzi et al., ICLR 2014): a sentence becomes a distribution q over the 1000 class names, by
+  the similarity of their sentence embeddings; an image becomes its centred logits.
+* `features`, after DeViSE (Frome et al., NIPS 2013): ridge regression maps sentence embeddings of class names to the
+  rows of the classifier; an image becomes its centred features.
 
-* `classes`, after ConSE (Norouzi et al., ICLR 2014): a sentence is a distribution q over the 1000 class names, by the
-  similarity of their sentence embeddings; a picture is its centred logits.
-* `features`, after DeViSE (Frome et al., NIPS 2013): ridge regression maps sentence embeddings of the class names to
-  the rows of the classifier; a picture is its centred features.
+Embeddings are unit vectors; `both` concatenates the two, scaled by 1/sqrt(2), so that its cosine is their mean. In the
+score, logits keep their length: that of `classes` is a tenth of the wanted classes' logits minus, at first, the mean of
+all classes and, later, the strongest rivals. A cosine can also be raised by lowering all other classes, and a
+log-probability is raised first by erasing the strongest rival; the early steps are lost on that, and some prompts never
+recover. Once there is an object, the strongest rivals are what is wrong with it (images in benchmarks/results).
 
-As embeddings both are unit vectors; `both` sets them side by side, scaled by 1/sqrt(2), so that its cosine is their
-mean. What guides is a *score*, and there the logits keep their length: the score of `classes` is a tenth of the lead
-that the wanted classes' logits have, at first over the mean of all classes, later over the strongest rivals. A cosine
-can also be raised by quietening the other classes, and a log-probability is raised first by erasing the strongest
-rival; both spend the early steps on that, and some prompts never come back from it. Once there is an object, the
-strongest rivals are what is wrong with it (benchmarks/results has the pictures).
-
-It is not CLIP: it knows the 1000 nouns and what lies near them in language, and little of attributes and relations.
+It is not CLIP: it knows the 1000 nouns and their neighbours in language, and little of attributes and relations.
 """
 
 import math
 from collections.abc import Sequence
-from typing import final
+from typing import Literal, final
 
 import torch
 from torch import Tensor, nn
@@ -31,18 +27,17 @@ from dreamfields.guidance.lit.classes import class_names
 from dreamfields.guidance.lit.text import SentenceEncoder
 from dreamfields.guidance.lit.towers import Tower
 from dreamfields.guidance.prompts import fill_template
-from dreamfields.guidance.settings import Bridge
 
+Bridge = Literal["classes", "features", "both"]
 _TEMPERATURE = 0.05
 _RIDGE = 1.0
 _CLASS_WEIGHT: dict[Bridge, float] = {"classes": 1.0, "features": 0.0, "both": 0.5}
-LOGIT_SCALE = 0.1
-"""Brings the lead of a recognised class, about ten logits, to the size of a cosine."""
+LOGIT_SCALE = 0.1  # Scales the margin of a recognised class, about ten logits, to the size of a cosine
 
 
 @final
 class LitGuidance(AbstractGuidance):
-    """One image tower bridged to sentences."""
+    """One image tower, bridged to sentences."""
 
     def __init__(
         self,
@@ -53,7 +48,7 @@ class LitGuidance(AbstractGuidance):
         image_size: int,
         size_jitter: float = 0.0,
     ) -> None:
-        """Tie a tower to a sentence encoder by the embeddings (1000, e) of its classes' names."""
+        """Fit the bridges to the embeddings (1000, e) of the class names, `classes`."""
         super().__init__()
         self.tower = tower
         self.sentences = sentences
@@ -71,15 +66,15 @@ class LitGuidance(AbstractGuidance):
     def image_sizes(self) -> tuple[int, ...]:
         """Return the multiples of 16 pixels within the jitter around `image_size`.
 
-        What convinces a convolutional tower at one size alone is an artefact of that size: a judge at another size
-        named objects made at 160 pixels far more often when it looked at 160 pixels too.
+        An object that scores well at one size only is an artefact of that size: the judge recognised objects made at
+        160 pixels far more often in images of 160 pixels than in images of its own size.
         """
-        reach = self.size_jitter * self.image_size
-        near = range(16, 2 * self.image_size + 1, 16)
-        return tuple(size for size in near if abs(size - self.image_size) <= reach) or (self.image_size,)
+        jitter = self.size_jitter * self.image_size
+        sizes = range(16, 2 * self.image_size + 1, 16)
+        return tuple(size for size in sizes if abs(size - self.image_size) <= jitter) or (self.image_size,)
 
     def textureless_embedding(self, text_embedding: Tensor) -> None:
-        """Return None: it classifies photographs, and plaster leads it astray, as the nouns of the benchmark say."""
+        """Return None: the towers classify photographs, and textureless images made the benchmark of nouns worse."""
         return
 
     def encode_text(self, sentences: Sequence[str]) -> Tensor:
@@ -87,32 +82,32 @@ class LitGuidance(AbstractGuidance):
         return self.embed_sentences(self.sentences.encode(sentences))
 
     def embed_sentences(self, embeddings: Tensor) -> Tensor:
-        """Return unit embeddings (n, d) of sentences whose own embeddings (n, e) the encoder has found already."""
+        """Return unit embeddings (n, d) of the encoder's sentence embeddings (n, e)."""
         classes = class_distribution(embeddings, self.class_sentences, _TEMPERATURE)
         features = (embeddings - self.sentence_mean) @ self.map
         centred = classes - classes.mean(dim=-1, keepdim=True)
         return self._join(functional.normalize(centred, dim=-1), functional.normalize(features, dim=-1))
 
     def encode_image(self, images: Tensor) -> Tensor:
-        """Return unit embeddings (b, d) of pictures (b, 3, h, w) in [0, 1], differentiably."""
+        """Return unit embeddings (b, d) of images (b, 3, h, w) in [0, 1], differentiably."""
         return self.embed_features(self.tower.features(images))
 
-    def embed_features(self, seen: Tensor) -> Tensor:
-        """Return unit embeddings (b, d) of pictures whose features (b, f) the tower has found already."""
-        logits, features = self._centred(seen)
+    def embed_features(self, features: Tensor) -> Tensor:
+        """Return unit embeddings (b, d) of the tower's features (b, f)."""
+        logits, features = self._centred(features)
         return self._join(functional.normalize(logits, dim=-1), functional.normalize(features, dim=-1))
 
     def unread_words(self, sentence: str) -> tuple[str, ...]:
-        """Return the words at the end of a sentence that the text tower does not take in."""
+        """Return the words at the end of a sentence that the text tower ignores."""
         return self.sentences.unread_words(sentence)
 
     def score(self, images: Tensor, text_embedding: Tensor, sharpness: float = 0.0) -> Tensor:
-        """Return (b,): a tenth of the wanted classes' lead in logits, the features' cosine, or the mean of both."""
+        """Return (b,): a tenth of the wanted classes' margin in logits, the features' cosine, or the mean of both."""
         return self.score_features(self.tower.features(images), text_embedding, sharpness)
 
-    def score_features(self, seen: Tensor, text_embedding: Tensor, sharpness: float = 0.0) -> Tensor:
-        """Return the score (b,) of pictures whose features (b, f) the tower has found already."""
-        logits, features = self._centred(seen)
+    def score_features(self, features: Tensor, text_embedding: Tensor, sharpness: float = 0.0) -> Tensor:
+        """Return the score (b,) of the tower's features (b, f)."""
+        logits, features = self._centred(features)
         wanted = self._join(LOGIT_SCALE * logits, functional.normalize(features, dim=-1)) @ text_embedding
         return wanted - _CLASS_WEIGHT[self.bridge] * LOGIT_SCALE * rivals(logits, sharpness)
 
@@ -130,7 +125,7 @@ class LitGuidance(AbstractGuidance):
 
 
 def embed_class_names(sentences: SentenceEncoder, template: str) -> Tensor:
-    """Return the embeddings (1000, e) of all class names, each put into the template."""
+    """Return the embeddings (1000, e) of all class names in a template."""
     return sentences.encode([fill_template(template, f"a {name}") for name in class_names()])
 
 
@@ -140,10 +135,10 @@ def class_distribution(embeddings: Tensor, class_embeddings: Tensor, temperature
 
 
 def rivals(logits: Tensor, sharpness: float) -> Tensor:
-    """Return log(mean(exp(s z))) / s, (b,), of logits z (b, k): their mean for s = 0, nearer to the largest as s grows.
+    """Return log(mean(exp(s z))) / s, (b,), of logits z (b, k): their mean for s = 0, towards the largest as s grows.
 
-    z_c - rivals(z, s) is how far class c leads. At s = 1 it is the class's log-probability, but for a constant; its
-    gradient is that of c alone less that of softmax(s z).
+    z_c - rivals(z, s) is the margin of class c; at s = 1 it is the log-probability of the class, up to a constant. The
+    gradient of rivals(z, s) with respect to z is softmax(s z).
     """
     if sharpness == 0.0:
         return logits.mean(dim=-1)

@@ -1,19 +1,19 @@
-"""A locked network as one differentiable function: only pictures get gradients, so most of autograd's work falls away.
+"""A frozen network as one differentiable function: only images get gradients, which saves most of autograd's work.
 
-EfficientNet-Lite is a chain of stages, each one to three convolutions, some with a skip over the whole stage. Batch
-norms are folded into the convolutions before they get here. What makes this faster than the same layers one by one:
+EfficientNet-Lite is a chain of stages of one to three convolutions each, some with a skip over the whole stage. Batch
+norms have been folded into the convolutions. Three things make this faster than the layers one by one:
 
-* Nothing is padded by hand. "Same" padding of a stride of 2 puts its odd row and column behind the picture, which a
-  convolution cannot do by itself. In a picture turned by 180 degrees, with kernels turned as well, they come first,
-  and symmetric padding does the same: the row it adds behind is never reached. So kernels are turned when the network
-  is made, pictures when they enter, and the way out, a mean over all places, does not mind.
-* The way back of a convolution with stride 1 is a convolution with its kernel turned and its channels swapped; that
-  kernel is made once.
-* Clipping is done in place, forward and back.
+* No separate padding. "Same" padding of stride 2 adds its odd row and column at the bottom right, which a convolution
+  cannot. In an image rotated by 180 degrees, with rotated kernels, they are at the top left, where symmetric padding
+  adds them too; what it adds at the bottom right is never reached. So kernels are rotated when the network is built and
+  images when they enter; the mean over all positions at the end is not affected.
+* The backward pass of a convolution with stride 1 is a convolution with the rotated kernel and swapped channels; that
+  kernel is computed once.
+* Clipping is done in place, in both passes.
 
-`plain_activations` is the same function, layer by layer as autograd sees it: the readable reference.
+`plain_activations` is the slow, readable reference, differentiated by autograd.
 
-Notation: b pictures, activations (b, c, h, w); ReLU6(x) = min(max(x, 0), 6).
+Notation: b images, activations (b, c, h, w); ReLU6(x) = min(max(x, 0), 6).
 """
 
 from collections.abc import Sequence
@@ -29,10 +29,10 @@ CEILING = 6.0
 
 @final
 class Convolution(nn.Module):
-    """A frozen convolution with "same" padding, for pictures turned by 180 degrees; may clip what it returns."""
+    """A frozen convolution with "same" padding for images rotated by 180 degrees, followed by ReLU6 if `clipped`."""
 
     def __init__(self, upright: nn.Conv2d, clipped: bool) -> None:
-        """Take over the kernel of a convolution whose pictures stand upright; its own padding does not count."""
+        """Copy and rotate the kernel of a convolution for upright images; its own padding is ignored."""
         super().__init__()
         kernel = upright.weight.detach()
         self.weight = nn.Buffer(_packed(kernel.flip(2, 3)))
@@ -41,7 +41,7 @@ class Convolution(nn.Module):
         self.stride = int(upright.stride[0])
         self.padding = (kernel.shape[-1] - 1) // 2
         self.clipped = clipped
-        # Turned twice is not turned; each channel of a depthwise kernel has only itself to swap with.
+        # Rotated twice is not rotated; a depthwise kernel has no channels to swap.
         swapped = kernel.transpose(0, 1) if self.groups == 1 else kernel
         self.weight_back = nn.Buffer(_packed(swapped)) if self.stride == 1 else None
 
@@ -50,36 +50,27 @@ class Convolution(nn.Module):
         y = functional.conv2d(x, self.weight, self.bias, self.stride, self.padding, 1, self.groups)
         return y.clamp_(0.0, CEILING) if self.clipped else y
 
-    def pull_back(self, grad: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        """Return dL/dx, given dL/dy (which may be overwritten), x and y."""
+    def vjp(self, grad: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        """Return dL/dx, given dL/dy (`grad`, which may be overwritten), x and y."""
         if self.clipped:
             torch.ops.aten.hardtanh_backward.grad_input(grad, y, 0.0, CEILING, grad_input=grad)
         if self.weight_back is not None:
             return functional.conv2d(grad, self.weight_back, None, 1, self.padding, 1, self.groups)
+        stride, padding = [self.stride] * 2, [self.padding] * 2
         gradient: Tensor = torch.ops.aten.convolution_backward(
-            grad,
-            x,
-            self.weight,
-            None,
-            [self.stride, self.stride],
-            [self.padding, self.padding],
-            [1, 1],
-            False,
-            [0, 0],
-            self.groups,
-            [True, False, False],
+            grad, x, self.weight, None, stride, padding, [1, 1], False, [0, 0], self.groups, [True, False, False]
         )[0]
         return gradient
 
 
 @final
 class Stage(nn.Module):
-    """Convolutions one after another, with or without a skip from their input to their output."""
+    """A chain of convolutions, with or without a skip from its input to its output."""
 
     convolutions: Sequence[Convolution]
 
     def __init__(self, convolutions: Sequence[Convolution], skip: bool) -> None:
-        """Chain convolutions."""
+        """Keep the convolutions in order."""
         super().__init__()
         self.convolutions = nn.ModuleList(convolutions)  # type: ignore[assignment]
         self.skip = skip
@@ -87,26 +78,26 @@ class Stage(nn.Module):
 
 @final
 class LockedNetwork(nn.Module):
-    """A chain of stages: pictures in, the last activations out, turned by 180 degrees."""
+    """A chain of stages."""
 
     stages: Sequence[Stage]
 
     def __init__(self, stages: Sequence[Stage]) -> None:
-        """Chain stages."""
+        """Keep the stages in order."""
         super().__init__()
         self.stages = nn.ModuleList(stages)  # type: ignore[assignment]
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the last activations (b, c, h, w) of upright pictures (b, 3, H, W), turned by 180 degrees."""
-        return self.go_on(images.flip(2, 3).contiguous(memory_format=torch.channels_last))
+        """Return the last activations (b, c, h, w) of images (b, 3, H, W), rotated by 180 degrees."""
+        return self.from_rotated(images.flip(2, 3).contiguous(memory_format=torch.channels_last))
 
-    def go_on(self, turned: Tensor) -> Tensor:
-        """Return the last activations of pictures, or of activations before the first stage, turned already."""
-        activations: Tensor = _Chain.apply(turned, self)  # type: ignore[no-untyped-call]
+    def from_rotated(self, rotated: Tensor) -> Tensor:
+        """Return the last activations, rotated, of an input to the first stage that has been rotated already."""
+        activations: Tensor = _Chain.apply(rotated, self)  # type: ignore[no-untyped-call]
         return activations
 
     def parts(self) -> list["LockedNetwork"]:
-        """Return the chain cut wherever the number of channels changes: chains over the same stages."""
+        """Return the chain cut wherever the number of channels changes, as networks that share its stages."""
         widths = [len(stage.convolutions[-1].weight) for stage in self.stages]
         cuts = [i for i in range(1, len(widths)) if widths[i] != widths[i - 1]]
         ends = zip([0, *cuts], [*cuts, len(widths)], strict=True)
@@ -114,7 +105,7 @@ class LockedNetwork(nn.Module):
 
 
 def plain_activations(network: LockedNetwork, images: Tensor) -> Tensor:
-    """Return what the network returns, with autograd's own way back: the reference."""
+    """Return the network's activations, layer by layer, differentiated by autograd: the reference."""
     x = images.flip(2, 3)
     for stage in network.stages:
         y = x
@@ -126,7 +117,7 @@ def plain_activations(network: LockedNetwork, images: Tensor) -> Tensor:
 
 
 class _Chain(torch.autograd.Function):
-    """All stages at once, and back."""
+    """The whole chain as one node of autograd's graph."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, network: LockedNetwork) -> Tensor:
@@ -139,7 +130,7 @@ class _Chain(torch.autograd.Function):
                 before, y = y, layer(y)
                 if keep:
                     tape += (before, y)
-            # Never in place: the tape may hold y.
+            # Not in place, because the tape may hold y.
             x = x + y if stage.skip else y
         ctx.save_for_backward(*tape)
         return x
@@ -152,12 +143,12 @@ class _Chain(torch.autograd.Function):
             skipped = grad.clone() if stage.skip else None
             for layer in reversed(stage.convolutions):
                 after, before = next(tape), next(tape)
-                grad = layer.pull_back(grad, before, after)
+                grad = layer.vjp(grad, before, after)
             if skipped is not None:
                 grad = grad.add_(skipped)
         return grad, None
 
 
 def _packed(kernel: Tensor) -> Tensor:
-    """Lay a kernel out as the convolutions of channels-last activations like it."""
+    """Return a copy in the memory layout that convolutions of channels-last activations prefer."""
     return kernel.contiguous(memory_format=torch.channels_last).clone()

@@ -1,9 +1,9 @@
-"""Guidance by adapters: a locked tower that reads whole sentences, alone or beside its closed form.
+"""Guidance by adapters, which understand whole sentences, alone or mixed with the closed form of the same tower.
 
-The score of the adapters is a tenth of their logit, scale times cosine, so that it is of the size of the closed form's,
-a tenth of a lead in logits. `both` is a weighted mean of the two: each has half a say, but what is nothing more than
-the name of a class is left to the closed form, which knows names far better: of 20 nouns it makes 18 right, the plain
-mean 14, while captions come out nearer by the mean (docs/log/recipe_2026-11-26.md).
+The score of the adapters is a tenth of their logit, scale times cosine, to match the size of the closed form's. `both`
+is a weighted mean of the two scores with weights of one half, except that the closed form alone scores the name of a
+class, which it knows far better: it makes 18 of 20 nouns right and the plain mean 14, while captions are matched better
+by the mean (docs/log/recipe_2026-11-26.md).
 """
 
 import math
@@ -20,27 +20,20 @@ from dreamfields.guidance.lit.adapters import Adapters
 from dreamfields.guidance.lit.closed_form import LOGIT_SCALE, LitGuidance
 
 NAMED_FROM = 0.95
-"""Cosine of a sentence to the nearest class name from which the closed form has more than half a say: "a red teapot" is
-at 0.91, "a spotted scarf" at 0.92, captions are below 0.85."""
+"""Cosine of a sentence and the nearest class name above which the closed form's weight exceeds one half: "a red teapot"
+is at 0.91, "a spotted scarf" at 0.92, captions are below 0.85."""
 _MAX_CLOSED_FORM_WEIGHT = 0.75
-"""Say of the closed form above which pictures in plaster are not shown: the adapters know few names."""
+"""Above this weight no textureless images are scored, because the adapters know few names."""
 
 
 @final
 class AdaptedGuidance(AbstractGuidance):
-    """One image tower, its adapters, and on request its closed form."""
+    """One image tower with its adapters, and optionally its closed form."""
 
-    def __init__(self, closed_form: LitGuidance, adapters: Adapters, both: bool, identity: str = "") -> None:
-        """Put adapters to a tower.
+    def __init__(self, closed_form: LitGuidance, adapters: Adapters, both: bool) -> None:
+        """Join adapters to their tower; `both` mixes their scores with the closed form's.
 
-        Args:
-            closed_form: the tower, bridged to sentences in closed form.
-            adapters: trained for that tower.
-            both: whether the closed form has a say.
-            identity: tells the adapters from all others; empty where the package pins them.
-
-        Raises:
-            MissingPackageError: the adapters are of another width than the tower or the encoder.
+        Raises MissingPackageError: the adapters are of another width than the tower.
         """
         super().__init__()
         wanted, found = closed_form.tower.width, adapters.image.linear.in_features
@@ -52,7 +45,7 @@ class AdaptedGuidance(AbstractGuidance):
         self.closed_form = closed_form
         self.adapters = adapters
         self.both = both
-        self.identity = identity
+        self.identity = adapters.identity
         self.name = closed_form.name
         self.image_size = closed_form.image_size
         self.width = adapters.image.leave.out_features
@@ -63,20 +56,20 @@ class AdaptedGuidance(AbstractGuidance):
         return self.closed_form.image_sizes
 
     def encode_text(self, sentences: Sequence[str]) -> Tensor:
-        """Return unit embeddings (n, d) of n sentences: the adapters' and, for both, the closed form's beside them.
+        """Return unit embeddings (n, d) of n sentences: the adapters' and, for `both`, the closed form's after them.
 
-        Each of the two is as long as the root of its say, by which `score` knows it.
+        The length of each part is the square root of its weight, from which `score` computes the weights.
         """
         embeddings = self.closed_form.sentences.encode(sentences)
         adapted = self.adapters.embed_texts(embeddings)
         if not self.both:
             return adapted
-        fraction = closed_form_weight((embeddings @ self.closed_form.class_sentences.T).amax(dim=-1, keepdim=True))
+        weight = closed_form_weight((embeddings @ self.closed_form.class_sentences.T).amax(dim=-1, keepdim=True))
         closed = self.closed_form.embed_sentences(embeddings)
-        return torch.cat([(1.0 - fraction).sqrt() * adapted, fraction.sqrt() * closed], dim=-1)
+        return torch.cat([(1.0 - weight).sqrt() * adapted, weight.sqrt() * closed], dim=-1)
 
     def encode_image(self, images: Tensor) -> Tensor:
-        """Return unit embeddings (b, d) of pictures (b, 3, h, w) in [0, 1], differentiably."""
+        """Return unit embeddings (b, d) of images (b, 3, h, w) in [0, 1], differentiably."""
         features, levels = self.closed_form.tower.levels(images)
         adapted = self.adapters.embed_images(features, levels)
         if not self.both:
@@ -84,13 +77,13 @@ class AdaptedGuidance(AbstractGuidance):
         return torch.cat([adapted, self.closed_form.embed_features(features)], dim=-1) / math.sqrt(2.0)
 
     def unread_words(self, sentence: str) -> tuple[str, ...]:
-        """Return the words at the end of a sentence that the text tower does not take in."""
+        """Return the words at the end of a sentence that the text tower ignores."""
         return self.closed_form.unread_words(sentence)
 
     def textureless_embedding(self, text_embedding: Tensor) -> Tensor | None:
-        """Return the adapters' part of an embedding (d,) alone, as the closed form cannot read plaster.
+        """Return the adapters' part of an embedding (d,), because the closed form cannot score textureless images.
 
-        None where the adapters have less than a quarter of the say.
+        None where the adapters' weight is less than one quarter.
         """
         if not self.both:
             return text_embedding
@@ -106,17 +99,17 @@ class AdaptedGuidance(AbstractGuidance):
         scale = LOGIT_SCALE * self.adapters.scale
         if not self.both:
             return scale * (adapted @ text_embedding)
-        fraction = self._closed_form_weight(text_embedding)
+        weight = self._closed_form_weight(text_embedding)
         wanted, named = (functional.normalize(part, dim=0) for part in text_embedding.tensor_split([self.width]))
         closed = self.closed_form.score_features(features, named, sharpness)
-        return (1.0 - fraction) * scale * (adapted @ wanted) + fraction * closed
+        return (1.0 - weight) * scale * (adapted @ wanted) + weight * closed
 
     def _closed_form_weight(self, text_embedding: Tensor) -> Tensor:
-        """Return the closed form's say in an embedding (d,) of both: ()."""
+        """Return the closed form's weight in an embedding (d,) of `both`: ()."""
         named = text_embedding[self.width :]
         return named.square().sum() / text_embedding.square().sum()
 
 
 def closed_form_weight(nearness: Tensor) -> Tensor:
-    """Return the closed form's say, in [0.5, 1], of cosines to the nearest class name: half, but 1 for a class name."""
+    """Return the closed form's weight for cosines to the nearest class name: 0.5, rising to 1 for a class name."""
     return 0.5 + 0.5 * ((nearness - NAMED_FROM) / (1.0 - NAMED_FROM)).clamp(0.0, 1.0)

@@ -1,5 +1,7 @@
 """The text tower: MiniLM-L6-v2 sentence embeddings, whose weights come as a package."""
 
+import json
+import zipfile
 from collections.abc import Sequence
 from typing import final
 
@@ -9,7 +11,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dreamfields.guidance.lit.weights import MINILM, package_file
+from dreamfields.guidance.lit.weights import MINILM, MINILM_SHA256, check_digest, package_file
 
 _BATCH = 64
 _MAX_TOKENS = 256
@@ -20,21 +22,23 @@ class SentenceEncoder(nn.Module):
     """Sentences in, unit embeddings (n, 384) out: mean-pooled tokens of a frozen six-layer transformer."""
 
     def __init__(self) -> None:
-        """Load the model folder of the installed package; nothing is ever fetched.
+        """Load the model of the installed package; nothing is ever fetched, nor unpacked to disk.
 
-        Raises:
-            MissingPackageError: the package is not installed.
+        Raises MissingPackageError: the package is not installed, or its file is not the pinned one.
         """
         super().__init__()
-        weights = package_file(MINILM)
+        path = package_file(MINILM)
+        check_digest(path, MINILM_SHA256, MINILM.package)
         # Imported here because it takes seconds, which `toy` guidance need not pay.
         from transformers import BertConfig, BertModel
 
-        self.tokenizer = Tokenizer.from_file(str(weights.parent / "tokenizer.json"))
+        with zipfile.ZipFile(path) as archive:
+            self.tokenizer = Tokenizer.from_buffer(archive.read("tokenizer.json"))
+            config = BertConfig(**json.loads(archive.read("config.json")))
+            state = safetensors.torch.load(archive.read("model.safetensors"))
         self.tokenizer.enable_truncation(max_length=_MAX_TOKENS)
         self.tokenizer.enable_padding()
-        self.model = BertModel(BertConfig.from_json_file(weights.parent / "config.json"), add_pooling_layer=False)
-        state = safetensors.torch.load_file(weights)
+        self.model = BertModel(config, add_pooling_layer=False)
         self.model.load_state_dict({name: t for name, t in state.items() if name in self.model.state_dict()})
         self.requires_grad_(False)
         self.eval()

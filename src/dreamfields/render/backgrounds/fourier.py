@@ -9,8 +9,7 @@ from torch import Tensor
 from dreamfields.render.settings import BackgroundSettings
 from dreamfields.scene.colour import rgb_from_decorrelated
 
-CONTRAST: Final = 0.2
-"""Standard deviation of the decorrelated values, the paper's."""
+CONTRAST: Final = 0.2  # Standard deviation of the decorrelated values, the paper's
 
 
 def draw(settings: BackgroundSettings, size: int, generator: torch.Generator) -> Tensor:

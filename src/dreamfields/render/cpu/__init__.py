@@ -7,8 +7,7 @@ from typing import Any
 def loops(name: str) -> Any:
     """Import a module of compiled loops when it is first used, as Numba takes a second to load.
 
-    Raises:
-        ImportError: Numba is missing, or does not fit the NumPy that is installed.
+    Raises ImportError: Numba is missing, or does not fit the NumPy that is installed.
     """
     return import_module(f"{__name__}.{name}")
 

@@ -18,18 +18,18 @@ MIDDLE = np.float32(127.5)
 class AugmentParams(NamedTuple):
     """How images are augmented: `augment.Augmentation` as arrays."""
 
-    side: int  # Pixels a side before, h.
-    size: int  # Pixels a side after, s.
-    theta: Floats  # (b, 6) matrices, row by row.
-    tone: Floats  # (b, 3) saturation, contrast and brightness.
-    grain: NDArray[np.uint8]  # (b * 3 * s * s,) noise, from 0 to 255.
-    level: np.float32  # Difference that one step of the noise makes.
+    side: int  # Pixels a side before, h
+    size: int  # Pixels a side after, s
+    theta: Floats  # (b, 6) matrices, row by row
+    tone: Floats  # (b, 3) saturation, contrast and brightness
+    grain: NDArray[np.uint8]  # (b * 3 * s * s,) noise, from 0 to 255
+    level: np.float32  # Difference that one step of the noise makes
 
 
 class Views(NamedTuple):
     """Views and what is behind them, or the gradients of both."""
 
-    colour: Floats  # (3, v * h * h) premultiplied by opacity.
+    colour: Floats  # (3, v * h * h) premultiplied by opacity
     opacity: Floats  # (v * h * h,)
     backgrounds: Floats  # (b * 3 * h * h,)
 
@@ -37,11 +37,11 @@ class Views(NamedTuple):
 class Scratch(NamedTuple):
     """Memory for the work on one image; each thread needs its own."""
 
-    nodes: NDArray[np.int32]  # (s,) for each pixel of a line, the pixel above and left of its place in the image.
-    right: Floats  # (s,) how far right of that pixel its place is, in [0, 1].
-    down: Floats  # (s,) how far down.
-    colours: Floats  # (3 * s,) dL/d colours of a line of pixels.
-    composed: Floats  # (3 * h * h,) a view over a background, or dL/d that.
+    nodes: NDArray[np.int32]  # (s,) for each pixel of a line, the pixel above and left of its place in the image
+    right: Floats
+    down: Floats  # (s,) the distances of its place from that pixel, in [0, 1]
+    colours: Floats  # (3 * s,) dL/d colours of a line of pixels
+    composed: Floats  # (3 * h * h,) a view over a background, or dL/d that
 
 
 def make_scratch(side: int, size: int) -> Scratch:

@@ -29,15 +29,12 @@ if TYPE_CHECKING:
     from dreamfields.render.cpu.compiled import Integers
     from dreamfields.render.cpu.samples import RayBatch, Scene
 
-_RAYS_A_THREAD, _NODES_A_THREAD = 256, 32_768
-"""The least work for which another thread is worth its start."""
+_RAYS_A_THREAD, _NODES_A_THREAD = 256, 32_768  # The least work for which another thread is worth its start
 _TILE, _STRIPS = 4, 4
 """Rays are rendered in tiles of so many pixels a side, as neighbours share nodes; each thread renders so many strips of
 tiles from all over the images, as parts of them are empty."""
-_BLOCKS_A_TAPE = 4096
-"""Blocks of samples kept in one array, 1.7 MB."""
-_GRADIENT_BYTES = 2**28
-"""Most memory for the gradients of all threads."""
+_BLOCKS_A_TAPE = 4096  # Blocks of samples kept in one array, 1.7 MB
+_GRADIENT_BYTES = 2**28  # Most memory for the gradients of all threads
 
 
 def usable(field: AbstractField) -> TypeGuard[VoxelField | VoxelNodes]:

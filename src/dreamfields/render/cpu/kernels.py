@@ -31,8 +31,7 @@ RADIUS = DENSITY  # The distance from the centre, before the density is known.
 GRAD_Q = DENSITY  # g.q, when the density is no longer needed.
 
 
-Ends = NDArray[np.int32]
-"""(n,) for each ray the index after its last block on the tape."""
+Ends = NDArray[np.int32]  # (n,) for each ray the index after its last block on the tape
 
 
 # --- 3. Query ---
@@ -166,8 +165,8 @@ class Tape(NamedTuple):
     """Blocks of rays one after another, for the backward pass."""
 
     blocks: Floats  # (b, BLOCK)
-    starts: NDArray[np.int32]  # (b, WIDTH) where the lowest node of each sample's cell starts in the grid.
-    counts: NDArray[np.int32]  # (b,) samples in each block.
+    starts: NDArray[np.int32]  # (b, WIDTH) where the lowest node of each sample's cell starts in the grid
+    counts: NDArray[np.int32]  # (b,) samples in each block
 
 
 def make_tape(blocks: int) -> Tape:

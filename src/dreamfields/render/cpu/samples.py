@@ -12,26 +12,25 @@ from numpy.typing import NDArray
 from dreamfields.render.cpu.compiled import HALF, ONE, ZERO, Floats, compiled
 from dreamfields.render.cpu.vectors import CHANNELS
 
-WIDTH = 8
-"""Samples in a block, on which `kernels` works at once."""
+WIDTH = 8  # Samples in a block, on which `kernels` works at once
 TINY = np.finfo(np.float32).tiny
 
 
 class Scene(NamedTuple):
     """One state of a voxel field, and its occupancy."""
 
-    nodes: Floats  # ((n+1)^3 * 4,) grid values, from slow to fast: z, y, x, channel.
-    side: np.int32  # Nodes a side, n + 1.
-    occupancy: NDArray[np.uint8]  # (k^3,) 1 for cells that may hold density, from slow to fast: z, y, x.
-    occupancy_side: np.int32  # Cells a side, k.
-    low: tuple[np.float32, np.float32, np.float32]  # Corner of the box around the occupied cells, in x, y, z.
-    high: tuple[np.float32, np.float32, np.float32]  # The opposite corner.
-    termination: np.float32  # Transmittance at which a ray ends.
+    nodes: Floats  # ((n+1)^3 * 4,) grid values, from slow to fast: z, y, x, channel
+    side: np.int32  # Nodes a side, n + 1
+    occupancy: NDArray[np.uint8]  # (k^3,) 1 for cells that may hold density, from slow to fast: z, y, x
+    occupancy_side: np.int32  # Cells a side, k
+    low: tuple[np.float32, np.float32, np.float32]
+    high: tuple[np.float32, np.float32, np.float32]  # Corners of the box around the occupied cells, in x, y, z
+    termination: np.float32  # Transmittance at which a ray ends
     density_scale: np.float32
     density_gain: np.float32
     blob_strength: np.float32
     blob_offset: np.float32
-    mix: tuple[np.float32, ...]  # 9 numbers: k C of `fields.voxels`, row by row.
+    mix: tuple[np.float32, ...]  # 9 numbers: k C of `fields.voxels`, row by row
 
 
 class RayBatch(NamedTuple):
@@ -39,8 +38,8 @@ class RayBatch(NamedTuple):
 
     origins: Floats  # (n, 3)
     directions: Floats  # (n, 3)
-    fractions: Floats  # (s + 1,) edges of the bins, from 0 to 1.
-    offsets: Floats  # (n, s) or (n, 1) place of a sample in its bin: u of `sampling`.
+    fractions: Floats  # (s + 1,) edges of the bins, from 0 to 1
+    offsets: Floats  # (n, s) or (n, 1) place of a sample in its bin: u of `sampling`
 
 
 class SampleBuffer(NamedTuple):
@@ -48,9 +47,9 @@ class SampleBuffer(NamedTuple):
 
     distances: Floats  # (s,)
     lengths: Floats  # (s,)
-    cells: NDArray[np.int32]  # (s,) cell of each sample.
-    kept: NDArray[np.int32]  # (s + WIDTH,) indices of the samples that are evaluated.
-    values: Floats  # (WIDTH * 4,) grid values of the samples of a block; in the backward pass, dL/dv.
+    cells: NDArray[np.int32]  # (s,) cell of each sample
+    kept: NDArray[np.int32]  # (s + WIDTH,) indices of the samples that are evaluated
+    values: Floats  # (WIDTH * 4,) grid values of the samples of a block; in the backward pass, dL/dv
 
 
 def make_sample_buffer(samples: int) -> SampleBuffer:

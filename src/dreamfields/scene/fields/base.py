@@ -1,4 +1,4 @@
-"""The shape of every radiance field: points in, density and colour out.
+"""The interface of every radiance field: points in, density and colour out.
 
 Notation: x (n, 3) points in the world, sigma (n,) densities in inverse scene units, c (n, 3) colours in [0, 1].
 """
@@ -13,16 +13,12 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Query:
-    """Points at which a field is asked for its values, with what a field may need to know of the samples there."""
+    """Points at which a field is evaluated, and the extent of the samples they stand for."""
 
-    points: Tensor
-    """(n, 3) in scene units, inside the scene cube."""
-    directions: Tensor
-    """(n, 3) unit directions of the rays the points lie on."""
-    lengths: Tensor
-    """(n,) lengths of the ray segments the points stand for, in scene units."""
-    radii: Tensor
-    """(n,) radii of the rays' cones at the points, in scene units; 0 for lines without width."""
+    points: Tensor  # (n, 3) in scene units, inside the scene cube
+    directions: Tensor  # (n, 3) unit directions of the rays through the points
+    lengths: Tensor  # (n,) lengths of the ray segments around the points, in scene units
+    radii: Tensor  # (n,) radii of the rays' cones at the points, in scene units; 0 for rays without width
 
     def __len__(self) -> int:
         """Return the number of points."""
@@ -35,45 +31,26 @@ class Query:
 
 @dataclass(frozen=True)
 class FieldValues:
-    """What a field says about points."""
+    """A field's values at n points."""
 
-    density: Tensor
-    """(n,), non-negative, in inverse scene units."""
-    colour: Tensor
-    """(n, 3) in [0, 1]."""
+    density: Tensor  # (n,), non-negative, in inverse scene units
+    colour: Tensor  # (n, 3) in [0, 1]
 
 
-Evaluator = Callable[[Query], FieldValues]
-"""Answers queries about one fixed state of a field."""
-DensityNoise = Callable[[Tensor], Tensor]
-"""Changes the pre-activations of density, (n,), while a field is shaped."""
+Evaluator = Callable[[Query], FieldValues]  # Evaluates one fixed state of a field
 
 
 class AbstractField(nn.Module, ABC):
-    """A radiance field without view direction on the cube [-1, 1]^3 (Dream Fields sec. 3.1).
+    """A radiance field without view direction on the cube [-1, 1]^3 (Dream Fields sec. 3.1)."""
 
-    Attributes:
-        bounded: whether it ends with the cube; only a network can go on beyond.
-        step: steps of the optimiser that shaped it; what a field anneals follows from this number alone.
-        disturbance: what networks add to their densities' pre-activations; None outside of a step.
-    """
-
-    step: int = 0
-    bounded: bool = True
-    density_noise: DensityNoise | None = None
-
-    @property
-    def grid_cells(self) -> int | None:
-        """Return the cells a side of the grid on which the field is given; None where there is none."""
-        return None
+    step: int = 0  # Steps of the optimiser done, from which all annealing follows
+    bounded: bool = True  # Whether it ends with the cube; see `FieldKind.unbounded`
+    density_noise: Callable[[Tensor], Tensor] | None = None  # Noise for the density's pre-activations, within a step
+    grid_cells: int | None = None  # Cells a side of its own grid; None where it has none
 
     @abstractmethod
     def evaluator(self) -> Evaluator:
-        """Prepare the present state for many queries and return what answers them, differentiably.
-
-        Work that all queries of a rendering share, such as collapsing a pyramid of grids, belongs here. The evaluator
-        is stale once the parameters or the step change.
-        """
+        """Compute what all queries share; return a differentiable evaluator, valid until parameters or step change."""
 
     @abstractmethod
     def density_volume(self, cells: int) -> Tensor:
@@ -81,10 +58,7 @@ class AbstractField(nn.Module, ABC):
 
 
 def lattice(cells: int, device: torch.device) -> Query:
-    """Ask for the nodes of an even lattice over the cube, (cells+1)^3 of them, x fastest.
-
-    A node stands for its cell: as long as the lattice's spacing and as wide, so that it has no direction of its own.
-    """
+    """Return the (cells+1)^3 nodes of an even lattice over the cube, x fastest, as samples of its cells' size."""
     axis = torch.linspace(-1.0, 1.0, cells + 1, device=device)
     z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")
     points = torch.stack([x, y, z], dim=-1).reshape(-1, 3)

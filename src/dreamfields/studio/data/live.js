@@ -1,11 +1,11 @@
-// The page of one run. All text comes in through `textContent`: whatever a prompt or a file is called, it stays text.
+// The page of one run. All text is set through `textContent`, so that no prompt or file name becomes markup.
 
 const byId = (id) => document.getElementById(id);
 const viewer = byId("object");
-const shown = { mesh: "", picture: "" };
-const PATIENCE = 60;
+const shown = { mesh: "", image: "" };
+const IDLE_LIMIT_S = 60;
 let pace = null;
-let present = null;
+let current = null;
 let touched = false;
 if (matchMedia("(prefers-reduced-motion: reduce)").matches) viewer.removeAttribute("auto-rotate");
 
@@ -27,7 +27,7 @@ source.addEventListener("error", () => {
 viewer.addEventListener("camera-change", (event) => {
   touched ||= event.detail.source === "user-interaction";
 });
-viewer.addEventListener("error", () => say("This browser cannot draw the object in 3D (WebGL 2)."));
+viewer.addEventListener("error", () => showFault("This browser cannot draw the object in 3D (WebGL 2)."));
 
 function showRun(run) {
   document.title = run.prompt;
@@ -38,41 +38,41 @@ function showRun(run) {
 }
 
 function showState(state) {
-  present = { state, spoken: performance.now() / 1000 - state.silence };
+  current = { state, lastStep: performance.now() / 1000 - state.idle_seconds };
   setStatus(state.status, state.status);
   byId("bar").max = state.total;
   byId("bar").value = state.step;
-  sayHow();
+  showSentence();
   const numbers = { step: `${state.step} of ${state.total}` };
   if (state.attempt > 1) numbers.attempt = state.attempt;
   if (state.opacity !== null) numbers.opacity = state.opacity.toFixed(2);
   if (state.device) numbers.device = state.device;
   list(byId("numbers"), numbers);
   items(byId("notes"), state.notes, (note) => text("li", note));
-  say(state.fault);
-  showPicture(state);
+  showFault(state.fault);
+  showImage(state);
   showMesh(state.mesh);
   drawCurve(state);
   showFiles(state.files);
 }
 
-// A run whose process was killed cannot say so; that nothing has come for long is all there is to see.
-function sayHow() {
-  if (present === null || source.readyState !== EventSource.OPEN) return;
-  const { state, spoken } = present;
-  const silence = performance.now() / 1000 - spoken;
+// A killed process cannot report its end; all that shows is that no step has come for long.
+function showSentence() {
+  if (current === null || source.readyState !== EventSource.OPEN) return;
+  const { state, lastStep } = current;
+  const idle = performance.now() / 1000 - lastStep;
   const sentence = (SENTENCES[state.status] ?? (() => ""))(state);
-  const hint = `No step for ${duration(silence)}. If the run was killed, go on with: dreamfields resume RUN`;
-  byId("sentence").textContent = state.status === "running" && silence > PATIENCE ? hint : sentence;
+  const hint = `No step for ${duration(idle)}. If the run was killed, go on with: dreamfields resume RUN`;
+  byId("sentence").textContent = state.status === "running" && idle > IDLE_LIMIT_S ? hint : sentence;
 }
-setInterval(sayHow, 5000);
+setInterval(showSentence, 5000);
 
 function setStatus(status, label) {
   byId("status").dataset.status = status;
   byId("status").textContent = label;
 }
 
-function say(sentence) {
+function showFault(sentence) {
   byId("fault").textContent = sentence;
   byId("fault").hidden = sentence === "";
 }
@@ -92,16 +92,16 @@ function duration(seconds) {
   return `${(seconds / 3600).toFixed(1)} h`;
 }
 
-function showPicture(state) {
-  if (state.picture === shown.picture || state.picture === "") return;
-  shown.picture = state.picture;
-  byId("picture").src = state.picture;
-  byId("picture").alt = `the object after ${state.picture_step} steps`;
-  byId("picture").hidden = false;
-  byId("picture-step").textContent = `step ${state.picture_step}`;
+function showImage(state) {
+  if (state.image === shown.image || state.image === "") return;
+  shown.image = state.image;
+  byId("image").src = state.image;
+  byId("image").alt = `the object after ${state.image_step} steps`;
+  byId("image").hidden = false;
+  byId("image-step").textContent = `step ${state.image_step}`;
 }
 
-// A new mesh takes the place of the old one under the same eyes; until somebody zooms, it is framed anew.
+// A new mesh replaces the old one under the same camera, which frames it anew until somebody moves it.
 function showMesh(mesh) {
   if (mesh === shown.mesh || mesh === "") return;
   if (touched) {

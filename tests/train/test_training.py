@@ -10,15 +10,15 @@ from rich.console import Console
 from torch import Tensor
 
 from dreamfields.cli.main import main
+from dreamfields.cli.terminal import say_table
 from dreamfields.guidance.lit.adapters import read_adapters
 from dreamfields.guidance.lit.towers import Tower
-from dreamfields.train import data as data
 from dreamfields.train import recall as retrieval
-from dreamfields.train.commands import recall_table
-from dreamfields.train.data import choose, read_descriptions
-from dreamfields.train.features import picture_features, sentence_embeddings
+from dreamfields.train import training
+from dreamfields.train.features import TOWERS, picture_features, sentence_embeddings
 from dreamfields.train.pairs import read_pairs
-from dreamfields.train.recall import Recall
+from dreamfields.train.recall import RANKS
+from dreamfields.train.training import choose, read_descriptions
 from tests.support.sets import write_set
 
 
@@ -39,9 +39,9 @@ def _word(word: str) -> Tensor:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "SentenceEncoder", QuickEncoder)
+    monkeypatch.setattr(training, "SentenceEncoder", QuickEncoder)
     monkeypatch.setattr(retrieval, "SentenceEncoder", QuickEncoder)
-    monkeypatch.setattr(data, "class_names", lambda: tuple(f"thing {index}" for index in range(1000)))
+    monkeypatch.setattr(training, "class_names", lambda: tuple(f"thing {index}" for index in range(1000)))
     QuickEncoder.calls = 0
 
 
@@ -75,7 +75,7 @@ def test_training_writes_adapters_that_can_be_measured_and_the_second_time_looks
     capsys.readouterr()
     assert main(["lit", "evaluate", str(folder), "--adapters", str(first), "--cache", str(cache)]) == 0
     output = capsys.readouterr().out
-    assert "2 held-out pictures of shapes" in output
+    assert "2 held-out images of shapes" in output
     assert "lite0" in output
 
 
@@ -95,27 +95,27 @@ def test_a_finished_training_writes_its_file_again_without_an_epoch_from_the_use
 
 
 def test_a_changed_picture_is_looked_at_again(tmp_path: Path) -> None:
-    tower = Tower(data.TOWERS["lite0"])
+    tower = Tower(TOWERS["lite0"])
     cache = tmp_path / "cache"
 
-    def kept() -> list[bool]:
+    def cached() -> list[bool]:
         pictures = read_pairs(str(write_set(tmp_path / "shapes")) if not (tmp_path / "shapes").exists() else shapes)
-        return [chunk.kept for chunk in picture_features(pictures, pictures.pairs[:2], 0, tower, "fp32", cache)]
+        return [chunk.cached for chunk in picture_features(pictures, pictures.pairs[:2], 0, tower, "fp32", cache)]
 
     shapes = str(tmp_path / "shapes")
-    assert kept() == [False]
-    assert kept() == [True]
+    assert cached() == [False]
+    assert cached() == [True]
     archive = tmp_path / "shapes" / "images.zip"
     archive.write_bytes(archive.read_bytes() + b" ")
-    assert kept() == [False]
+    assert cached() == [False]
     for file in cache.iterdir():
         file.write_bytes(file.read_bytes()[:-1])
-    assert kept() == [False]
+    assert cached() == [False]
 
 
 def test_a_narrow_terminal_still_tells_the_names_of_an_ensemble(capsys: pytest.CaptureFixture[str]) -> None:
-    fractions = Recall((0.25, 0.5, 0.75), (0.25, 0.5, 0.75))
-    Console(width=80).print(recall_table("pictures", {"lite0+lite2": fractions}))
+    headings = ["adapters", *(f"{way} R@{rank}" for way in ("text to image", "image to text") for rank in RANKS)]
+    say_table(Console(width=80), "images", headings, [["lite0+lite2", *["0.250"] * 6]])
     assert "lite0+lite2" in capsys.readouterr().out
 
 

@@ -1,0 +1,43 @@
+"""`dreamfields evaluate`: whether a model that never guides recognises a run's object."""
+
+import json
+from dataclasses import dataclass
+
+from rich.console import Console
+
+from dreamfields.cli.command import RunCommand
+from dreamfields.cli.run_folder import open_trained
+from dreamfields.cli.terminal import say, say_table
+from dreamfields.storage import atomic_write
+
+
+@dataclass(frozen=True)
+class Evaluate(RunCommand):
+    """Let a model that never guides judge views of a run that were never trained on."""
+
+    classes: tuple[str, ...] = ()
+    """ImageNet class names that count as right; the one nearest to the prompt if not given."""
+
+    def run(self, console: Console) -> int:
+        """Print the judgement of each view and write it to evaluation.json."""
+        from dreamfields.evaluate.report import judgement_json
+
+        judgement = open_trained(self.directory, console).evaluate(list(self.classes) or None)
+        path = self.folder / "evaluation.json"
+        atomic_write(path, json.dumps(judgement_json(judgement), indent=2).encode())
+        marks = {True: "yes", False: "no"}
+        rows = [
+            (f"{view.azimuth_deg:.0f}", view.answer, f"{view.probability:.2f}", marks[view.top1], marks[view.top5])
+            for view in judgement.views
+        ]
+        of = f"of {len(rows)}"
+        say_table(
+            console,
+            f"{judgement.judge} looks for: {', '.join(judgement.classes)}",
+            ("azimuth", "answer", "probability", "top 1", "top 5"),
+            rows,
+            f"top 1 in {judgement.top1} {of}, top 5 in {judgement.top5} {of}, "
+            f"mean probability {judgement.probability:.2f}",
+        )
+        say(console, f"wrote {path}")
+        return 0

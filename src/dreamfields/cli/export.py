@@ -1,0 +1,45 @@
+"""`dreamfields export`: a mesh, or the raw field."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Annotated, Self
+
+import tyro
+from rich.console import Console
+
+from dreamfields.cli.command import RunCommand
+from dreamfields.cli.parsing import parse_as
+from dreamfields.cli.run_folder import open_trained, say_notes
+from dreamfields.cli.terminal import say
+from dreamfields.export.settings import MeshSettings
+from dreamfields.runs.record import read_record
+from dreamfields.settings import Range
+
+
+@dataclass(frozen=True)
+class Export(RunCommand):
+    """Write a run's object as a mesh, or its raw field."""
+
+    out: Path | None = None
+    """The file; its ending is the format: .glb, .obj, .ply, .stl, .3mf, .usdz, .npz, or .html for a page that shows it.
+    RUN/object.glb if not given."""
+    size_mm: Annotated[float, Range(0.1, 100_000.0)] = 100.0
+    """Largest extent in millimetres, for .stl, .3mf and .usdz."""
+    mesh: Annotated[MeshSettings, tyro.conf.arg(name="")] = field(default_factory=MeshSettings)
+    """How the mesh is made; the defaults are the run's own settings (shown are those of preset quick)"""
+
+    @classmethod
+    def defaults(cls, arguments: Sequence[str]) -> Self:
+        """Return the mesh settings of the run that the arguments name."""
+        given = parse_as(cls, arguments, "dreamfields export")
+        own = read_record(given.directory).config.export
+        return replace(given, mesh=MeshSettings(**{one.name: getattr(own, one.name) for one in fields(MeshSettings)}))
+
+    def run(self, console: Console) -> int:
+        """Write the file, and say what it lacks."""
+        run = open_trained(self.directory, console)
+        asset = run.asset(replace(run.config.export, **asdict(self.mesh)), self.size_mm)
+        say(console, f"wrote {run.export(self.out or self.folder / 'object.glb', asset)}")
+        say_notes(run.export_notes, console)
+        return 0

@@ -1,0 +1,71 @@
+"""The table of kinds of guidance: a new kind is one new file and one line of `KINDS`.
+
+Nothing here imports torch, so what is missing is reported at once. The module of a kind, which imports it, is imported
+when the kind is loaded.
+"""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, Protocol, cast
+
+from dreamfields.guidance.clip import hub
+from dreamfields.guidance.lit import weights
+
+if TYPE_CHECKING:
+    import torch
+
+    from dreamfields.guidance.base import AbstractGuidance, Guide
+    from dreamfields.guidance.ensemble import Member
+    from dreamfields.guidance.settings import GuidanceSettings
+
+JudgeMode = Literal["closed-form", "adapters"]  # What `lit` judges by; other kinds have one judge only
+
+
+class KindModule(Protocol):
+    """What the module of a kind defines."""
+
+    def load_guides(self, member: "Member", settings: "GuidanceSettings", device: "torch.device", /) -> "list[Guide]":
+        """Return the models that guide, with their weights relative to each other."""
+
+    def load_judge(self, member: "Member", mode: JudgeMode, device: "torch.device", /) -> "AbstractGuidance":
+        """Return the model that judges."""
+
+
+def _nothing_to_check(*_: object) -> None:
+    """Accept a kind without weights."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of guidance."""
+
+    name: str  # As written in `--guidance.name`
+    module: str  # A `KindModule`, by its full name
+    takes_model_id: bool = False  # Whether a folder or the id of a model follows the name, after a colon
+    check: "Callable[[Member, GuidanceSettings], None]" = _nothing_to_check
+    """Raises a `DreamfieldsError` unless the weights that guide are on this machine."""
+    check_judge: "Callable[[Member], None]" = _nothing_to_check
+    """Raises a `DreamfieldsError` unless the weights that judge are on this machine."""
+
+    def import_module(self) -> KindModule:
+        """Import the module of this kind, and torch with it."""
+        return cast(KindModule, importlib.import_module(self.module))
+
+
+KINDS: Final = (
+    Kind("lit", "dreamfields.guidance.lit.load", check=weights.check, check_judge=weights.check_judge),
+    Kind("toy", "dreamfields.guidance.toy"),
+    Kind("clip", "dreamfields.guidance.clip.model", takes_model_id=True, check=hub.check, check_judge=hub.check),
+)
+
+
+def kind_named(name: str) -> Kind:
+    """Return the kind of a member's `kind`."""
+    return next(kind for kind in KINDS if kind.name == name)
+
+
+def name_choices() -> str:
+    """Return what a member may be, in words: `lit, toy or clip:FOLDER-OR-ID`."""
+    *others, last = (f"{kind.name}:FOLDER-OR-ID" if kind.takes_model_id else kind.name for kind in KINDS)
+    return f"{', '.join(others)} or {last}"

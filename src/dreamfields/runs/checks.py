@@ -1,0 +1,61 @@
+"""Whether a run can work on this machine, found out without torch: device, weights and, estimated, disk space."""
+
+import os
+from pathlib import Path
+from typing import Final
+
+from dreamfields.config import Config
+from dreamfields.devices import check_device
+from dreamfields.errors import StorageError
+from dreamfields.guidance.load import check_weights
+from dreamfields.optimize.settings import Recipe
+from dreamfields.runs.directory import RunDirectory
+from dreamfields.scene.fields import FIELDS
+
+_FLOAT: Final = 4
+_COPIES: Final = 3  # Each parameter is saved with two moments of Adam
+_CHECKPOINTS: Final = 3  # Two are kept while a third is written
+_METRICS_LINE: Final = 250
+_FEW: Final = 100_000  # Bytes of names, counters and run.json
+
+
+def check_runnable(config: Config, directory: RunDirectory) -> None:
+    """Make sure that the device, the weights and the room on the disk are there; once a command, before torch loads.
+
+    Raises:
+        UsageError: the device is not there, or a folder holds no model that can guide.
+        MissingPackageError: weights are not installed; the sentence names the command.
+        StorageError: the disk has too little room.
+    """
+    check_device(config.device)
+    check_weights(config.recipe.guidance)
+    check_space(directory.path, run_bytes(config.recipe, config.export.most_bytes()))
+
+
+def checkpoint_bytes(recipe: Recipe) -> int:
+    """Return about how many bytes one checkpoint takes."""
+    return _COPIES * _FLOAT * FIELDS[recipe.field].parameters(recipe) + recipe.render.occupancy_cells**3 + _FEW
+
+
+def run_bytes(recipe: Recipe, exports: int) -> int:
+    """Return about how many bytes a run of this recipe takes, its exported files of so many bytes included."""
+    steps = recipe.optimize.steps * (1 + recipe.collapse.restarts)
+    return _CHECKPOINTS * checkpoint_bytes(recipe) + steps * _METRICS_LINE + exports
+
+
+def check_space(folder: Path, needed: int) -> None:
+    """Make sure that so many bytes have room where a folder is, or will be.
+
+    Raises StorageError: there is less room; the sentence names the place and both numbers.
+    """
+    there = next((one for one in (folder, *folder.absolute().parents) if one.is_dir()), Path("/"))
+    try:
+        found = os.statvfs(there)
+    except OSError as error:
+        raise StorageError(f"cannot work in {folder}: {error.strerror or error}; choose another place") from error
+    free = found.f_bavail * found.f_frsize
+    if free < needed:
+        raise StorageError(
+            f"{folder} has {free / 1e6:.1f} MB free, and the run may take {needed / 1e6:.1f} MB; "
+            "free some space or choose another --out"
+        )

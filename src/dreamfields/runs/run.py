@@ -1,0 +1,333 @@
+"""A run: one prompt's optimisation, and the folder with its record, its checkpoints and the files made of it."""
+
+import time
+from collections.abc import Generator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, final
+
+import torch
+from PIL import Image
+
+from dreamfields import __version__
+from dreamfields.config import Config
+from dreamfields.devices import resolve_device, thread_count
+from dreamfields.errors import DreamfieldsError, MissingPackageError, StorageError, UsageError
+from dreamfields.evaluate.classifier import Judge, Judgement, nearest_class
+from dreamfields.evaluate.retrieval import Candidate
+from dreamfields.export.asset import PRINT_MM, Asset
+from dreamfields.export.formats.table import write_asset
+from dreamfields.export.mesh.mesh import Mesh
+from dreamfields.export.pictures.film import TimeLapse, film, turntable
+from dreamfields.export.pictures.paths import CameraPath, Orbit
+from dreamfields.export.pictures.stills import Shot, contact_sheet, png_bytes, refuse_blank, take
+from dreamfields.export.pictures.video import video_suffix, write_video
+from dreamfields.export.settings import ExportSettings
+from dreamfields.guidance.base import Guide
+from dreamfields.guidance.ensemble import label
+from dreamfields.guidance.load import load_guides
+from dreamfields.guidance.prompt_embeddings import all_sentences
+from dreamfields.optimize.loop import Step, optimize
+from dreamfields.optimize.objective import make_targets
+from dreamfields.optimize.state import TrainingState
+from dreamfields.render.framing import frame
+from dreamfields.render.renderer import Rendering, render_still
+from dreamfields.runs.checkpointer import Checkpointer
+from dreamfields.runs.directory import RunDirectory
+from dreamfields.runs.record import RunRecord, Status, read_record
+from dreamfields.runs.record_file import RecordFile
+from dreamfields.scene.cameras import Camera
+from dreamfields.storage import atomic_write
+
+MESH_SUFFIX: Final = ".glb"
+
+
+@final
+class Run:
+    """One prompt's optimisation and all that belongs to it."""
+
+    def __init__(self, directory: RunDirectory, record: RunRecord) -> None:
+        """Tie a folder to its record; use `begin` or `open` instead."""
+        self.directory = directory
+        self._file = RecordFile(directory, record)
+        self._state: TrainingState | None = None
+        self._checkpointer = Checkpointer(directory, record.config.identity(), self._file.notify)
+
+    @classmethod
+    def begin(cls, directory: RunDirectory, config: Config) -> "Run":
+        """Make the folder of a new run and its first record; `check_runnable` has told that it can work.
+
+        Raises UsageError, LockedError, StorageError: the folder holds a run, is in use, or cannot be written.
+        """
+        with directory.locked():
+            # Only under the lock is the answer final: two may have started at once.
+            directory.refuse_taken()
+            run = cls(directory, RunRecord("started", config))
+            run._file.write("started")
+        return run
+
+    @classmethod
+    def open(cls, directory: RunDirectory) -> "Run":
+        """Open a run that was started before; see `read_record` for what it raises."""
+        return cls(directory, read_record(directory))
+
+    @property
+    def record(self) -> RunRecord:
+        """Return what run.json says, with what is known since it was written."""
+        return self._file.record
+
+    @property
+    def path(self) -> Path:
+        """Return the run's folder."""
+        return self.directory.path
+
+    @property
+    def config(self) -> Config:
+        """Return the configuration that the run is made from."""
+        return self.record.config
+
+    @property
+    def status(self) -> Status:
+        """Return `started`, `running`, `interrupted`, `optimized` or `finished`."""
+        return self.record.status
+
+    @property
+    def notes(self) -> list[str]:
+        """Return what the user should know, in sentences: of the prompt, lost settings, damaged files, the disk."""
+        return list(self.record.all_notes)
+
+    @property
+    def export_notes(self) -> list[str]:
+        """Return how files differ from what was asked for, one sentence each, such as a GIF in place of an MP4."""
+        return list(self.record.export_notes.values())
+
+    def load_state(self) -> TrainingState:
+        """Return the optimisation's state; the first call reads the newest checkpoint and sets torch's threads.
+
+        Raises CheckpointError: there are checkpoints, but none is whole.
+        """
+        if self._state is None:
+            torch.set_num_threads(thread_count(self.config.threads))
+            state = TrainingState(self.config.recipe, self.config.seed, resolve_device(self.config.device))
+            self._checkpointer.restore(state)
+            self._state = state
+        return self._state
+
+    def trained_state(self) -> TrainingState:
+        """Return the state of a run that has something to show. Raises UsageError: not one step has been saved."""
+        state = self.load_state()
+        if state.step == 0 and state.attempt == 0:
+            raise UsageError(f"{self.path} has nothing to show yet; make it with: dreamfields resume {self.path}")
+        return state
+
+    def steps(self) -> Generator[Step]:
+        """Run the steps that are left, from the newest checkpoint on, yielding each.
+
+        Checkpoints and metrics are written on the way. Whoever stops iterating early, or is interrupted, leaves a
+        checkpoint of the last whole step behind, from which the next call goes on bit for bit (on the CPU).
+
+        Raises:
+            LockedError: another process works in the folder.
+            MissingPackageError: weights are not installed, or not those that the run began with.
+            DegenerateError: the optimisation is not finite any more.
+        """
+        with self.directory.locked():
+            self._file.read_again()
+            state, settings = self.load_state(), self.config.recipe.optimize
+            if state.step >= settings.steps:
+                return
+            self._checkpointer.tidy(state)
+            guides = self._load_guides(state.device)
+            template = self.config.recipe.guidance.template
+            targets = make_targets(guides, template, self.config.prompt, self.config.prompts)
+            self._file.record = replace(self.record, device=str(state.device))
+            self._file.write("running")
+            began, before, whole = time.perf_counter(), self.record.seconds, True
+            steps = optimize(state, targets, lambda: self._checkpointer.recall(state))
+            try:
+                while state.step < settings.steps:
+                    whole = False
+                    step = next(steps)
+                    whole = True
+                    self._checkpointer.log(step)
+                    if step.rolled_back:
+                        self._checkpointer.discard_path(state)
+                    # A preview that cannot be written is no reason to lose a run.
+                    with suppress(StorageError):
+                        self._time_lapse().keep(state.field, state.occupancy, state.attempt)
+                    yield step
+                    due = state.step % settings.checkpoint_every == 0
+                    if self.directory.take_checkpoint_request() or due:
+                        self._checkpointer.save(state)
+            finally:
+                seconds = round(before + time.perf_counter() - began, 2)
+                self._file.record = replace(self.record, seconds=seconds, attempts=state.attempt + 1)
+                # An exception inside a step may leave half of it done; the last periodic checkpoint is then the newest.
+                self._end(state, whole)
+
+    def finish(self) -> list[Path]:
+        """Write the contact sheet, the videos, the mesh and a page that shows it, and return their paths.
+
+        Raises:
+            LockedError: another process works in the folder.
+            DegenerateError: the field has no surface to export; the pictures are written all the same.
+        """
+        with self.directory.locked():
+            self._file.read_again()
+            paths = [self.sheet(self.path / "contact_sheet.png"), self.turntable(self.path / "turntable.mp4")]
+            frames = self._time_lapse().pictures()
+            if len(frames) > 1:
+                paths.append(self._write_video(frames, self.path / "timelapse.mp4", self.config.export.video_fps))
+            asset = self.asset()
+            paths += [self.export(self.path / f"object{suffix}", asset) for suffix in (MESH_SUFFIX, ".html")]
+            self._file.write("finished")
+        return paths
+
+    def evaluate(self, classes: list[str] | None = None, judge: Judge | None = None) -> Judgement:
+        """Judge held-out views with a model that never guides; see `dreamfields.evaluate.classifier`.
+
+        Args:
+            classes: ImageNet class names that count as right; None takes the one nearest to the prompt.
+            judge: a judge loaded before; None loads it.
+        """
+        state = self.trained_state()
+        return (judge or Judge(state.device)).judge(state.field, classes or [nearest_class(self.config.prompt)])
+
+    def candidate(self) -> Candidate:
+        """Return the object as retrieval judges it."""
+        state = self.trained_state()
+        return Candidate(self.path.name, self.config.prompt, state.field, state.target)
+
+    def render(self, camera: Camera, size: int = 512, samples: int = 128) -> Rendering:
+        """Render one picture of the field, `size` pixels a side."""
+        state = self.trained_state()
+        return render_still(state.field, camera, size, samples, occupancy=state.occupancy)
+
+    def asset(self, settings: ExportSettings | None = None, size_mm: float = PRINT_MM) -> Asset:
+        """Return the object ready for export, by the run's settings or others; what its files share is made once.
+
+        Formats that have a size make its largest extent `size_mm` millimetres.
+        """
+        chosen, state = settings or self.config.export, self.trained_state()
+        facts, config = self.metadata(), self.config.to_json()
+        return Asset(state.field, chosen, facts, occupancy=state.occupancy, size_mm=size_mm, config=config)
+
+    def mesh(self) -> Mesh:
+        """Return the object's surface with its colours and texture, +Y up and outward faces.
+
+        Raises DegenerateError: the field has no surface.
+        """
+        return self.asset().mesh
+
+    def export(self, path: str | Path, asset: Asset | None = None) -> Path:
+        """Write the object in the format of the path's ending and return the path.
+
+        Of a GLB in the run's folder run.json keeps a summary: its faces, its texture, and how well it fits the field.
+
+        Raises:
+            UsageError: the ending names no known format.
+            MissingPackageError: the format needs a package that is not installed.
+            DegenerateError: the field has no surface; nothing is written.
+        """
+        target, made = Path(path), asset or self.asset()
+        write_asset(made, target)
+        if target.suffix == MESH_SUFFIX:
+            self._file.describe(target, made.note, made.summary)
+        return target
+
+    def viewer(self, path: str | Path) -> Path:
+        """Write one page (.html) that shows the mesh in any browser, without a network, and return its path."""
+        return self.export(path)
+
+    def sheet(self, path: str | Path) -> Path:
+        """Write the contact sheet of eight views as PNG and return the path."""
+        state = self.trained_state()
+        return self._write_png(contact_sheet(state.field, self.config.export, state.occupancy), Path(path))
+
+    def turntable(self, path: str | Path) -> Path:
+        """Write the video of one turn, or a GIF where MP4 cannot be made, and return where it is."""
+        state = self.trained_state()
+        frames = turntable(state.field, self.config.export, state.occupancy)
+        return self._write_video(frames, Path(path), self.config.export.video_fps)
+
+    def picture(self, path: str | Path, camera: Camera, shot: Shot | None = None) -> Path:
+        """Write one picture of the field as PNG and return its path; the shot sets its size and what it shows.
+
+        Raises DegenerateError: there is nothing to see; nothing is written.
+        """
+        state = self.trained_state()
+        image = take(state.field, camera, shot or Shot(), frame(state.field), state.occupancy)
+        refuse_blank([image])
+        return self._write_png(image, Path(path))
+
+    def film(self, path: str | Path, along: CameraPath | None = None, shot: Shot | None = None, fps: int = 24) -> Path:
+        """Write a video along a camera's path, one turn if not given, and return where it is.
+
+        The ending, .mp4, .webm, .gif or .webp, is the format; the returned path's ending is that which could be made.
+
+        Raises:
+            UsageError: the ending names no known format.
+            DegenerateError: there is nothing to see; nothing is written.
+        """
+        video_suffix(Path(path))
+        state, settings = self.trained_state(), self.config.export
+        chosen = shot or Shot(settings.video_size, settings.still_samples)
+        frames = film(state.field, along or Orbit(), chosen, state.occupancy)
+        refuse_blank(frames)
+        return self._write_video(frames, Path(path), fps)
+
+    def metadata(self) -> dict[str, str | int | float]:
+        """Return the facts that every exported file carries."""
+        return {
+            "prompt": self.config.prompt,
+            "seed": self.config.seed,
+            "guidance": label(self.config.recipe.guidance.name),
+            "steps": self.config.recipe.optimize.steps,
+            "generator": f"dreamfields {__version__}",
+        }
+
+    def _load_guides(self, device: torch.device) -> list[Guide]:
+        """Load who guides, and record their names, digests of their weights, and which words they cannot read."""
+        guides = load_guides(self.config.recipe.guidance, device)
+        names = tuple(guide.guidance.name for guide in guides)
+        weights = tuple(guide.guidance.identity for guide in guides)
+        for name, now, before in zip(names, weights, self.record.weights or weights, strict=False):
+            if now != before:
+                raise MissingPackageError(
+                    f"the files of {name} are not those that {self.path} began with; put those back, or start a new run"
+                )
+        self._file.begin_session(names, weights)
+        template = self.config.recipe.guidance.template
+        sentence = max(all_sentences(template, self.config.prompt, self.config.prompts), key=len)
+        for guide in guides:
+            if words := guide.guidance.unread_words(sentence):
+                self._file.notify(f'{guide.guidance.name} cannot read the whole prompt; dropped: "{" ".join(words)}"')
+        return guides
+
+    def _end(self, state: TrainingState, whole: bool) -> None:
+        """Save the state unless half a step is done in it, and write how the run stands.
+
+        Raises StorageError: it cannot be saved.
+        """
+        try:
+            if whole:
+                self._checkpointer.save_last(state)
+        except DreamfieldsError:
+            with suppress(StorageError):
+                self._file.write("interrupted")
+            raise
+        done = whole and state.step >= self.config.recipe.optimize.steps
+        self._file.write("optimized" if done else "interrupted")
+
+    def _time_lapse(self) -> TimeLapse:
+        return TimeLapse(self.path / "previews", self.config.recipe.optimize.steps, self.config.export)
+
+    def _write_png(self, image: Image.Image, path: Path) -> Path:
+        atomic_write(path, png_bytes(image, self.metadata()))
+        return path
+
+    def _write_video(self, frames: list[Image.Image], path: Path, fps: int) -> Path:
+        target, note = write_video(frames, fps, path)
+        self._file.describe(path, note)
+        return target
