@@ -4,9 +4,9 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, NamedTuple
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import example, given
@@ -15,13 +15,13 @@ from torch import Tensor
 
 import dreamfields.render.cpu
 from dreamfields.render.cpu import fused
-from dreamfields.render.cpu.compiled import compiled
 from dreamfields.render.cpu.fused import render_rays_fused
 from dreamfields.render.occupancy import occupied_cells
 from dreamfields.render.renderer import Engine, render, render_rays, render_still
 from dreamfields.render.sampling import MIDDLE, draw_jitter
 from dreamfields.render.settings import Jitter
 from dreamfields.scene.cameras import Camera
+from dreamfields.scene.fields.base import Evaluator, FieldValues, Query
 from dreamfields.scene.fields.voxels import VoxelField
 from dreamfields.scene.rays import Rays
 from dreamfields.scene.settings import VoxelSettings
@@ -54,13 +54,21 @@ def random_cells(cells: int, fraction: float, seed: int) -> Tensor:
 
 
 def look(
-    engine: Engine, field: VoxelField, rays: Rays, samples: int, *, jitter: Jitter | None = None, **options: Any
+    engine: Engine,
+    field: VoxelField,
+    rays: Rays,
+    samples: int,
+    *,
+    jitter: Jitter | None = None,
+    nudge_seed: int | None = None,
+    **options: Any,
 ) -> Seen:
     generator = torch.Generator().manual_seed(0)
     options["jitter"] = MIDDLE if jitter is None else draw_jitter(len(rays), samples, jitter, generator)
     if engine == "reference":
         options.pop("width", None)
-        pixels = render_rays(field.evaluator(), rays, samples, **options)
+        evaluator = field.evaluator() if nudge_seed is None else nudged(field.evaluator(), nudge_seed)
+        pixels = render_rays(evaluator, rays, samples, **options)
     else:
         nodes = fused.sum_levels(field)
         pixels = render_rays_fused(nodes, field.settings, rays, samples, **options)
@@ -69,13 +77,42 @@ def look(
     return Seen(pixels.detach(), list(gradients))
 
 
-def assert_same(one: Seen, other: Seen) -> None:
+def nudged(evaluator: Evaluator, seed: int) -> Evaluator:
+    """Return an evaluator of points x whose x + 1 is off by one rounding of float32, up or down at random."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def evaluate(query: Query) -> FieldValues:
+        signs = torch.randint(2, query.points.shape, generator=generator) * 2.0 - 1.0
+        return evaluator(replace(query, points=query.points + signs * 2.0**-23))
+
+    return evaluate
+
+
+def rounding_errors(field: VoxelField, rays: Rays, samples: int, **options: Any) -> list[float]:
+    """Return by how much rounding alone can change the pixels and each gradient.
+
+    That is some times what the reference itself changes by when its points are off by one rounding. In a gradient,
+    moreover, T e g.q and the sum behind a sample cancel in opaque fields, as 1 - c does in saturated colours: up to a
+    rounding, which is then multiplied by the slope of the density and the length of the bin, or the gain of colours.
+    """
+    slow, *others = (look("reference", field, rays, samples, nudge_seed=seed, **options) for seed in (None, 0, 1))
+    changes = [
+        max(float((part - mine).abs().max()) for part in parts)
+        for mine, *parts in zip(*([one.pixels, *one.gradients] for one in (slow, *others)), strict=True)
+    ]
+    slope = field.settings.density_scale * field.settings.density_gain
+    cancelled = 2.0**-23 * (slope * 2.0 * 3.0**0.5 / samples + field.settings.colour_gain)
+    return [4.0 * changes[0], *(4.0 * change + cancelled for change in changes[1:])]
+
+
+def assert_same(one: Seen, other: Seen, errors: list[float] | None = None) -> None:
     """Equal up to rounding, of a gradient as a whole: its parts cancel."""
+    of_pixels, *of_gradients = errors or [0.0] * (1 + len(other.gradients))
     assert one.pixels.isfinite().all()
-    assert torch.allclose(one.pixels, other.pixels, rtol=1e-5, atol=1e-5)
-    for mine, theirs in zip(one.gradients, other.gradients, strict=True):
+    assert torch.allclose(one.pixels, other.pixels, rtol=1e-5, atol=1e-5 + of_pixels)
+    for mine, theirs, error in zip(one.gradients, other.gradients, of_gradients, strict=True):
         assert mine.isfinite().all()
-        assert torch.allclose(mine, theirs, rtol=1e-4, atol=1e-5 * max(1.0, float(theirs.abs().max())))
+        assert torch.allclose(mine, theirs, rtol=1e-4, atol=1e-5 * max(1.0, float(theirs.abs().max())) + error)
 
 
 def assert_identical(one: Seen, other: Seen) -> None:
@@ -136,7 +173,9 @@ def test_pixels_and_gradients_equal_the_reference(
     field, rays = random_field(settings, seed=seed), camera.rays(7)
     options: dict[str, Any] = {"occupancy": occupancy, "jitter": jitter, "termination": termination}
     fast = look("auto", field, rays, samples, width=width, **options)
-    assert_same(fast, look("reference", field, rays, samples, **options))
+    assert_same(
+        fast, look("reference", field, rays, samples, **options), rounding_errors(field, rays, samples, **options)
+    )
 
 
 @given(st.sampled_from([1e1, 1e3, 1e6, 1e12, 1e30]), any_camera, st.integers(1, 40), st.integers(0, 99))
@@ -300,9 +339,3 @@ def test_the_reference_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None
     render_still(field, FRONT, 5, 9, engine="reference")
     with pytest.raises(AssertionError, match="the fast path was taken"):
         render(field, [FRONT], 5, 9)
-
-
-def test_what_cannot_be_kept_on_disk_is_compiled_all_the_same() -> None:
-    namespace: dict[str, Any] = {}
-    exec("def double(x):\n    return x + x", namespace)  # Comes from no file, so there is none to keep it beside.
-    assert compiled()(namespace["double"])(np.float32(2.0)) == 4.0
