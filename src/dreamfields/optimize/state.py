@@ -144,8 +144,9 @@ class TrainingState:
         weights = seeded_generator(self.attempt_seed, "field")
         self.field = FIELDS[self.recipe.field].make(self.recipe, weights).to(self.device)
         self.field.bounded = self.recipe.render.bounds
-        rates = {"lr": settings.learning_rate, "betas": settings.adam_betas, "eps": settings.adam_eps}
-        self.optimizer = torch.optim.Adam(self.field.parameters(), **rates, fused=True)  # Fused: one pass over memory
+        lr, betas, eps = settings.learning_rate, settings.adam_betas, settings.adam_eps
+        # Fused: one pass over memory
+        self.optimizer = torch.optim.Adam(self.field.parameters(), lr=lr, betas=betas, eps=eps, fused=True)
         self.update_occupancy()
 
     def _live_tensors(self) -> dict[str, Tensor]:
