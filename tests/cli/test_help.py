@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import pytest
+import tyro
 
 from dreamfields.cli.command import Command
 from dreamfields.cli.main import COMMANDS, main
-from dreamfields.cli.options import FLAT, Option, Positional, help_text, list_options, value_of
+from dreamfields.cli.options import Option, help_text, list_options
+from dreamfields.cli.parsing import value_of
 from dreamfields.settings import Range
 from tests.cli.test_cli import environment, no_heavy_packages, run_light
 
@@ -32,7 +34,7 @@ class Part:
 class Example:
     """An example of a command."""
 
-    place: Annotated[Path, Positional("PLACE")]
+    place: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PLACE")]
     """Where."""
     kind: Literal["a", "b"] = "a"
     """Which,
@@ -43,7 +45,7 @@ class Example:
     """Whether."""
     level: Annotated[float | None, Range(0.0, 1.0)] = None
     """How much."""
-    flat: Annotated[Part, FLAT] = Part()
+    flat: Annotated[Part, tyro.conf.arg(name="")] = Part()
     """Flags without a dot"""
     part: Part = Part(4)
     """Flags with a dot."""

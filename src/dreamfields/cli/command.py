@@ -7,9 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Self
 
+import tyro
 from rich.console import Console
 
-from dreamfields.cli.options import Positional
 from dreamfields.runs.directory import RunDirectory
 from dreamfields.runs.record import read_record
 from dreamfields.settings import Settings
@@ -42,7 +42,7 @@ class Command(Settings, ABC):
 class RunCommand(Command):
     """A command on one run."""
 
-    folder: Annotated[Path, Positional("RUN")]
+    folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """The run's folder."""
 
     @cached_property

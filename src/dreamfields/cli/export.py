@@ -5,10 +5,11 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Self
 
+import tyro
 from rich.console import Console
 
 from dreamfields.cli.command import RunCommand
-from dreamfields.cli.options import FLAT, parse_as
+from dreamfields.cli.parsing import parse_as
 from dreamfields.cli.run_folder import open_trained, say_notes
 from dreamfields.cli.terminal import say
 from dreamfields.export.settings import MeshSettings
@@ -25,13 +26,13 @@ class Export(RunCommand):
     RUN/object.glb if not given."""
     size_mm: Annotated[float, Range(0.1, 100_000.0)] = 100.0
     """Largest extent in millimetres, for .stl, .3mf and .usdz."""
-    mesh: Annotated[MeshSettings, FLAT] = field(default_factory=MeshSettings)
+    mesh: Annotated[MeshSettings, tyro.conf.arg(name="")] = field(default_factory=MeshSettings)
     """How the mesh is made; the defaults are the run's own settings (shown are those of preset quick)"""
 
     @classmethod
     def defaults(cls, arguments: Sequence[str]) -> Self:
         """Return the mesh settings of the run that the arguments name."""
-        given = parse_as(cls, arguments)
+        given = parse_as(cls, arguments, "dreamfields export")
         own = read_record(given.directory).config.export
         return replace(given, mesh=MeshSettings(**{one.name: getattr(own, one.name) for one in fields(MeshSettings)}))
 

@@ -6,12 +6,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Self
 
+import tyro
 from rich.console import Console
 
 from dreamfields import presets
 from dreamfields.cli.command import Command
 from dreamfields.cli.config_file import merge, read_config
-from dreamfields.cli.options import FLAT, Positional, value_of
+from dreamfields.cli.parsing import value_of
 from dreamfields.cli.run_folder import complete
 from dreamfields.config import Config
 from dreamfields.errors import UsageError
@@ -27,7 +28,7 @@ from dreamfields.settings import collected_faults
 class Generate(Command):
     """Make a 3D object of a sentence: a folder with mesh, video, pictures and all that is needed to resume."""
 
-    prompt: Annotated[str, Positional("PROMPT")] = ""
+    prompt: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PROMPT")] = ""
     """What to make, in quotes; a file of settings can name it, too."""
     preset: str = presets.DEFAULT
     """draft (~30 s), quick (~2 minutes) or standard (~7 minutes), on two CPU cores; paper-lq, paper-mq or paper-hq,
@@ -48,9 +49,9 @@ class Generate(Command):
     """Where to compute: auto, cpu, cuda or mps."""
     threads: int = 0
     """CPU threads; 0 takes all cores."""
-    prompts: Annotated[PromptSettings, FLAT] = field(default_factory=PromptSettings)
+    prompts: Annotated[PromptSettings, tyro.conf.arg(name="")] = field(default_factory=PromptSettings)
     """Other texts the object is scored by"""
-    recipe: Annotated[Recipe, FLAT] = field(default_factory=Recipe)
+    recipe: Annotated[Recipe, tyro.conf.arg(name="")] = field(default_factory=Recipe)
     """How it is made"""
     export: ExportSettings = field(default_factory=ExportSettings)
     """Files written at the end"""

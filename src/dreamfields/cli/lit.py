@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
+import tyro
 from rich.console import Console
 
 from dreamfields.cli.command import Command
-from dreamfields.cli.options import FLAT, Positional
 from dreamfields.cli.progress import show_stages
 from dreamfields.cli.terminal import say, say_table
 from dreamfields.errors import UsageError
@@ -19,9 +19,9 @@ from dreamfields.train.settings import TuningSettings
 class Lit(Command):
     """Train adapters for lit guidance, or measure some: lit train DATA... --out FILE | lit evaluate DATA."""
 
-    action: Annotated[Literal["train", "evaluate"], Positional()]
+    action: Annotated[Literal["train", "evaluate"], tyro.conf.Positional]
     """What to do."""
-    data: Annotated[tuple[str, ...], Positional("DATA")] = ()
+    data: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="DATA")] = ()
     """Folders with pairs.jsonl and images.zip, or COCO captions as CAPTIONS.json:FOLDER; @N takes the first N only."""
     out: Path | None = None
     """Where `train` writes the adapters."""
@@ -34,7 +34,7 @@ class Lit(Command):
     """What `evaluate` measures; the shipped ones if not given."""
     count: int = 1000
     """Held-out pictures that `evaluate` takes."""
-    settings: Annotated[TuningSettings, FLAT] = field(default_factory=TuningSettings)
+    settings: Annotated[TuningSettings, tyro.conf.arg(name="")] = field(default_factory=TuningSettings)
     """How `train` does it"""
 
     def check(self) -> None:

@@ -22,7 +22,8 @@ from dreamfields.cli.export import Export
 from dreamfields.cli.generate import Generate
 from dreamfields.cli.lit import Lit
 from dreamfields.cli.models import Models
-from dreamfields.cli.options import help_text, parse_as
+from dreamfields.cli.options import help_text
+from dreamfields.cli.parsing import parse_as
 from dreamfields.cli.render import Render
 from dreamfields.cli.resume import Resume
 from dreamfields.cli.retrieval import Retrieval
@@ -92,7 +93,7 @@ def parse(arguments: list[str], console: Console) -> Command | None:
         return None
     default = kind.defaults(rest)
     with collected_faults():
-        command = parse_as(kind, rest, default)
+        command = parse_as(kind, rest, prog, default)
         command.check_values()
     return command
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, assert_never
 
+import tyro
 from rich.console import Console
 
 from dreamfields.cli.command import Command
-from dreamfields.cli.options import Positional
 from dreamfields.cli.terminal import say, say_table
 from dreamfields.errors import DreamfieldsError, MissingPackageError, UsageError
 from dreamfields.guidance.clip import hub
@@ -18,9 +18,9 @@ from dreamfields.guidance.clip import hub
 class Models(Command):
     """List, download or verify models for clip guidance: models list | download ID | verify [ID]."""
 
-    action: Annotated[Literal["list", "download", "verify"], Positional()]
+    action: Annotated[Literal["list", "download", "verify"], tyro.conf.Positional]
     """What to do."""
-    model: Annotated[str, Positional("ID")] = ""
+    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ID")] = ""
     """The model's id on the hub, such as openai/clip-vit-base-patch16."""
     revision: str = "main"
     """Branch, tag or commit to download."""

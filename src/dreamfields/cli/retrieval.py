@@ -6,11 +6,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
+import tyro
 from rich.console import Console
 
 from dreamfields import paper
 from dreamfields.cli.command import Command
-from dreamfields.cli.options import Positional
 from dreamfields.cli.run_folder import find_runs
 from dreamfields.cli.terminal import say, say_table
 from dreamfields.devices import resolve_device
@@ -25,7 +25,7 @@ from dreamfields.storage import atomic_write
 class Retrieval(Command):
     """Let a judge find the caption of each of several runs among 153, as Dream Fields was evaluated (R-Precision)."""
 
-    folders: Annotated[tuple[Path, ...], Positional("RUNS")] = ()
+    folders: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUNS")] = ()
     """Folders of runs, or folders that hold such."""
     judge: str = "lit"
     """The judge: `lit` (a tower that never guides), or `clip:FOLDER-OR-ID`; never a model that guided a run."""

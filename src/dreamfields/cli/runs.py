@@ -6,10 +6,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Annotated, Final
 
+import tyro
 from rich.console import Console
 
 from dreamfields.cli.command import Command
-from dreamfields.cli.options import Positional
 from dreamfields.cli.run_folder import find_runs
 from dreamfields.cli.terminal import say, say_table
 from dreamfields.errors import DreamfieldsError, UsageError
@@ -24,7 +24,7 @@ _TAIL_BYTES: Final = 16_384  # Of metrics.jsonl: more than so many steps take
 class Runs(Command):
     """List the runs in a folder: prompt, seed, status, score (the mean of the last 20 steps) and time."""
 
-    folder: Annotated[Path, Positional("FOLDER")] = Path("runs")
+    folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")] = Path("runs")
     """The folder; runs if not given."""
     json: bool = False
     """Print one JSON object a line instead of a table."""
