@@ -96,7 +96,8 @@ class TrainingState:
 
     def most_bytes(self) -> int:
         """Return an upper bound of the saved state's bytes: each parameter with two moments, occupancy and names."""
-        return 3 * sum(one.nbytes for one in self.field.state_dict().values()) + self.occupancy.numel() + 1_000_000
+        field_bytes: int = sum(one.nbytes for one in self.field.state_dict().values())
+        return 3 * field_bytes + self.occupancy.numel() + 1_000_000
 
     def track(self) -> None:
         """Update the tracked centre of the density, if the recipe tracks it."""
