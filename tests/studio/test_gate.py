@@ -11,8 +11,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from dreamfields.api import start
 from dreamfields.runs.directory import RunDirectory
-from dreamfields.studio.gate import HEADERS, Gate
-from dreamfields.studio.serve import make_app, page_routes
+from dreamfields.studio.serve import HEADERS, Gate, make_app, page_routes
 from dreamfields.studio.watcher import Journal, Watcher
 from tests.support.toys import tiny_config
 
