@@ -25,7 +25,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from dreamfields.errors import LockedError, UsageError
-from dreamfields.export.viewer import library_text, style_text
+from dreamfields.export.viewer import data_text, library_text
 from dreamfields.runs.directory import RunDirectory
 from dreamfields.studio.gate import Gate
 from dreamfields.studio.watcher import Journal, Watcher
@@ -140,7 +140,7 @@ def page_routes(watcher: Watcher, is_stopping: Callable[[], bool]) -> list[Route
     texts = {
         "/": (_page("live.html"), "text/html"),
         "/live.js": (_page("live.js"), "text/javascript"),
-        "/live.css": (style_text() + _page("live.css"), "text/css"),
+        "/live.css": (data_text("viewer.css") + _page("live.css"), "text/css"),
         "/model-viewer.js": (library_text(), "text/javascript"),
     }
     made = {"/events": events, "/image.png": image, "/object.glb": mesh, "/files/{name}": file}
