@@ -26,11 +26,6 @@ def generate(
 ) -> Run:
     """Generate an object from a prompt, with all its files, and return its run.
 
-    Example:
-        >>> run = dreamfields.generate("a teapot", preset="draft", seed=0)  # doctest: +SKIP
-        >>> run.path  # doctest: +SKIP
-        PosixPath('runs/a-teapot-0')
-
     Args:
         prompt: description of the object.
         preset: a name in `PRESETS`.

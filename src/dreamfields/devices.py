@@ -44,6 +44,5 @@ def resolve_device(device: Device) -> "torch.device":
 
 def thread_count(threads: int) -> int:
     """Return the number of CPU threads to use; 0 takes all cores that this process may use."""
-    if threads > 0:
-        return threads
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return threads or cores

@@ -38,8 +38,7 @@ class Step:
     index: int  # Steps done in this attempt, this one included
     total: int  # Steps of an attempt
     attempt: int  # 0 for the first; each restart adds 1
-    score: float
-    """Mean score of the views, in [-1, 1]; at a textureless step, whose scores differ, the running mean before it."""
+    score: float  # Mean score of the views, in [-1, 1]; at a textureless step, the running mean before it
     loss: float  # The weighted sum that was minimised
     opacity: float  # Mean opacity of the views, in [0, 1]
     fog: float  # Fog of the views, in [0, 1]; see `losses.fog`
@@ -54,9 +53,9 @@ def optimize(
 ) -> Iterator[Step]:
     """Run the remaining steps, yielding each once it is done; the state can then be saved or rendered.
 
-    A collapsed attempt is restarted from a derived seed, as often as the recipe allows; the last attempt runs to its
-    end. An update that is not finite is skipped; after `SKIPS` in a row the state is rolled back to what `recall`
-    returns, or to the attempt's beginning, with new draws and half the learning rate.
+    A collapsed attempt is restarted from a derived seed, as often as the recipe allows. An update that is not finite
+    is skipped; after `SKIPS` in a row the state is rolled back to what `recall` returns, or to the attempt's beginning,
+    with new draws and half the learning rate.
 
     Raises DegenerateError: updates are still not finite after `ROLLBACKS` rollbacks; the state is finite.
     """

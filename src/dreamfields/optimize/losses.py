@@ -6,15 +6,12 @@ tau the target of its mean. Losses are ().
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
 
 from torch import Tensor
 
 from dreamfields.optimize import schedules
 from dreamfields.optimize.settings import LossSettings
 from dreamfields.render.renderer import Rendering
-
-_FLOOR: Final = 1e-6
 
 
 def guidance_loss(scores: Tensor) -> Tensor:
@@ -41,7 +38,7 @@ def fog(opacity: Tensor) -> Tensor:
 
 def beta_prior(opacity: Tensor) -> Tensor:
     """Return the mean of log(o) + log(1 - o) clamped at 1e-6, least for clear or opaque pixels (released code)."""
-    return (opacity.clamp(min=_FLOOR).log() + (1.0 - opacity).clamp(min=_FLOOR).log()).mean()
+    return (opacity.clamp(min=1e-6).log() + (1.0 - opacity).clamp(min=1e-6).log()).mean()
 
 
 @dataclass(frozen=True)
@@ -70,9 +67,8 @@ def _transmittance_target(inputs: TermInputs) -> float:
 
 
 def _transmittance(inputs: TermInputs) -> Tensor | None:
-    if inputs.settings.transmittance_form != "additive":
-        return None
-    return transmittance_loss(inputs.rendering.opacity, _transmittance_target(inputs))
+    is_term = inputs.settings.transmittance_form == "additive"
+    return transmittance_loss(inputs.rendering.opacity, _transmittance_target(inputs)) if is_term else None
 
 
 def _fog(inputs: TermInputs) -> Tensor | None:

@@ -9,17 +9,12 @@ from dataclasses import dataclass
 from functools import partial, reduce
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
+from dreamfields.guidance import prompt_embeddings
 from dreamfields.guidance.base import AbstractGuidance, Guide
 from dreamfields.guidance.chunked import score_in_parts
-from dreamfields.guidance.prompt_embeddings import (
-    PromptEmbeddings,
-    embed_prompts,
-    geometry_sentences,
-    prompt_sentences,
-    textureless_embeddings,
-)
+from dreamfields.guidance.prompt_embeddings import PromptEmbeddings, embed_prompts, textureless_embeddings
 from dreamfields.guidance.settings import PromptSettings
 from dreamfields.optimize import losses, schedules
 from dreamfields.optimize.randomness import StepContext
@@ -61,14 +56,15 @@ class Objective:
 def make_targets(
     guides: Sequence[Guide], template: str, prompt: str, prompts: PromptSettings | None = None
 ) -> list[Target]:
-    """Embed the prompt, and the additional prompts, once for every guide."""
+    """Embed the prompt and the additional prompts, once for every guide."""
     prompts = prompts or PromptSettings()
-    sentences, geometry_rows = prompt_sentences(prompt, prompts), geometry_sentences(prompts)
+    sentences = prompt_embeddings.prompt_sentences(prompt, prompts)
+    of_geometry = prompt_embeddings.geometry_sentences(prompts)
     targets = []
     for guidance, weight, start in ((guide.guidance, guide.weight, guide.start) for guide in guides):
         embeddings = embed_prompts(guidance, template, sentences, prompts)
         textureless = textureless_embeddings(guidance, embeddings)
-        geometry = embed_prompts(guidance, template, geometry_rows, prompts) if geometry_rows else None
+        geometry = embed_prompts(guidance, template, of_geometry, prompts) if of_geometry else None
         # The user gave this prompt, so guides that score textureless views poorly score it too.
         geometry = geometry and (textureless_embeddings(guidance, geometry) or geometry)
         targets.append(Target(guidance, embeddings, weight, start, textureless, geometry, prompts.geometry_weight))
@@ -126,9 +122,7 @@ def guide_loss(
     return losses.guidance_loss(torch.cat([score_in_parts(*part, settings.batch_size) for part in parts]))
 
 
-def guide_images(
-    rendering: Rendering, guidance: AbstractGuidance, recipe: Recipe, generator: torch.Generator
-) -> Tensor:
+def guide_images(rendering: Rendering, guidance: AbstractGuidance, recipe: Recipe, generator: Generator) -> Tensor:
     """Return the images that a guide scores for v views: (v k, 3, size, size) in [0, 1]."""
     if recipe.augment.crop:
         return crop_and_compose(rendering, recipe, draw_size(guidance, generator), generator)
@@ -139,15 +133,14 @@ def guide_images(
     return compose_views(crops.double(rendering) if is_double else rendering, backgrounds, augmentation)
 
 
-def crop_and_compose(rendering: Rendering, recipe: Recipe, size: int, generator: torch.Generator) -> Tensor:
+def crop_and_compose(rendering: Rendering, recipe: Recipe, size: int, generator: Generator) -> Tensor:
     """Put crops of views, resized to a guide's size, on new backgrounds of that size: (v k, 3, size, size)."""
     cut = crops.crop_views(rendering, recipe.augment.crop, recipe.optimize.backgrounds, size, generator)
-    if recipe.backgrounds.compositing == "double":
-        cut = crops.double(cut)
+    cut = crops.double(cut) if recipe.backgrounds.compositing == "double" else cut
     return cut.over(draw_backgrounds(recipe.backgrounds, len(cut.colour), size, generator, cut.colour.device))
 
 
-def draw_size(guidance: AbstractGuidance, generator: torch.Generator) -> int:
+def draw_size(guidance: AbstractGuidance, generator: Generator) -> int:
     """Draw one of the image sizes that a guidance accepts."""
     sizes = guidance.image_sizes
     return sizes[int(torch.randint(len(sizes), (), generator=generator))]

@@ -14,8 +14,7 @@ from dreamfields.optimize.settings import Recipe
 
 def derive_seed(seed: int, stream: str, index: int = 0) -> int:
     """Return a seed of 63 bits: the first of the SHA-256 of all three arguments."""
-    digest = hashlib.sha256(f"{seed}/{stream}/{index}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
+    return int.from_bytes(hashlib.sha256(f"{seed}/{stream}/{index}".encode()).digest()[:8], "big") >> 1
 
 
 def seeded_generator(seed: int, stream: str, index: int = 0) -> torch.Generator:

@@ -27,10 +27,7 @@ def ramp(progress: float, begin: float, end: float) -> float:
 
 
 def transmittance_target(progress: float, start: float, end: float, until: float) -> float:
-    """Return the target tau of the mean transmittance: 1 - tau changes geometrically up to `until`, then stays.
-
-    Dream Fields sec. 3.3: the opacity 1 - tau falls exponentially from 0.6 to 0.12 in the first 500 steps.
-    """
+    """Return the target tau of the mean transmittance; 1 - tau changes geometrically up to `until` (sec. 3.3)."""
     fraction = ramp(progress, 0.0, until)
     log_start, log_end = (math.log(max(1.0 - target, 1e-6)) for target in (start, end))
     return 1.0 - math.exp((1.0 - fraction) * log_start + fraction * log_end)

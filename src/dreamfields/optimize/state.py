@@ -3,7 +3,8 @@
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any, Protocol, final
+from dataclasses import dataclass
+from typing import Any, final
 
 import torch
 from torch import Tensor
@@ -23,16 +24,12 @@ _SINCE_2 = {"skipped": 0, "rollbacks": 0}  # Counters that checkpoints of format
 _MISFIT = "the checkpoint does not fit the run's settings; it belongs to another run or version"
 
 
-class Saved(Protocol):
-    """What a state is restored from."""
+@dataclass(frozen=True)
+class Saved:
+    """A saved state: its numbers and tensors by name."""
 
-    @property
-    def tensors(self) -> Mapping[str, Tensor]:
-        """Return every tensor by name."""
-
-    @property
-    def counters(self) -> Mapping[str, Any]:
-        """Return every number by name."""
+    counters: Mapping[str, Any]
+    tensors: Mapping[str, Tensor]
 
 
 @final
@@ -101,7 +98,7 @@ class TrainingState:
 
     def track(self) -> None:
         """Update the tracked centre of the density, if the recipe tracks it."""
-        if self._tracks:
+        if self.recipe.cameras.track != "off":
             self.origin = follow(self.origin, density_centre(self.field), self.recipe.cameras.track_memory)
 
     def update_occupancy(self) -> None:
@@ -133,10 +130,6 @@ class TrainingState:
             for name, tensor in expected.items():
                 tensor.copy_(tensors[name])
 
-    @property
-    def _tracks(self) -> bool:
-        return self.recipe.cameras.track != "off"
-
     def _begin(self, attempt: int, rollbacks: int) -> None:
         settings = self.recipe.optimize
         self.attempt, self.rollbacks, self.skipped = attempt, rollbacks, 0
@@ -152,7 +145,7 @@ class TrainingState:
 
     def _live_tensors(self) -> dict[str, Tensor]:
         """Return every tensor by name, without a copy."""
-        named: dict[str, Tensor] = {"occupancy": self.occupancy} | ({"origin": self.origin} if self._tracks else {})
+        named = {"occupancy": self.occupancy} | ({} if self.recipe.cameras.track == "off" else {"origin": self.origin})
         named |= {f"field.{name}": tensor for name, tensor in self.field.state_dict().items()}
         for name, parameter in self.field.named_parameters():
             moments = self.optimizer.state.get(parameter, {})
@@ -180,9 +173,8 @@ def check_counters(counters: Mapping[str, Any]) -> dict[str, int]:
 
 def first_nonfinite(tensors: Mapping[str, Tensor]) -> str | None:
     """Return the name of the first tensor with a value that is not finite, or None; run before updates and saves."""
-    return next((name for name, one in tensors.items() if one.is_floating_point() and not _is_finite(one)), None)
-
-
-def _is_finite(tensor: Tensor) -> bool:
-    # A finite sum proves it in a tenth of the time of testing each value; but the sum of finite values may overflow.
-    return bool(torch.isfinite(tensor.sum())) or bool(torch.isfinite(tensor).all())
+    for name, one in tensors.items():
+        # A finite sum proves it in a tenth of the time of testing each value, but a sum of finite values may overflow.
+        if one.is_floating_point() and not torch.isfinite(one.sum()) and not torch.isfinite(one).all():
+            return name
+    return None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from dreamfields.optimize.randomness import StepContext
 from dreamfields.render.renderer import Rendering, render_jittered
@@ -52,7 +52,7 @@ def render_textureless(
     cameras: Sequence[Camera],
     settings: RenderSettings,
     occupancy: Tensor | None,
-    generator: torch.Generator,
+    generator: Generator,
 ) -> Rendering:
     """Render b textureless views (b, ...), each with a light at a random azimuth beside its camera.
 
