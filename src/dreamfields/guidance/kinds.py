@@ -1,7 +1,6 @@
 """The table of kinds of guidance: a new kind is one new file and one line of `KINDS`.
 
-Nothing here imports torch, so what is missing is reported at once. The module of a kind, which imports it, is imported
-when the kind is loaded.
+Nothing here imports torch, so missing weights are reported at once; a kind's module, which does, is imported last.
 """
 
 import importlib
@@ -61,7 +60,7 @@ KINDS: Final = (
 
 
 def kind_named(name: str) -> Kind:
-    """Return the kind of a member's `kind`."""
+    """Return the kind of that name."""
     return next(kind for kind in KINDS if kind.name == name)
 
 

@@ -2,7 +2,7 @@
 
 from dreamfields.config import Config
 from dreamfields.devices import check_device
-from dreamfields.guidance.load import check_weights
+from dreamfields.guidance.ensemble import check_weights
 from dreamfields.runs.directory import RunDirectory
 from dreamfields.runs.disk import check_space, run_bytes
 

@@ -113,7 +113,7 @@ def test_other_bytes_than_the_pinned_ones_are_not_loaded(tmp_path: Path, monkeyp
 
 def test_the_judge_shares_no_weights_with_the_guides() -> None:
     assert JUDGE_TOWER not in GUIDING_TOWERS
-    digests = [source.sha256 for source in (*GUIDING_TOWERS, JUDGE_TOWER)]
+    digests = [source.weights.sha256 for source in (*GUIDING_TOWERS, JUDGE_TOWER)]
     assert len(set(digests)) == len(digests)
     for source in (*GUIDING_TOWERS, JUDGE_TOWER):
         assert importlib.util.find_spec(source.weights.module) is not None

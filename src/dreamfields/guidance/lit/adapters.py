@@ -1,8 +1,7 @@
 """Adapters: two small networks trained between a frozen image and a frozen text tower (LiT, Zhai et al., CVPR 2022).
 
 They map the outputs of both towers to one space, where the cosine of an image and a sentence, times a learned scale, is
-the logit of the two belonging together. A file of adapters is safetensors at half precision, with the tower's name in
-its metadata.
+the logit of a match. A file of adapters is safetensors at half precision, with the tower's name in its metadata.
 
 Notation: f outputs of the image tower (its features, then its levels), e numbers of a sentence embedding, d dimensions
 of the joint space, k hidden units.
@@ -75,13 +74,11 @@ class Adapters(nn.Module):
 
     def embed_images(self, features: Tensor, levels: Tensor) -> Tensor:
         """Return unit vectors (n, d) of the tower's features and levels of n images."""
-        embedded: Tensor = self.image(torch.cat([features, levels], dim=-1))
-        return embedded
+        return self.image.forward(torch.cat([features, levels], dim=-1))
 
     def embed_texts(self, embeddings: Tensor) -> Tensor:
         """Return unit vectors (n, d) of sentence embeddings (n, e)."""
-        embedded: Tensor = self.text(embeddings)
-        return embedded
+        return self.text.forward(embeddings)
 
     @property
     def scale(self) -> Tensor:
@@ -121,12 +118,9 @@ def read_adapters(path: Path) -> Adapters:
 
 
 def packaged_adapters(source: AdapterSource) -> Adapters:
-    """Load adapters of this package, which need no identity because their digest is pinned.
-
-    Raises MissingPackageError: the file is missing or not the recorded one.
-    """
+    """Load adapters of this package. Raises MissingPackageError: the file is missing or not the recorded one."""
     adapters = read_adapters(source.path())
-    adapters.identity = ""
+    adapters.identity = ""  # Not needed: the digest is pinned.
     return adapters
 
 
@@ -144,8 +138,7 @@ def _content(path: Path) -> bytes:
 
 def _metadata(content: bytes) -> dict[str, str]:
     """Return the facts in a file; safetensors begin with 8 bytes of the header's length, then the header as JSON."""
-    length = int.from_bytes(content[:8], "little")
-    header: Any = json.loads(content[8 : 8 + length])
+    header: Any = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     facts: Any = json.loads(header["__metadata__"][_ABOUT])
     return {str(name): str(value) for name, value in facts.items()}
 

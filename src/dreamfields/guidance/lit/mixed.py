@@ -1,9 +1,8 @@
 """Guidance by adapters, which understand whole sentences, alone or mixed with the closed form of the same tower.
 
 The score of the adapters is a tenth of their logit, scale times cosine, to match the size of the closed form's. `both`
-is a weighted mean of the two scores with weights of one half, except that the closed form alone scores the name of a
-class, which it knows far better: it makes 18 of 20 nouns right and the plain mean 14, while captions are matched better
-by the mean (docs/log/recipe_2026-11-26.md).
+is the mean of the two scores, except that the closed form alone scores the name of a class: it gets 18 of 20 nouns
+right and the mean 14, while the mean matches captions better (docs/log/recipe_2026-11-26.md).
 """
 
 import math
@@ -23,7 +22,7 @@ NAMED_FROM = 0.95
 """Cosine of a sentence and the nearest class name above which the closed form's weight exceeds one half: "a red teapot"
 is at 0.91, "a spotted scarf" at 0.92, captions are below 0.85."""
 _MAX_CLOSED_FORM_WEIGHT = 0.75
-"""Above this weight no textureless images are scored, because the adapters know few names."""
+"""Above this weight no textureless images are scored: the closed form cannot, and the adapters know few names."""
 
 
 @final
@@ -39,7 +38,7 @@ class AdaptedGuidance(AbstractGuidance):
         wanted, found = closed_form.tower.width, adapters.image.linear.in_features
         if wanted != found:
             raise MissingPackageError(
-                f"the adapters for {adapters.tower} take {found} numbers a picture, but the tower gives {wanted}; "
+                f"the adapters for {adapters.tower} take {found} numbers an image, but the tower gives {wanted}; "
                 "train them afresh with: dreamfields lit train DATA --out FILE"
             )
         self.closed_form = closed_form
@@ -81,10 +80,7 @@ class AdaptedGuidance(AbstractGuidance):
         return self.closed_form.unread_words(sentence)
 
     def textureless_embedding(self, text_embedding: Tensor) -> Tensor | None:
-        """Return the adapters' part of an embedding (d,), because the closed form cannot score textureless images.
-
-        None where the adapters' weight is less than one quarter.
-        """
+        """Return the adapters' part of an embedding (d,); None where the adapters' weight is less than one quarter."""
         if not self.both:
             return text_embedding
         if self._closed_form_weight(text_embedding) > _MAX_CLOSED_FORM_WEIGHT:

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dreamfields.guidance.lit.weights import MINILM, MINILM_SHA256, check_digest, package_file
+from dreamfields.guidance.lit.weights import MINILM, check_digest, package_file
 
 _BATCH = 64
 _MAX_TOKENS = 256
@@ -22,13 +22,10 @@ class SentenceEncoder(nn.Module):
     """Sentences in, unit embeddings (n, 384) out: mean-pooled tokens of a frozen six-layer transformer."""
 
     def __init__(self) -> None:
-        """Load the model of the installed package; nothing is ever fetched, nor unpacked to disk.
-
-        Raises MissingPackageError: the package is not installed, or its file is not the pinned one.
-        """
+        """Load the installed package's model. Raises MissingPackageError: it is missing or not the pinned one."""
         super().__init__()
         path = package_file(MINILM)
-        check_digest(path, MINILM_SHA256, MINILM.package)
+        check_digest(path, MINILM)
         # Imported here because it takes seconds, which `toy` guidance need not pay.
         from transformers import BertConfig, BertModel
 
@@ -46,8 +43,7 @@ class SentenceEncoder(nn.Module):
     @torch.no_grad()
     def encode(self, sentences: Sequence[str]) -> Tensor:
         """Return unit embeddings (n, 384), in the order given."""
-        parts = [self._encode_batch(sentences[i : i + _BATCH]) for i in range(0, len(sentences), _BATCH)]
-        return torch.cat(parts)
+        return torch.cat([self._encode_batch(sentences[i : i + _BATCH]) for i in range(0, len(sentences), _BATCH)])
 
     def unread_words(self, sentence: str) -> tuple[str, ...]:
         """Return the words at the end of a sentence that do not fit into the model's tokens, or not whole."""

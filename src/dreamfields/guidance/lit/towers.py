@@ -8,6 +8,8 @@ W features + bias with W (1000, f).
 """
 
 import math
+from functools import cache
+from importlib import resources
 from typing import Any, Final, final
 
 import torch
@@ -29,10 +31,7 @@ class Tower(nn.Module):
     """A frozen classifier: images in, features and class logits out, differentiable with respect to the images."""
 
     def __init__(self, source: TowerSource) -> None:
-        """Load the weights of a source.
-
-        Raises MissingPackageError: the package is not installed, or its file is not the pinned one.
-        """
+        """Load the weights. Raises MissingPackageError: the package is missing, or its file is not the pinned one."""
         super().__init__()
         self.source = source
         network = _load_network(source)
@@ -53,7 +52,7 @@ class Tower(nn.Module):
 
     @property
     def width(self) -> int:
-        """Return the numbers that `levels` returns for an image: f + l."""
+        """Return how many numbers `levels` returns for an image: f + l."""
         return sum(len(part.stages[-1].convolutions[-1].weight) for part in self.network.parts())
 
     def levels(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -74,12 +73,17 @@ class Tower(nn.Module):
         return features @ self.class_weight.T + self.class_bias
 
 
-def _area_fraction(images: Tensor, source: TowerSource) -> float:
-    """Return the area of the images relative to the native one.
+@cache
+def class_names() -> tuple[str, ...]:
+    """Return the names of ImageNet's 1000 classes, in the order of the logits; published with CLIP (MIT)."""
+    text = resources.files("dreamfields.guidance.lit").joinpath("data/imagenet_classes.txt").read_text(encoding="utf-8")
+    return tuple(text.splitlines())
 
-    Shrinking a photograph keeps the sum of its activations and so raises their mean. Multiplied by this fraction,
-    features are the same at every size (measured on photographs at 128 to 224 pixels).
-    """
+
+def _area_fraction(images: Tensor, source: TowerSource) -> float:
+    """Return the area of the images relative to the native one."""
+    # Shrinking a photograph keeps the sum of its activations and so raises their mean. Multiplied by this fraction,
+    # features are the same at every size (measured on photographs at 128 to 224 pixels).
     return images.shape[-2] * images.shape[-1] / source.native_size**2
 
 
@@ -91,7 +95,7 @@ def _scaled(images: Tensor) -> Tensor:
 def _load_network(source: TowerSource) -> Any:
     """Load the network of a source; Any, because its package has no types."""
     path = package_file(source.weights)
-    check_digest(path, source.sha256, source.weights.package)
+    check_digest(path, source.weights)
     from efficientnet_lite_pytorch import EfficientNet
 
     # No size given: padding depends on the size of the image, as it did in training.
@@ -115,27 +119,17 @@ def lock(network: Any) -> LockedNetwork:
     stages = [Stage([Convolution(network._conv_stem, clipped=True)], skip=False)]
     for block in network._blocks:
         expand = [Convolution(block._expand_conv, clipped=True)] if hasattr(block, "_expand_conv") else []
-        depthwise = Convolution(block._depthwise_conv, clipped=True)
-        project = Convolution(block._project_conv, clipped=False)
+        others = [Convolution(block._depthwise_conv, clipped=True), Convolution(block._project_conv, clipped=False)]
         shape = block._block_args
         same_shape = shape.stride == 1 and shape.input_filters == shape.output_filters
-        stages.append(Stage([*expand, depthwise, project], skip=block.id_skip and same_shape))
-    stages.append(Stage([Convolution(network._conv_head, clipped=True)], skip=False))
-    return LockedNetwork(stages)
+        stages.append(Stage([*expand, *others], skip=block.id_skip and same_shape))
+    return LockedNetwork([*stages, Stage([Convolution(network._conv_head, clipped=True)], skip=False)])
 
 
 def clipped_normal_mean(mean: Tensor, deviation: Tensor, ceiling: float) -> Tensor:
     """Return the mean of min(max(x, 0), ceiling) for x ~ N(mean, deviation^2), elementwise."""
     safe = deviation.clamp(min=1e-6)
     low, high = (0.0 - mean) / safe, (ceiling - mean) / safe
-    inside = _normal_cdf(high) - _normal_cdf(low)
-    slope = _normal_density(low) - _normal_density(high)
-    return mean * inside + safe * slope + ceiling * (1.0 - _normal_cdf(high))
-
-
-def _normal_density(x: Tensor) -> Tensor:
-    return torch.exp(-0.5 * x**2) / math.sqrt(2.0 * math.pi)
-
-
-def _normal_cdf(x: Tensor) -> Tensor:
-    return 0.5 * (1.0 + torch.erf(x / math.sqrt(2.0)))
+    density_low, density_high = (torch.exp(-0.5 * x**2) / math.sqrt(2.0 * math.pi) for x in (low, high))
+    below_low, below_high = (0.5 * (1.0 + torch.erf(x / math.sqrt(2.0))) for x in (low, high))
+    return mean * (below_high - below_low) + safe * (density_low - density_high) + ceiling * (1.0 - below_high)
