@@ -29,7 +29,7 @@ def judge_member(name: str) -> Member:
 def check_judge_weights(name: str) -> None:
     """Check, without torch, that the weights of a judge are on this machine.
 
-    Raises MissingPackageError: they are not; UsageError: it is the name of no judge, or a folder without a model for it.
+    Raises MissingPackageError: they are not; UsageError: it is the name of no judge, or of a folder without a model.
     """
     member = judge_member(name)
     kind_named(member.kind).check_judge(member)

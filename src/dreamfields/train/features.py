@@ -82,7 +82,8 @@ def picture_features(
     for begin in range(0, len(chosen), CHUNK):
         part = chosen[begin : begin + CHUNK]
         facts = [VERSION, pictures.name, state, [pair.image for pair in part], view]
-        path = cache / f"{pictures.name}-{tower.source.name}-{view}-{_digest(facts, tower.source.weights.sha256, precision)}"
+        digest = _digest(facts, tower.source.weights.sha256, precision)
+        path = cache / f"{pictures.name}-{tower.source.name}-{view}-{digest}"
         yield _chunk(path, "features", len(part), partial(compute, part))
 
 
