@@ -18,8 +18,7 @@ from torch.nn import functional
 
 from dreamfields.errors import UsageError
 from dreamfields.guidance.base import AbstractGuidance
-from dreamfields.guidance.lit.text import SentenceEncoder
-from dreamfields.guidance.lit.towers import Tower, class_names
+from dreamfields.guidance.lit.towers import SentenceEncoder, Tower, class_names
 from dreamfields.guidance.lit.weights import JUDGE_TOWER
 from dreamfields.render.occupancy import visible_cells
 from dreamfields.render.renderer import Rendering, render_still

@@ -31,10 +31,6 @@ class KindModule(Protocol):
         """Return the model that judges."""
 
 
-def _nothing_to_check(*_: object) -> None:
-    """Accept a kind without weights."""
-
-
 @dataclass(frozen=True)
 class Kind:
     """One kind of guidance."""
@@ -42,9 +38,9 @@ class Kind:
     name: str  # As written in `--guidance.name`
     module: str  # A `KindModule`, by its full name
     takes_model_id: bool = False  # Whether a folder or the id of a model follows the name, after a colon
-    check: "Callable[[Member, GuidanceSettings], None]" = _nothing_to_check
+    check: "Callable[[Member, GuidanceSettings], None]" = lambda *_: None
     """Raises a `DreamfieldsError` unless the weights that guide are on this machine."""
-    check_judge: "Callable[[Member], None]" = _nothing_to_check
+    check_judge: "Callable[[Member], None]" = lambda *_: None
     """Raises a `DreamfieldsError` unless the weights that judge are on this machine."""
 
     def import_module(self) -> KindModule:

@@ -19,8 +19,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from dreamfields.guidance.lit.text import SentenceEncoder
-from dreamfields.guidance.lit.towers import Tower
+from dreamfields.guidance.lit.towers import SentenceEncoder, Tower
 from dreamfields.guidance.lit.weights import LITE0, LITE1, LITE2
 from dreamfields.optimize.randomness import seeded_generator
 from dreamfields.storage import atomic_write

@@ -14,14 +14,16 @@ from dreamfields.evaluate.judges import load_judge
 from dreamfields.guidance.ensemble import check_weights, load_guides
 from dreamfields.guidance.lit import load, weights
 from dreamfields.guidance.lit.adapters import (
+    NAMED_FROM,
+    AdaptedGuidance,
     Adapters,
     Projection,
     adapters_bytes,
+    closed_form_weight,
     packaged_adapters,
     read_adapters,
 )
 from dreamfields.guidance.lit.frozen import plain_activations
-from dreamfields.guidance.lit.mixed import NAMED_FROM, AdaptedGuidance, closed_form_weight
 from dreamfields.guidance.lit.weights import LITE0, AdapterSource
 from dreamfields.guidance.prompt_embeddings import PromptEmbeddings, textureless_embeddings
 from dreamfields.guidance.settings import GuidanceSettings, Mode

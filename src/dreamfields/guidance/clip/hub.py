@@ -260,12 +260,10 @@ def _cache_folder(model_id: str) -> Path:
 
 
 def _cached(model_id: str, revision: str) -> Path | None:
-    # Looked up first because the hub's client takes half a second to import.
-    try:
-        if not _cache_folder(model_id).is_dir():
-            return None
-        from huggingface_hub import snapshot_download
+    with contextlib.suppress(OSError, ValueError):
+        # Looked up first because the hub's client takes half a second to import.
+        if _cache_folder(model_id).is_dir():
+            from huggingface_hub import snapshot_download
 
-        return Path(snapshot_download(model_id, revision=revision, local_files_only=True))
-    except (OSError, ValueError):
-        return None
+            return Path(snapshot_download(model_id, revision=revision, local_files_only=True))
+    return None

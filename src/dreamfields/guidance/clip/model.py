@@ -32,15 +32,12 @@ class ClipGuidance(AbstractGuidance):
     def __init__(self, model: Any, tokenizer: Any, preprocessing: Preprocessing, name: str = "clip") -> None:
         """Freeze a CLIPModel, SiglipModel, Siglip2Model, MetaClip2Model or VisionTextDualEncoderModel of any dtype."""
         super().__init__()
-        self.model = model
-        self.tokenizer = tokenizer
-        self.preprocessing = preprocessing
+        self.model, self.tokenizer, self.preprocessing = model, tokenizer, preprocessing
         self.name = name
         self.image_size = preprocessing.size
         self.kind = str(model.config.model_type)
         self.longest = min(int(tokenizer.model_max_length), int(model.config.text_config.max_position_embeddings))
-        self.requires_grad_(False)
-        self.eval()
+        self.requires_grad_(False).eval()
 
     @torch.no_grad()
     def encode_text(self, sentences: Sequence[str]) -> Tensor:
@@ -67,13 +64,8 @@ class ClipGuidance(AbstractGuidance):
     def _tokens(self, sentences: list[str]) -> Any:
         """Return the inputs of the text tower, padded as it was trained."""
         siglip = self.kind.startswith("siglip")
-        tokens = self.tokenizer(
-            [self._spelling(sentence) for sentence in sentences],
-            padding="max_length" if siglip else True,
-            truncation=True,
-            max_length=self.longest,
-            return_tensors="pt",
-        )
+        texts, padding = [self._spelling(sentence) for sentence in sentences], "max_length" if siglip else True
+        tokens = self.tokenizer(texts, padding=padding, truncation=True, max_length=self.longest, return_tensors="pt")
         if siglip:
             # SigLIPs were trained to attend to all 64 tokens, padding included.
             tokens.pop("attention_mask", None)

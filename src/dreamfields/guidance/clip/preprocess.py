@@ -19,9 +19,7 @@ from dreamfields.guidance.clip.hub import read_json
 
 Filter = Literal["bilinear", "bicubic"]
 Triple = tuple[float, float, float]
-
-# Pillow's numbers for its filters, as in preprocessor_config.json.
-_FILTERS: Mapping[int, Filter] = {2: "bilinear", 3: "bicubic"}
+_FILTERS: Mapping[int, Filter] = {2: "bilinear", 3: "bicubic"}  # By Pillow's numbers, as in preprocessor_config.json
 
 
 @dataclass(frozen=True)
@@ -114,11 +112,9 @@ def _sizes(values: Mapping[str, Any]) -> tuple[int, int | None]:
     if "max_num_patches" in values:
         # Any number of patches up to a maximum: the largest square that fits.
         return int(values["max_num_patches"] ** 0.5 + 1e-6) * int(values["patch_size"]), None
-    size = values["size"]
-    crop = values["crop_size"] if values.get("do_center_crop", False) else None
+    size, crop = values["size"], values["crop_size"] if values.get("do_center_crop", False) else None
     if isinstance(size, dict) and "shortest_edge" not in size:
-        edge = None
-        side = _square(size)
+        edge, side = None, _square(size)
         if crop is not None and _square(crop) != side:
             raise ValueError("both sides are resized, and then cut")
     else:

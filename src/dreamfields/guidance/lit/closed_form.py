@@ -22,8 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dreamfields.guidance.base import AbstractGuidance
-from dreamfields.guidance.lit.text import SentenceEncoder
-from dreamfields.guidance.lit.towers import Tower, class_names
+from dreamfields.guidance.lit.towers import SentenceEncoder, Tower, class_names
 from dreamfields.guidance.prompts import fill_template
 
 Bridge = Literal["classes", "features", "both"]
@@ -42,12 +41,9 @@ class LitGuidance(AbstractGuidance):
     ) -> None:
         """Fit the bridges to the embeddings (1000, e) of the class names, `classes`."""
         super().__init__()
-        self.tower = tower
-        self.sentences = sentences
-        self.bridge = bridge
+        self.tower, self.sentences, self.bridge = tower, sentences, bridge
         self.name = f"lit-{tower.source.name}"
-        self.image_size = size
-        self.size_jitter = jitter
+        self.image_size, self.size_jitter = size, jitter
         mean = classes.mean(dim=0)
         rows = functional.normalize(tower.class_weight - tower.class_weight.mean(dim=0), dim=-1)
         self.class_sentences = nn.Buffer(classes)
@@ -65,7 +61,6 @@ class LitGuidance(AbstractGuidance):
 
     def textureless_embedding(self, text_embedding: Tensor) -> None:
         """Return None: the towers classify photographs, and textureless images made the benchmark of nouns worse."""
-        return
 
     def encode_text(self, sentences: Sequence[str]) -> Tensor:
         """Return unit embeddings (n, d) of n sentences."""
@@ -107,11 +102,9 @@ class LitGuidance(AbstractGuidance):
         return logits - logits.mean(dim=-1, keepdim=True), features - self.tower.feature_mean
 
     def _join(self, classes: Tensor, features: Tensor) -> Tensor:
-        if self.bridge == "classes":
-            return classes
-        if self.bridge == "features":
-            return features
-        return torch.cat([classes, features], dim=-1) / math.sqrt(2.0)
+        if self.bridge == "both":
+            return torch.cat([classes, features], dim=-1) / math.sqrt(2.0)
+        return classes if self.bridge == "classes" else features
 
 
 def embed_class_names(sentences: SentenceEncoder, template: str) -> Tensor:

@@ -8,11 +8,9 @@ from dreamfields.errors import UsageError
 from dreamfields.guidance.base import AbstractGuidance, Guide
 from dreamfields.guidance.ensemble import Member
 from dreamfields.guidance.kinds import JudgeMode
-from dreamfields.guidance.lit.adapters import Adapters, packaged_adapters, read_adapters
+from dreamfields.guidance.lit.adapters import AdaptedGuidance, Adapters, packaged_adapters, read_adapters
 from dreamfields.guidance.lit.closed_form import LitGuidance, embed_class_names
-from dreamfields.guidance.lit.mixed import AdaptedGuidance
-from dreamfields.guidance.lit.text import SentenceEncoder
-from dreamfields.guidance.lit.towers import Tower
+from dreamfields.guidance.lit.towers import SentenceEncoder, Tower
 from dreamfields.guidance.lit.weights import GUIDING_ADAPTERS, GUIDING_TOWERS, JUDGE_ADAPTERS, JUDGE_TOWER
 from dreamfields.guidance.prompts import wordings
 from dreamfields.guidance.settings import GuidanceSettings

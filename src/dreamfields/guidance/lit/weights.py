@@ -93,9 +93,11 @@ def package_file(wanted: PackagedFile) -> Path:
     return path
 
 
-def check_digest(path: Path, wanted: PackagedFile) -> None:
-    """Compare a file of a package with its digest. Raises MissingPackageError: it is not the recorded one."""
+def checked_file(wanted: PackagedFile) -> Path:
+    """Return `package_file(wanted)`. Raises MissingPackageError: it is missing or not the recorded file."""
+    path = package_file(wanted)
     _check_digest(path, wanted.sha256, f"run: pip install --force-reinstall {wanted.package}")
+    return path
 
 
 def _check_digest(path: Path, sha256: str, remedy: str) -> None:
