@@ -26,10 +26,9 @@ import tyro
 import dreamfields
 from dreamfields import api, paper
 from dreamfields.config import Config
-from dreamfields.evaluate.captions import captions
 from dreamfields.evaluate.classifier import Judge
 from dreamfields.evaluate.judges import load_judge
-from dreamfields.evaluate.retrieval import Fraction, judge_objects
+from dreamfields.evaluate.retrieval import Fraction, captions, judge_objects
 from dreamfields.export.settings import ExportSettings
 from dreamfields.guidance.settings import GuidanceSettings
 from dreamfields.optimize.settings import Recipe

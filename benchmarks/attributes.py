@@ -17,11 +17,10 @@ from typing import Annotated
 import tyro
 
 from dreamfields.devices import resolve_device
-from dreamfields.evaluate.classifier import held_out_renderings
+from dreamfields.evaluate.classifier import held_out_renderings, similarities
 from dreamfields.evaluate.judges import load_judge
 from dreamfields.evaluate.report import words
 from dreamfields.evaluate.retrieval import Fraction
-from dreamfields.evaluate.sentences import similarities
 from dreamfields.guidance.base import AbstractGuidance
 
 import runs

@@ -15,11 +15,10 @@ import tyro
 
 from dreamfields import paper
 from dreamfields.devices import resolve_device
-from dreamfields.evaluate.captions import captions
 from dreamfields.evaluate.classifier import held_out_renderings
 from dreamfields.evaluate.judges import load_judge
 from dreamfields.evaluate.report import WITHIN, words
-from dreamfields.evaluate.retrieval import Judged, Retrieval, judge_images, render_pair
+from dreamfields.evaluate.retrieval import Judged, Retrieval, captions, judge_images, render_pair
 
 import runs
 

@@ -17,9 +17,8 @@ from typing import Annotated, final
 import tyro
 
 from dreamfields.devices import resolve_device
-from dreamfields.evaluate.classifier import VIEWS, held_out_cameras, held_out_renderings
+from dreamfields.evaluate.classifier import VIEWS, held_out_cameras, held_out_renderings, similarities
 from dreamfields.evaluate.judges import load_judge
-from dreamfields.evaluate.sentences import similarities
 from dreamfields.guidance.base import AbstractGuidance
 from dreamfields.render.occupancy import visible_cells
 from dreamfields.render.renderer import Rendering, render_still

@@ -30,7 +30,7 @@ from torch import Tensor
 import dreamfields
 from dreamfields.config import Config
 from dreamfields.devices import Device, resolve_device, thread_count
-from dreamfields.guidance.load import load_guides
+from dreamfields.guidance.ensemble import load_guides
 from dreamfields.optimize.loop import take_step
 from dreamfields.optimize.objective import Target, guide_images, make_targets
 from dreamfields.optimize.randomness import seeded_generator

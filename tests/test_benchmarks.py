@@ -22,10 +22,10 @@ from dreamfields.api import Run
 from dreamfields.cli import main as cli
 from dreamfields.cli.generate import Generate
 from dreamfields.errors import UsageError
-from dreamfields.evaluate.captions import captions, normalised
 from dreamfields.evaluate.classifier import Judgement, ViewJudgement, held_out_renderings
+from dreamfields.evaluate.retrieval import captions, normalised
 from dreamfields.guidance.base import AbstractGuidance
-from dreamfields.guidance.lit.classes import class_names
+from dreamfields.guidance.lit.towers import class_names
 from dreamfields.guidance.prompts import clean_prompt
 from dreamfields.guidance.toy import ToyGuidance
 from tests.support.architecture import ROOT

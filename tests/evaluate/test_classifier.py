@@ -1,4 +1,4 @@
-"""The classifier that judges: its classes, its cameras, and how it counts."""
+"""Judging held-out views: the classifier's classes, cameras and counts, and cosines of sentences by hand."""
 
 import importlib.util
 import json
@@ -15,11 +15,21 @@ from torch.nn import functional
 
 from dreamfields.errors import UsageError
 from dreamfields.evaluate import classifier as judge
-from dreamfields.evaluate.classifier import Judge, Judgement, ViewJudgement, class_indices, judge_view, nearest_class
+from dreamfields.evaluate.classifier import (
+    Judge,
+    Judgement,
+    ViewJudgement,
+    class_indices,
+    held_out_renderings,
+    judge_view,
+    nearest_class,
+    similarities,
+)
 from dreamfields.evaluate.report import judgement_json
-from dreamfields.guidance.lit.classes import class_names
+from dreamfields.guidance.lit.towers import class_names
 from dreamfields.guidance.lit.weights import GUIDING_TOWERS, JUDGE_TOWER
-from dreamfields.render.renderer import render_still
+from dreamfields.guidance.toy import ToyGuidance
+from dreamfields.render.renderer import Rendering, render_still
 from dreamfields.scene.cameras import Camera
 from tests.support.fields import Ball, BallsField
 
@@ -229,3 +239,22 @@ def test_the_real_judge_is_held_out_and_knows_a_photograph() -> None:
     image = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None]
     best = {class_names()[index] for index in real.probabilities(image).topk(5).indices.tolist()}
     assert best & {"espresso", "coffee mug", "cup"}
+
+
+def test_a_red_ball_is_nearer_to_red_than_to_blue_from_all_sides() -> None:
+    views = held_out_renderings(BallsField([Ball(0.8, colour=(0.9, 0.05, 0.05))]), size=24, samples=32)
+    found = similarities(ToyGuidance(), views, ["a red ball", "a blue ball", "a red ball"])
+    assert found.shape == (8, 3)
+    assert (found[:, 0] > found[:, 1]).all()
+    assert torch.equal(found[:, 0], found[:, 2])
+
+
+def test_a_cosine_is_the_mean_over_white_grey_and_black() -> None:
+    judge = ToyGuidance()
+    nothing = torch.zeros(1, 1, 8, 8)
+    (found,) = similarities(judge, [Rendering(torch.zeros(1, 3, 8, 8), nothing, nothing)], ["a white ball"])
+
+    def seen(level: float) -> Tensor:
+        return judge.encode_image(torch.full((1, 3, 8, 8), level)) @ judge.encode_text(["a white ball"]).T
+
+    assert float(found) == pytest.approx(sum(float(seen(level)) for level in (1.0, 0.5, 0.0)) / 3.0, abs=1e-6)

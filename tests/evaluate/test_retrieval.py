@@ -14,10 +14,9 @@ from dreamfields import api
 from dreamfields.cli.main import main
 from dreamfields.cli.run_folder import find_runs
 from dreamfields.errors import UsageError
-from dreamfields.evaluate.captions import captions, normalised
 from dreamfields.evaluate.judges import check_judge, judge_member, load_judge
 from dreamfields.evaluate.report import retrieval_json, retrieval_page
-from dreamfields.evaluate.retrieval import Candidate, Fraction, judge_objects, rank, render_pair
+from dreamfields.evaluate.retrieval import Candidate, Fraction, captions, judge_objects, normalised, rank, render_pair
 from dreamfields.guidance.base import AbstractGuidance
 from dreamfields.guidance.toy import ToyGuidance
 from dreamfields.render.shading import AMBIENT, DIFFUSE, ShadedField

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import pytest
 import torch
 
+from dreamfields.guidance.ensemble import load_guides
 from dreamfields.guidance.lit.closed_form import Bridge, LitGuidance
-from dreamfields.guidance.load import load_guides
 from dreamfields.guidance.settings import GuidanceSettings
 
 SIZE = 64

@@ -10,10 +10,9 @@ from dreamfields.evaluate.judges import check_judge_weights, load_judge
 from dreamfields.guidance import toy
 from dreamfields.guidance.base import AbstractGuidance
 from dreamfields.guidance.clip import model as clip
-from dreamfields.guidance.ensemble import parse_members
+from dreamfields.guidance.ensemble import check_weights, load_guides, parse_members
 from dreamfields.guidance.kinds import KINDS, Kind, KindModule, kind_named, name_choices
 from dreamfields.guidance.lit import load as lit
-from dreamfields.guidance.load import check_weights, load_guides
 from dreamfields.guidance.settings import GuidanceSettings
 from tests.guidance.conftest import SIZE
 from tests.support.clips import make_folder

@@ -11,9 +11,8 @@ from dreamfields.errors import UsageError
 from dreamfields.guidance.base import AbstractGuidance, mean_direction
 from dreamfields.guidance.clip.model import load_clip
 from dreamfields.guidance.ensemble import Member
-from dreamfields.guidance.lit.adapters import packaged_adapters
+from dreamfields.guidance.lit.adapters import AdaptedGuidance, packaged_adapters
 from dreamfields.guidance.lit.closed_form import Bridge
-from dreamfields.guidance.lit.mixed import AdaptedGuidance
 from dreamfields.guidance.lit.weights import GUIDING_ADAPTERS
 from dreamfields.guidance.prompt_embeddings import (
     PromptEmbeddings,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dreamfields.guidance.load import load_guides
+from dreamfields.guidance.ensemble import load_guides
 from dreamfields.optimize.loop import optimize
 from dreamfields.optimize.objective import make_targets
 from dreamfields.optimize.settings import Recipe

@@ -50,7 +50,7 @@ class Lit(Command):
 
     def run(self, console: Console) -> int:
         """Train adapters and write them, or print the recall of some."""
-        from dreamfields.guidance.clip.folders import file_sha256
+        from dreamfields.guidance.clip.hub import file_sha256
         from dreamfields.storage import atomic_write
         from dreamfields.train.recall import RANKS, measure
         from dreamfields.train.training import train_adapters

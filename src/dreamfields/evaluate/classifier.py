@@ -1,9 +1,11 @@
-"""The judge of nouns: a classifier that never guides, applied to held-out views.
+"""Judging held-out views of an object: by a classifier of nouns that never guides, and by any judge with sentences.
 
-EfficientNet-Lite1 shares its training data, but no weights, with the towers that guide. It is shown the object by the
-paper's test camera (elevation 45, distance 4, field of view 39.6: Dream Fields, appendix) from eight azimuths, over
-white, grey and black. Its answer for a view is the class with the highest probability, averaged over the backgrounds.
-It knows 1000 classes and does not notice whether an object has one face or four; look at the images too.
+The views are those of the paper's test camera (elevation 45, distance 4, field of view 39.6: Dream Fields, appendix)
+from eight azimuths, over white, grey and black. The classifier, EfficientNet-Lite1, shares its training data, but no
+weights, with the towers that guide. Its answer for a view is the class with the highest probability, averaged over the
+backgrounds. It does not notice whether an object has one face or four; look at the images too.
+
+Notation: v views, t sentences.
 """
 
 from collections.abc import Sequence
@@ -15,9 +17,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from dreamfields.errors import UsageError
-from dreamfields.guidance.lit.classes import class_names
-from dreamfields.guidance.lit.text import SentenceEncoder
-from dreamfields.guidance.lit.towers import Tower
+from dreamfields.guidance.base import AbstractGuidance
+from dreamfields.guidance.lit.towers import SentenceEncoder, Tower, class_names
 from dreamfields.guidance.lit.weights import JUDGE_TOWER
 from dreamfields.render.occupancy import visible_cells
 from dreamfields.render.renderer import Rendering, render_still
@@ -81,14 +82,14 @@ class Judge:
     def judge(
         self, field: AbstractField, classes: Sequence[str], samples: int = 96, size: int | None = None
     ) -> Judgement:
-        """Judge a field from all held-out views, `size` pixels a side (by default the tower's own), by right classes.
+        """Judge a field by its right classes in all held-out views, `size` pixels a side (by default the tower's own).
 
         Raises UsageError: a name is not one of the 1000 classes; the nearest is offered.
         """
         right, native, views = class_indices(classes), JUDGE_TOWER.native_size, []
         renderings = held_out_renderings(field, size or native, samples)
         for camera, rendering in zip(held_out_cameras(), renderings, strict=True):
-            images = torch.cat([rendering.over(background) for background in BACKGROUNDS]).to(self.device)
+            images = _on_backgrounds(rendering).to(self.device)
             if images.shape[-1] != native:
                 images = functional.interpolate(images, size=(native, native), mode="bilinear")
             views.append(judge_view(self.probabilities(images), right, camera.azimuth_deg))
@@ -97,8 +98,15 @@ class Judge:
     @torch.no_grad()
     def probabilities(self, images: Tensor) -> Tensor:
         """Return the class probabilities (1000,) of images (b, 3, h, w) in [0, 1], averaged over them."""
-        logits = self.tower.logits(self.tower.features(images))
-        return functional.softmax(logits, dim=-1).mean(dim=0)
+        return functional.softmax(self.tower.logits(self.tower.features(images)), dim=-1).mean(dim=0)
+
+
+@torch.no_grad()
+def similarities(judge: AbstractGuidance, views: Sequence[Rendering], sentences: Sequence[str]) -> Tensor:
+    """Return cosines (v, t) of views and sentences, each the mean over the backgrounds."""
+    texts = judge.encode_text(sentences)
+    images = [_on_backgrounds(view).to(texts.device) for view in views]
+    return torch.stack([(judge.encode_image(one) @ texts.T).mean(dim=0) for one in images]).cpu()
 
 
 def held_out_cameras() -> list[Camera]:
@@ -125,8 +133,7 @@ def class_indices(classes: Sequence[str]) -> list[int]:
     Raises UsageError: a name is not one of the 1000 classes; the nearest is offered.
     """
     names = class_names()
-    unknown = [unknown_name(name, list(names), "ImageNet class") for name in classes if name not in names]
-    if unknown:
+    if unknown := [unknown_name(name, list(names), "ImageNet class") for name in classes if name not in names]:
         raise UsageError("; ".join(unknown))
     return [index for index, name in enumerate(names) if name in classes]
 
@@ -136,3 +143,7 @@ def nearest_class(prompt: str) -> str:
     encoder = SentenceEncoder()
     similarity = encoder.encode([prompt]) @ encoder.encode([f"a {name}" for name in class_names()]).T
     return class_names()[int(similarity.argmax())]
+
+
+def _on_backgrounds(view: Rendering) -> Tensor:
+    return torch.cat([view.over(background) for background in BACKGROUNDS])

@@ -27,36 +27,27 @@ def judge_member(name: str) -> Member:
 
 
 def check_judge_weights(name: str) -> None:
-    """Make sure, without torch, that the weights of a judge are on this machine.
+    """Check, without torch, that the weights of a judge are on this machine.
 
-    Raises:
-        MissingPackageError: they are not; the sentence names the command that gets them.
-        UsageError: it is the name of no judge, or a folder holds no model that can judge.
+    Raises MissingPackageError: they are not; UsageError: it is the name of no judge, or of a folder without a model.
     """
     member = judge_member(name)
     kind_named(member.kind).check_judge(member)
 
 
 def load_judge(name: str, device: "torch.device", mode: JudgeMode = "closed-form") -> "AbstractGuidance":
-    """Load a judge onto a device.
+    """Load a judge onto a device; that of `lit` never guides: in closed form it knows nouns, by its adapters sentences.
 
-    The judge of `lit` never guides; in closed form it knows nouns, by its adapters it understands sentences.
-
-    Raises:
-        MissingPackageError: its weights are not on this machine.
-        UsageError: it is the name of no judge.
+    Raises MissingPackageError: its weights are not on this machine; UsageError: it is the name of no judge.
     """
     member = judge_member(name)
     return kind_named(member.kind).import_module().load_judge(member, mode, device)
 
 
 def check_judge(judge: "AbstractGuidance | Judge", guides: Sequence[str], weights: Sequence[str], run: str) -> None:
-    """Refuse a judge that guided a run, compared by name and by the digest of its weights.
-
-    Raises UsageError: it guided the run, whose object was optimised for its score.
-    """
+    """Compare a judge with the guides of a run by name and by digest. Raises UsageError: it guided the run."""
     if judge.name in guides or (judge.identity and judge.identity in weights):
         raise UsageError(
-            f"{judge.name} guided {run}, so it cannot judge it: it would find what it asked for; "
+            f"{judge.name} guided {run}, whose object was optimised for its score, so it cannot judge it; "
             "name another model with --judge"
         )

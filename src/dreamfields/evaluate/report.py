@@ -4,6 +4,7 @@ import base64
 import dataclasses
 import html
 import io
+import itertools
 from typing import Any, Final
 
 from PIL import Image
@@ -23,23 +24,17 @@ _STYLE: Final = (
 
 def judgement_json(judgement: Judgement) -> dict[str, Any]:
     """Return a judgement as JSON values, the totals first."""
-    return {
-        "top1": judgement.top1,
-        "top5": judgement.top5,
-        "of": len(judgement.views),
-        "probability": round(judgement.probability, 4),
-        **dataclasses.asdict(judgement),
-    }
+    totals = {"top1": judgement.top1, "top5": judgement.top5, "of": len(judgement.views)}
+    return {**totals, "probability": round(judgement.probability, 4), **dataclasses.asdict(judgement)}
 
 
 def retrieval_json(retrieval: Retrieval) -> dict[str, Any]:
     """Return JSON values: fractions with standard errors, chance, and every object's ranks."""
     fractions = {}
-    for look in ("colour", "textureless"):
-        for within in WITHIN:
-            one = retrieval.fraction(within, look == "textureless")
-            rounded = {"value": round(one.value, 4), "standard_error": round(one.error, 4), "objects": one.objects}
-            fractions[f"{look}_r_at_{within}"] = rounded
+    for appearance, within in itertools.product(("colour", "textureless"), WITHIN):
+        one = retrieval.fraction(within, appearance == "textureless")
+        rounded = {"value": round(one.value, 4), "standard_error": round(one.error, 4), "objects": one.objects}
+        fractions[f"{appearance}_r_at_{within}"] = rounded
     objects = []
     for each in retrieval.objects:
         found = {"colour": dataclasses.asdict(each.colour), "textureless": dataclasses.asdict(each.textureless)}
@@ -50,12 +45,10 @@ def retrieval_json(retrieval: Retrieval) -> dict[str, Any]:
 
 def retrieval_page(retrieval: Retrieval) -> str:
     """Return an HTML page that needs no other file."""
-    rows = "".join(
-        f"<tr><td>{look}</td>"
-        + "".join(f"<td>{words(retrieval.fraction(within, look == 'textureless'))}</td>" for within in WITHIN)
-        + "</tr>"
-        for look in ("colour", "textureless")
-    )
+    rows = ""
+    for appearance in ("colour", "textureless"):
+        fractions = [words(retrieval.fraction(within, appearance == "textureless")) for within in WITHIN]
+        rows += f"<tr><td>{appearance}</td>{''.join(f'<td>{one}</td>' for one in fractions)}</tr>"
     chances = "".join(f"<td>{retrieval.chance(within):.1%}</td>" for within in WITHIN)
     title = f"Retrieval by {html.escape(retrieval.judge)}"
     return (
@@ -75,9 +68,9 @@ def words(fraction: Fraction) -> str:
 
 def _figure(one: Judged) -> str:
     lines = []
-    for look, found in (("colour", one.colour), ("textureless", one.textureless)):
+    for appearance, found in (("colour", one.colour), ("textureless", one.textureless)):
         mark = "right" if found.rank == 1 else "wrong"
-        lines.append(f'<br><span class="{mark}">{look}: {found.rank}.</span> {html.escape(found.nearest)}')
+        lines.append(f'<br><span class="{mark}">{appearance}: {found.rank}.</span> {html.escape(found.nearest)}')
     images = "".join(f'<img alt="" src="{_data_url(part)}">' for part in (one.images.colour, one.images.textureless))
     return f"<figure>{images}<figcaption><b>{html.escape(one.caption)}</b>{''.join(lines)}</figcaption></figure>"
 

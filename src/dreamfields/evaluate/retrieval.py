@@ -2,8 +2,9 @@
 
 One held-out view of each object (elevation 45 where training has 30; over white) is compared with all captions. R@1 is
 the fraction of objects whose own caption is nearest, R@5 that of objects whose own is among the five nearest. A prompt
-that is no caption is added to them. The same is measured without colours (DreamFusion sec. 4), where objects that were
-guided by images with colours only are usually at chance.
+that is no caption is added to them. The same is measured without colours (DreamFusion sec. 4). The captions are the
+object-centric ones of COCO that the paper's code lists: google-research/dreamfields, config/coco_queries_val.py
+(Apache-2.0), by COCO's annotators (CC BY 4.0).
 
 Notation: n objects, c captions, p a fraction of the objects; its standard error is sqrt(p (1 - p) / n).
 """
@@ -11,13 +12,14 @@ Notation: n objects, c captions, p a fraction of the objects; its standard error
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib import resources
 
 import torch
 from torch import Tensor
 
 from dreamfields import paper
 from dreamfields.errors import UsageError
-from dreamfields.evaluate.captions import captions, normalised
 from dreamfields.guidance.base import AbstractGuidance
 from dreamfields.render.occupancy import visible_cells
 from dreamfields.render.renderer import render_still
@@ -83,8 +85,7 @@ class Retrieval:
     """The result for several objects."""
 
     judge: str
-    captions: int
-    """Number of captions to choose from."""
+    captions: int  # Number of captions to choose from
     objects: tuple[Judged, ...]
 
     def fraction(self, within: int, textureless: bool = False) -> Fraction:
@@ -97,8 +98,20 @@ class Retrieval:
         return min(within / self.captions, 1.0)
 
 
+@cache
+def captions() -> tuple[str, ...]:
+    """Return the captions, normalised and distinct, in the paper's order."""
+    text = (resources.files("dreamfields.evaluate") / "data" / "coco_captions.txt").read_text(encoding="utf-8")
+    return tuple(normalised(line) for line in text.splitlines() if line.strip())
+
+
+def normalised(caption: str) -> str:
+    """Return a caption in lower case, without spaces, dots and commas around it, with one final dot."""
+    return caption.lower().strip(" .,\t") + "."
+
+
 def judge_objects(judge: AbstractGuidance, candidates: Sequence[Candidate], samples: int) -> Retrieval:
-    """Render and judge objects, with so many samples a ray. Raises UsageError: there is no object."""
+    """Render objects with `samples` samples a ray and judge them. Raises UsageError: there is no object."""
     if not candidates:
         raise UsageError("there is no run to judge; name folders of runs: dreamfields evaluate retrieval RUNS...")
     return judge_images(judge, (render_pair(one, judge.image_size, samples) for one in candidates))
@@ -122,14 +135,13 @@ def judge_images(judge: AbstractGuidance, pairs: Iterable[ImagePair]) -> Retriev
 
 
 def render_pair(candidate: Candidate, size: int, samples: int) -> ImagePair:
-    """Render the view that no training camera has, with and without colours."""
-    azimuth, elevation, fov = paper.TEST_AZIMUTH_DEG, paper.TEST_ELEVATION_DEG, paper.TEST_FOV_DEG
-    camera = Camera(azimuth, elevation, fov_deg=fov, target=candidate.target)
+    """Render the held-out view of an object with and without colours."""
+    azimuth = paper.TEST_AZIMUTH_DEG
+    camera = Camera(azimuth, paper.TEST_ELEVATION_DEG, fov_deg=paper.TEST_FOV_DEG, target=candidate.target)
     occupancy = visible_cells(candidate.field)
 
     def image(field: AbstractField) -> Tensor:
-        rendering = render_still(field, camera, size, samples, occupancy=occupancy)
-        return rendering.over(1.0)[0].clamp(0.0, 1.0)
+        return render_still(field, camera, size, samples, occupancy=occupancy).over(1.0)[0].clamp(0.0, 1.0)
 
     textureless = ShadedField(candidate.field, light_beside(azimuth))
     return ImagePair(candidate.name, candidate.prompt, image(candidate.field), image(textureless))

@@ -17,13 +17,11 @@ class AbstractGuidance(nn.Module, ABC):
 
     name: str  # Shown to the user and recorded with the run
     image_size: int  # Pixels a side of its images
-    identity: str = ""
-    """Digest of its weights, recorded with the run, which resumes with the same only. Empty where the package pins
-    them."""
+    identity: str = ""  # Digest of its weights, without which the run cannot resume; empty where the package pins them
 
     @property
     def image_sizes(self) -> tuple[int, ...]:
-        """Return the sizes of images it can be shown; each step draws one. By default `image_size` alone."""
+        """Return the image sizes that it can score; each step draws one. By default `image_size` alone."""
         return (self.image_size,)
 
     @abstractmethod
@@ -39,20 +37,14 @@ class AbstractGuidance(nn.Module, ABC):
         return ()
 
     def textureless_embedding(self, text_embedding: Tensor) -> Tensor | None:
-        """Return the embedding (d,) that textureless images are scored with, by default the sentence's own.
-
-        None where the model cannot score textureless images.
-        """
+        """Return the embedding (d,) to score textureless images with, by default the same; None if it cannot."""
         return text_embedding
 
     def score(self, images: Tensor, text_embedding: Tensor, sharpness: float = 0.0) -> Tensor:
-        """Return how well images (b, 3, h, w) match a sentence's embedding (d,): (b,), differentiably.
+        """Return how well images (b, 3, h, w) in [0, 1] match a sentence's embedding (d,): (b,), differentiably.
 
-        Args:
-            images: colours in [0, 1].
-            text_embedding: of the sentence.
-            sharpness: in [0, 1]: from 0, where all rival classes count the same, to 1, where the strongest counts most.
-                A cosine has no rivals and ignores it.
+        `sharpness` is in [0, 1]: at 0 all rival classes count the same, at 1 the strongest counts most. A cosine has no
+        rivals and ignores it.
         """
         return self.encode_image(images) @ text_embedding
 

@@ -1,7 +1,6 @@
 """Scoring a step's images a few at a time, with the values and gradients of scoring all at once.
 
-The activations of the model are kept for one chunk at a time, so memory does not grow with the number of images. What
-is kept of a chunk is the gradient with respect to its images.
+The model's activations are kept for one chunk at a time; of each chunk the gradient of its images is kept.
 """
 
 from collections.abc import Callable

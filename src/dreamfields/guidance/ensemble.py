@@ -8,18 +8,24 @@
 
 Text, because it fits into a flag, run.json and the names of results. The weight multiplies the member's loss and is 1
 by default; the start is the fraction of the steps after which the member guides, 0 by default. A folder whose name ends
-like a weight or a start needs a final slash. Nothing here imports torch.
+like a weight or a start needs a final slash. Importing this module does not import torch.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from dreamfields.errors import UsageError
-from dreamfields.guidance.clip.folders import is_path
-from dreamfields.guidance.kinds import KINDS, name_choices
+from dreamfields.guidance.clip.hub import is_path
+from dreamfields.guidance.kinds import KINDS, kind_named, name_choices
 from dreamfields.settings import Range
+
+if TYPE_CHECKING:
+    import torch
+
+    from dreamfields.guidance.base import Guide
+    from dreamfields.guidance.settings import GuidanceSettings
 
 _WEIGHTS, _STARTS = Range(0.001, 1000.0), Range(0.0, 0.99)
 _NUMBER: Final = r"[0-9.]+(?:e[+-]?[0-9]+)?"
@@ -59,6 +65,27 @@ def parse_members(text: str) -> tuple[Member, ...]:
 def label(text: str) -> str:
     """Return the names of all members as shown and exported."""
     return "+".join(member.label for member in parse_members(text))
+
+
+def check_weights(settings: "GuidanceSettings") -> None:
+    """Check, without torch, that all weights of the guidance are on this machine.
+
+    Raises MissingPackageError: a package, a file or a model is missing; UsageError: a folder holds no model that fits.
+    """
+    for member in parse_members(settings.name):
+        kind_named(member.kind).check(member, settings)
+
+
+def load_guides(settings: "GuidanceSettings", device: "torch.device") -> "list[Guide]":
+    """Load the models that guide onto a device.
+
+    Raises MissingPackageError or UsageError as `check_weights` does, and where weights are not the recorded ones.
+    """
+    guides = []
+    for member in parse_members(settings.name):
+        loaded = kind_named(member.kind).import_module().load_guides(member, settings, device)
+        guides += [replace(guide, weight=member.weight * guide.weight, start=member.start) for guide in loaded]
+    return guides
 
 
 def _parse_member(text: str) -> Member:

@@ -1,7 +1,6 @@
 """The table of kinds of guidance: a new kind is one new file and one line of `KINDS`.
 
-Nothing here imports torch, so what is missing is reported at once. The module of a kind, which imports it, is imported
-when the kind is loaded.
+Nothing here imports torch, so missing weights are reported at once; a kind's module, which does, is imported last.
 """
 
 import importlib
@@ -32,10 +31,6 @@ class KindModule(Protocol):
         """Return the model that judges."""
 
 
-def _nothing_to_check(*_: object) -> None:
-    """Accept a kind without weights."""
-
-
 @dataclass(frozen=True)
 class Kind:
     """One kind of guidance."""
@@ -43,9 +38,9 @@ class Kind:
     name: str  # As written in `--guidance.name`
     module: str  # A `KindModule`, by its full name
     takes_model_id: bool = False  # Whether a folder or the id of a model follows the name, after a colon
-    check: "Callable[[Member, GuidanceSettings], None]" = _nothing_to_check
+    check: "Callable[[Member, GuidanceSettings], None]" = lambda *_: None
     """Raises a `DreamfieldsError` unless the weights that guide are on this machine."""
-    check_judge: "Callable[[Member], None]" = _nothing_to_check
+    check_judge: "Callable[[Member], None]" = lambda *_: None
     """Raises a `DreamfieldsError` unless the weights that judge are on this machine."""
 
     def import_module(self) -> KindModule:
@@ -61,7 +56,7 @@ KINDS: Final = (
 
 
 def kind_named(name: str) -> Kind:
-    """Return the kind of a member's `kind`."""
+    """Return the kind of that name."""
     return next(kind for kind in KINDS if kind.name == name)
 
 

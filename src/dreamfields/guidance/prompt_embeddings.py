@@ -2,7 +2,7 @@
 
 Notation: p paraphrases, the prompt included; k wordings by azimuth; d dimensions of the joint space; e (d,) the unit
 embedding of a sentence, n (d,) that of the negative prompt and omega its weight; w_j(phi) the weight of wording j at
-azimuth phi (`azimuth_prompts.azimuth_weights`); a division by |.| normalises to length 1.
+azimuth phi (`prompts.azimuth_weights`); a division by |.| normalises to length 1.
 
     n_perp = n - (n e) e                 the part of n that is orthogonal to e
     e'     = (e - omega n_perp) / |.|    Perp-Neg (Armandpour et al. 2023)
@@ -16,9 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dreamfields.guidance.azimuth_prompts import azimuth_weights, parse_azimuth_prompts
 from dreamfields.guidance.base import AbstractGuidance, mean_direction
-from dreamfields.guidance.prompts import fill_template, fill_wordings, with_style
+from dreamfields.guidance.prompts import azimuth_weights, fill_template, fill_wordings, parse_azimuth_prompts
 from dreamfields.guidance.settings import PromptSettings
 
 Sentences = tuple[tuple[str, ...], ...]  # p times k sentences, before they are put into a template
@@ -41,16 +40,17 @@ class PromptEmbeddings:
         """Return the unit vector (d,) for each azimuth; only one where there is one wording."""
         wordings = self.table[paraphrase]
         # One wording is not blended with itself, which could change the last bit.
-        return [wordings[0]] if len(wordings) == 1 else [self._blend(wordings, azimuth) for azimuth in azimuths_deg]
-
-    def _blend(self, wordings: Tensor, azimuth_deg: float) -> Tensor:
-        weights = wordings.new_tensor(azimuth_weights(azimuth_deg, self.anchors_deg))
-        return functional.normalize(weights @ wordings, dim=0)
+        if len(wordings) == 1:
+            return [wordings[0]]
+        weights = [wordings.new_tensor(azimuth_weights(azimuth, self.anchors_deg)) for azimuth in azimuths_deg]
+        return [functional.normalize(one @ wordings, dim=0) for one in weights]
 
 
 def prompt_sentences(prompt: str, prompts: PromptSettings) -> Sentences:
     """Return the sentences for images with colours: of the prompt, then of each paraphrase."""
-    subjects = [with_style(text, prompts.style) for text in (prompt, *prompts.paraphrases)]
+    subjects = (prompt, *prompts.paraphrases)
+    if prompts.style:
+        subjects = tuple(f"{subject.rstrip('.')}, {prompts.style}" for subject in subjects)
     return tuple(_by_azimuth(subject, prompts) for subject in subjects)
 
 
@@ -70,7 +70,7 @@ def all_sentences(template: str, prompt: str, prompts: PromptSettings) -> list[s
 def embed_prompts(
     guidance: AbstractGuidance, template: str, sentences: Sentences, prompts: PromptSettings
 ) -> PromptEmbeddings:
-    """Embed sentences, each the mean over the template's wordings, and push them away from the negative prompt."""
+    """Embed sentences, each as the mean over the template's wordings, pushed away from the negative prompt."""
 
     def embed(text: str) -> Tensor:
         return mean_direction(guidance.encode_text(fill_wordings(template, text)))

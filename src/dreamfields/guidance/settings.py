@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
 from dreamfields.errors import UsageError
-from dreamfields.guidance.azimuth_prompts import parse_azimuth_prompts
 from dreamfields.guidance.ensemble import parse_members
-from dreamfields.guidance.prompts import clean_text, wordings
+from dreamfields.guidance.prompts import clean_text, parse_azimuth_prompts, wordings
 from dreamfields.settings import Range, Rising, Settings
 
 Mode = Literal["closed-form", "adapters", "both"]
@@ -83,10 +82,7 @@ class PromptSettings(Settings):
     """Appended to the prompt and each paraphrase, after a comma."""
 
     def __post_init__(self) -> None:
-        """Check every field and bring all texts into the normal form of prompts.
-
-        Raises UsageError: a field cannot be used.
-        """
+        """Check every field and normalise all texts. Raises UsageError: a field cannot be used."""
         super().__post_init__()
         for name, texts in self._texts():
             # Under `collected_faults`, a text that cannot be used stays as it is.

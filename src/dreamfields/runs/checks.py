@@ -7,7 +7,7 @@ from typing import Final
 from dreamfields.config import Config
 from dreamfields.devices import check_device
 from dreamfields.errors import StorageError
-from dreamfields.guidance.load import check_weights
+from dreamfields.guidance.ensemble import check_weights
 from dreamfields.optimize.settings import Recipe
 from dreamfields.runs.directory import RunDirectory
 from dreamfields.scene.fields import FIELDS

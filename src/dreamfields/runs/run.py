@@ -25,8 +25,7 @@ from dreamfields.export.pictures.stills import Shot, contact_sheet, png_bytes, r
 from dreamfields.export.pictures.video import video_suffix, write_video
 from dreamfields.export.settings import ExportSettings
 from dreamfields.guidance.base import Guide
-from dreamfields.guidance.ensemble import label
-from dreamfields.guidance.load import load_guides
+from dreamfields.guidance.ensemble import label, load_guides
 from dreamfields.guidance.prompt_embeddings import all_sentences
 from dreamfields.optimize.loop import Step, optimize
 from dreamfields.optimize.objective import make_targets

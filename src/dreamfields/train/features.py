@@ -19,8 +19,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from dreamfields.guidance.lit.text import SentenceEncoder
-from dreamfields.guidance.lit.towers import Tower
+from dreamfields.guidance.lit.towers import SentenceEncoder, Tower
 from dreamfields.guidance.lit.weights import LITE0, LITE1, LITE2
 from dreamfields.optimize.randomness import seeded_generator
 from dreamfields.storage import atomic_write
@@ -82,7 +81,8 @@ def picture_features(
     for begin in range(0, len(chosen), CHUNK):
         part = chosen[begin : begin + CHUNK]
         facts = [VERSION, pictures.name, state, [pair.image for pair in part], view]
-        path = cache / f"{pictures.name}-{tower.source.name}-{view}-{_digest(facts, tower.source.sha256, precision)}"
+        digest = _digest(facts, tower.source.weights.sha256, precision)
+        path = cache / f"{pictures.name}-{tower.source.name}-{view}-{digest}"
         yield _chunk(path, "features", len(part), partial(compute, part))
 
 

@@ -13,9 +13,7 @@ import torch
 
 from dreamfields.errors import UsageError
 from dreamfields.guidance.lit.adapters import adapters_bytes
-from dreamfields.guidance.lit.classes import class_names
-from dreamfields.guidance.lit.text import SentenceEncoder
-from dreamfields.guidance.lit.towers import Tower
+from dreamfields.guidance.lit.towers import SentenceEncoder, Tower, class_names
 from dreamfields.optimize.randomness import seeded_generator
 from dreamfields.train.features import TOWERS, Advance, collect, picture_features, sentence_embeddings
 from dreamfields.train.fit import TrainingData, fit, restored

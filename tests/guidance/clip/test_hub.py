@@ -12,7 +12,7 @@ from huggingface_hub import constants
 
 from dreamfields.errors import MissingPackageError, StorageError, UsageError
 from dreamfields.guidance.clip import download, hub
-from dreamfields.guidance.clip.folders import digests, identity
+from dreamfields.guidance.clip.hub import digests, identity
 from dreamfields.guidance.clip.model import load_clip
 from dreamfields.guidance.ensemble import Member
 from tests.support.clips import make_folder

@@ -14,8 +14,7 @@ from torch import Tensor
 from dreamfields.errors import DreamfieldsError, MissingPackageError, UsageError
 from dreamfields.guidance.clip.model import ClipGuidance, load_clip
 from dreamfields.guidance.clip.preprocess import CLIP_PREPROCESSING, Preprocessing
-from dreamfields.guidance.ensemble import Member
-from dreamfields.guidance.load import load_guides
+from dreamfields.guidance.ensemble import Member, load_guides
 from dreamfields.guidance.settings import GuidanceSettings, Precision
 from tests.support.clips import LONGEST, SHAPES, SIDE, make_folder, tiny_tokenizer
 

@@ -110,13 +110,13 @@ WHOLE = {"size": 24, "resample": 3, "image_mean": [0.5, 0.5, 0.5], "image_std": 
 @pytest.mark.parametrize(
     ("said", "sentence"),
     [
-        (None, "does not say how its pictures are prepared"),
+        (None, "does not say how its images are prepared"),
         ({}, "cannot be followed: KeyError"),
         (WHOLE | {"resample": 1}, "cannot be followed: KeyError"),
         (WHOLE | {"image_mean": [0.5]}, "cannot be followed: ValueError"),
         (WHOLE | {"size": {"height": 24, "width": 32}}, "not square"),
         (WHOLE | {"size": 20, "crop_size": 24, "do_center_crop": True}, "more is cut out than there is"),
-        (WHOLE | {"size": 32}, "prepares pictures of 32 pixels for a model that looks at 24"),
+        (WHOLE | {"size": 32}, "prepares images of 32 pixels for a model that takes 24"),
     ],
     ids=str,
 )

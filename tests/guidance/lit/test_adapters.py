@@ -11,18 +11,20 @@ from torch.nn import functional
 
 from dreamfields.errors import MissingPackageError, UsageError
 from dreamfields.evaluate.judges import load_judge
+from dreamfields.guidance.ensemble import check_weights, load_guides
 from dreamfields.guidance.lit import load, weights
 from dreamfields.guidance.lit.adapters import (
+    NAMED_FROM,
+    AdaptedGuidance,
     Adapters,
     Projection,
     adapters_bytes,
+    closed_form_weight,
     packaged_adapters,
     read_adapters,
 )
 from dreamfields.guidance.lit.frozen import plain_activations
-from dreamfields.guidance.lit.mixed import NAMED_FROM, AdaptedGuidance, closed_form_weight
 from dreamfields.guidance.lit.weights import LITE0, AdapterSource
-from dreamfields.guidance.load import check_weights, load_guides
 from dreamfields.guidance.prompt_embeddings import PromptEmbeddings, textureless_embeddings
 from dreamfields.guidance.settings import GuidanceSettings, Mode
 from tests.guidance.conftest import SIZE, Lit
@@ -183,7 +185,7 @@ def test_adapters_of_the_judge_never_guide(tmp_path: Path) -> None:
 
 
 def test_adapters_of_another_width_than_their_tower_are_refused(lit: Lit) -> None:
-    with pytest.raises(MissingPackageError, match=r"take 9 numbers a picture, but the tower gives 2096"):
+    with pytest.raises(MissingPackageError, match=r"take 9 numbers an image, but the tower gives 2096"):
         AdaptedGuidance(lit.guides[0], untrained("lite0", 9), both=False)
 
 

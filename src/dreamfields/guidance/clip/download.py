@@ -1,8 +1,7 @@
 """Requests to the hub that end within seconds when it does not answer; used by `models download` only.
 
-The hub's own client retries a server that says nothing for a minute and waits for one that trickles without a limit,
-whatever its timeouts. So a model's files are listed here first, with one request within `TIMEOUT_S`, and their download
-is watched.
+Whatever its timeouts, the hub's own client retries a silent server for a minute and waits for a slow one without limit.
+So one request within `TIMEOUT_S` lists a model's files first, and their download is watched.
 """
 
 import contextlib
@@ -53,10 +52,7 @@ class HubFile:
 
 
 def fetch_metadata(model_id: str, revision: str) -> dict[str, HubFile]:
-    """Return what the hub says of a model's files, by name.
-
-    Raises MissingPackageError: the hub cannot be reached, does not answer in time, has no such model, or is no hub.
-    """
+    """Return what the hub says of a model's files, by name. Raises MissingPackageError: it gives no list in time."""
     from huggingface_hub import constants
 
     if constants.is_offline_mode():
@@ -104,9 +100,7 @@ def _get(url: str, endpoint: str) -> bytes | str:
 def fetch(model_id: str, revision: str, patterns: Sequence[str], folder: Path) -> Path:
     """Let the hub's client fetch files into the model's cache folder, and return the folder of the revision.
 
-    Raises:
-        TimeoutError: no byte came for a while.
-        OSError: the client failed; in its words.
+    Raises TimeoutError: no byte came for a while; OSError: the client failed, in its words.
     """
     from huggingface_hub import constants
 
@@ -137,6 +131,6 @@ def fetch(model_id: str, revision: str, patterns: Sequence[str], folder: Path) -
 def _bytes_in(folder: Path) -> int:
     total = 0
     for path in folder.rglob("*"):
-        with contextlib.suppress(OSError):  # It may have just been renamed.
+        with contextlib.suppress(OSError):  # A file may have just been renamed.
             total += path.lstat().st_size
     return total

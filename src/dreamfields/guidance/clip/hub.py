@@ -1,13 +1,16 @@
 """Models on this machine: in a folder, or in the cache that the hub's own tools share.
 
 A run never opens a connection; only `download` does. Revision and sha256 of every file are recorded when a model is
-downloaded or first used, in the user's $DREAMFIELDS_HOME/models.json, and compared each time it is loaded. Nothing here
-imports torch.
+downloaded or first used, in the user's $DREAMFIELDS_HOME/models.json, and compared each time it is loaded. Weights are
+safetensors only: a pickle (pytorch_model.bin) can run code when it is loaded. Nothing here imports torch.
 """
 
 import contextlib
+import fnmatch
+import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from dreamfields.errors import MissingPackageError, StorageError, UsageError
 from dreamfields.guidance.clip.download import HubFile, fetch, fetch_metadata
-from dreamfields.guidance.clip.folders import FILES, check_folder, digests, is_path
 from dreamfields.storage import atomic_write, user_data
 
 if TYPE_CHECKING:
@@ -29,14 +31,26 @@ KNOWN: Mapping[str, str] = {
     "google/siglip-base-patch16-224": "SigLIP B/16",
     "google/siglip2-base-patch16-224": "SigLIP 2 B/16",
 }
-"""Models of the hub that are worth a try, and what they are."""
+"""Models of the hub that are worth trying, and what they are."""
+
+_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+_VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model")
+FILES = (
+    *("config.json", "preprocessor_config.json", "processor_config.json", *_WEIGHTS, "model-*-of-*.safetensors"),
+    *(*_VOCABULARIES, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt"),
+)
+"""Every file that may be read, and so every file that is downloaded."""
+_PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "open_clip_pytorch_model.bin")
+
+KINDS = ("clip", "metaclip_2", "siglip", "siglip2", "vision-text-dual-encoder")
+"""The `model_type` of models that can guide."""
 
 
 @dataclass(frozen=True)
 class Located:
-    """A model on this machine."""
+    """A model on this machine, by the id that the user gave."""
 
-    model_id: str  # As the user gave it
+    model_id: str
     folder: Path
     revision: str | None  # Commit of the hub; None for a folder that the user named
 
@@ -50,16 +64,14 @@ class Entry:
 
 
 def check(member: "Member", _: object = None) -> None:
-    """Make sure that the model of a member is on this machine; see `locate`."""
+    """Check that the model of a member is on this machine; raises what `locate` raises."""
     locate(member.model_id)
 
 
 def locate(model_id: str) -> Located:
     """Find a model among the folders, then in the cache, without the network.
 
-    Raises:
-        MissingPackageError: it is not on this machine, or lacks a file.
-        UsageError: the folder holds no model that can guide.
+    Raises MissingPackageError: it is not on this machine, or lacks a file; UsageError: it is no model that can guide.
     """
     folder = Path(model_id).expanduser()
     if folder.is_dir():
@@ -99,10 +111,8 @@ def checked_digests(model: Located) -> dict[str, str]:
 def download(model_id: str, revision: str = "main") -> Located:
     """Fetch a model from the hub into the shared cache, record it, and return where it is.
 
-    Raises:
-        UsageError: this is no id of the hub, or the model there cannot guide.
-        MissingPackageError: the hub cannot be reached, has no such model, or has it without safetensors.
-        StorageError: the cache cannot be written to.
+    Raises UsageError: this is no id of the hub, or the model cannot guide; MissingPackageError: the hub cannot be
+    reached, has no such model, or no safetensors of it; StorageError: the cache cannot be written to.
     """
     from huggingface_hub import constants
 
@@ -161,6 +171,65 @@ def record(model_id: str, entry: Entry) -> None:
     atomic_write(home() / "models.json", json.dumps(values, indent=2).encode())
 
 
+def is_path(model_id: str) -> bool:
+    """Return whether a model id is a folder: one exists, or it cannot be an id of the hub (`name` or `owner/name`)."""
+    return Path(model_id).expanduser().is_dir() or not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", model_id, re.ASCII)
+
+
+def check_folder(folder: Path, remedy: str) -> None:
+    """Check that a folder holds a model that can guide; `remedy` ends the sentence when something is missing.
+
+    Raises MissingPackageError: a file is missing, or the weights are a pickle only; UsageError: its config.json cannot
+    be read, or is of a type of model that cannot guide.
+    """
+    if not (folder / "config.json").is_file():
+        raise MissingPackageError(f"{folder} holds no model (no config.json); {remedy}")
+    kind = read_json(folder / "config.json").get("model_type")
+    if kind not in KINDS:
+        raise UsageError(
+            f"{folder} holds a model of type {kind!r}, which cannot guide; those that can: {', '.join(KINDS)}"
+        )
+    if not any((folder / name).is_file() for name in _WEIGHTS):
+        if pickles := [name for name in _PICKLES if (folder / name).is_file()]:
+            raise MissingPackageError(
+                f"{folder} holds its weights as {pickles[0]} only, a pickle, which could run code when it is read; "
+                "convert it to model.safetensors, or take a revision that has it"
+            )
+        raise MissingPackageError(f"{folder} holds no weights (no model.safetensors); {remedy}")
+    # Checked because transformers would go on with a tokenizer that knows three words.
+    if not any((folder / name).is_file() for name in _VOCABULARIES):
+        raise MissingPackageError(f"{folder} holds no tokenizer (no tokenizer.json or vocabulary); {remedy}")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return a model's JSON file. Raises UsageError: it cannot be read, or is no JSON object."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(f"{path} cannot be read ({error}); take the model's folder afresh") from error
+    if not isinstance(values, dict):
+        raise UsageError(f"{path} is not a JSON object; take the model's folder afresh")
+    return values
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Return the sha256 of every file of the model, by name."""
+    files = [path for path in sorted(folder.iterdir()) if path.is_file()]
+    return {path.name: file_sha256(path) for path in files if any(fnmatch.fnmatchcase(path.name, one) for one in FILES)}
+
+
+def identity(files: dict[str, str]) -> str:
+    """Return one digest of all files: the sha256 of the lines that `sha256sum` would print of them."""
+    lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(files.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file, however large."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _compare(model: Located, files: Mapping[str, str], recorded: Entry, names: Iterable[str]) -> None:
     changed = sorted(name for name in names if files.get(name) != recorded.files.get(name))
     if changed:
@@ -191,12 +260,10 @@ def _cache_folder(model_id: str) -> Path:
 
 
 def _cached(model_id: str, revision: str) -> Path | None:
-    try:
+    with contextlib.suppress(OSError, ValueError):
         # Looked up first because the hub's client takes half a second to import.
-        if not _cache_folder(model_id).is_dir():
-            return None
-        from huggingface_hub import snapshot_download
+        if _cache_folder(model_id).is_dir():
+            from huggingface_hub import snapshot_download
 
-        return Path(snapshot_download(model_id, revision=revision, local_files_only=True))
-    except (OSError, ValueError):
-        return None
+            return Path(snapshot_download(model_id, revision=revision, local_files_only=True))
+    return None

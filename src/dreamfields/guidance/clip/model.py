@@ -1,8 +1,7 @@
 """CLIP guidance: a frozen joint image-text model of transformers, with gradients with respect to the pixels.
 
 CLIP (Radford et al., ICML 2021) guides Dream Fields. The same class takes SigLIP and SigLIP 2 (Zhai et al., ICCV 2023;
-Tschannen et al., 2025), MetaCLIP, and any VisionTextDualEncoder, such as LiT. The weights come from a folder or the
-cache (`clip/hub.py`), never from the network.
+Tschannen et al., 2025), MetaCLIP, and any VisionTextDualEncoder. Weights come from a folder or the cache (`hub.py`).
 """
 
 import bisect
@@ -18,7 +17,6 @@ from torch.nn import functional
 from dreamfields.errors import MissingPackageError, UsageError
 from dreamfields.guidance.base import AbstractGuidance, Guide
 from dreamfields.guidance.clip import hub
-from dreamfields.guidance.clip.folders import identity, read_json
 from dreamfields.guidance.clip.preprocess import Preprocessing, read_preprocessing
 from dreamfields.guidance.ensemble import Member
 from dreamfields.guidance.kinds import JudgeMode
@@ -34,15 +32,12 @@ class ClipGuidance(AbstractGuidance):
     def __init__(self, model: Any, tokenizer: Any, preprocessing: Preprocessing, name: str = "clip") -> None:
         """Freeze a CLIPModel, SiglipModel, Siglip2Model, MetaClip2Model or VisionTextDualEncoderModel of any dtype."""
         super().__init__()
-        self.model = model
-        self.tokenizer = tokenizer
-        self.preprocessing = preprocessing
+        self.model, self.tokenizer, self.preprocessing = model, tokenizer, preprocessing
         self.name = name
         self.image_size = preprocessing.size
         self.kind = str(model.config.model_type)
         self.longest = min(int(tokenizer.model_max_length), int(model.config.text_config.max_position_embeddings))
-        self.requires_grad_(False)
-        self.eval()
+        self.requires_grad_(False).eval()
 
     @torch.no_grad()
     def encode_text(self, sentences: Sequence[str]) -> Tensor:
@@ -69,13 +64,8 @@ class ClipGuidance(AbstractGuidance):
     def _tokens(self, sentences: list[str]) -> Any:
         """Return the inputs of the text tower, padded as it was trained."""
         siglip = self.kind.startswith("siglip")
-        tokens = self.tokenizer(
-            [self._spelling(sentence) for sentence in sentences],
-            padding="max_length" if siglip else True,
-            truncation=True,
-            max_length=self.longest,
-            return_tensors="pt",
-        )
+        texts, padding = [self._spelling(sentence) for sentence in sentences], "max_length" if siglip else True
+        tokens = self.tokenizer(texts, padding=padding, truncation=True, max_length=self.longest, return_tensors="pt")
         if siglip:
             # SigLIPs were trained to attend to all 64 tokens, padding included.
             tokens.pop("attention_mask", None)
@@ -99,28 +89,26 @@ class ClipGuidance(AbstractGuidance):
 
 
 def load_guides(member: Member, settings: GuidanceSettings, device: torch.device) -> list[Guide]:
-    """Load one guide at the settings' precision; see `load_clip` for errors."""
+    """Load one guide at the settings' precision; raises what `load_clip` raises."""
     return [Guide(load_clip(member, settings.precision).to(device))]
 
 
 def load_judge(member: Member, _: JudgeMode, device: torch.device) -> ClipGuidance:
-    """Load a judge at full precision; see `load_clip` for errors."""
+    """Load a judge at full precision; raises what `load_clip` raises."""
     return load_clip(member, "fp32").to(device)
 
 
 def load_clip(member: Member, precision: Precision) -> ClipGuidance:
     """Load the model of a member from its folder or the cache.
 
-    Raises:
-        MissingPackageError: it is not on this machine, or is not the recorded one.
-        UsageError: the folder holds no model that can guide.
+    Raises MissingPackageError: it is missing or not the recorded one; UsageError: it is no model that can guide.
     """
     located = hub.locate(member.model_id)
     files = hub.checked_digests(located)
-    preprocessing = read_preprocessing(located.folder, read_json(located.folder / "config.json"))
+    preprocessing = read_preprocessing(located.folder, hub.read_json(located.folder / "config.json"))
     model, tokenizer = _load(located.folder, _DTYPES[precision])
     guidance = ClipGuidance(model, tokenizer, preprocessing, member.label)
-    guidance.identity = identity(files)
+    guidance.identity = hub.identity(files)
     return guidance
 
 
@@ -154,8 +142,7 @@ def _load(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
         raise UsageError(
             f"the weights in {folder} lack {lacking[0]} and {len(lacking) - 1} more; take its folder afresh"
         )
-    vocabulary = model.config.text_config.vocab_size
-    if len(tokenizer) > vocabulary:
+    if len(tokenizer) > (vocabulary := model.config.text_config.vocab_size):
         raise UsageError(
             f"the tokenizer in {folder} knows {len(tokenizer)} tokens, its model {vocabulary}; take its folder afresh"
         )

@@ -1,12 +1,12 @@
 """Differentiable preprocessing of images for a model: resize, crop, standardise.
 
-Equal to the model's own image processor except for rounding: processors resize images of 256 levels with Pillow, which
-rounds to a level after the rows and again after the columns; here nothing is rounded, so gradients pass. Pillow's
-filters widen when an image shrinks, as torch's do with `antialias`; both have a = -0.5 in their cubic.
+Equal to the model's own image processor except for rounding: Pillow rounds to one of 256 levels after resizing the rows
+and again after the columns; here nothing is rounded, so gradients pass. Pillow's filters widen when an image shrinks,
+as torch's do with `antialias`; both have a = -0.5 in their cubic.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,13 +15,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from dreamfields.errors import UsageError
-from dreamfields.guidance.clip.folders import read_json
+from dreamfields.guidance.clip.hub import read_json
 
 Filter = Literal["bilinear", "bicubic"]
 Triple = tuple[float, float, float]
-
-# Pillow's numbers for its filters, as in preprocessor_config.json.
-_FILTERS: Mapping[int, Filter] = {2: "bilinear", 3: "bicubic"}
+_FILTERS: Mapping[int, Filter] = {2: "bilinear", 3: "bicubic"}  # By Pillow's numbers, as in preprocessor_config.json
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,8 @@ class Preprocessing:
             # The longer side is truncated to whole pixels, as in transformers' `get_resize_output_image_size`.
             short = min(height, width)
             resized = self._resize(images, *(int(self.shortest_edge * side / short) for side in (height, width)))
-            resized = _centre_crop(resized, self.size)
+            top, left = ((side - self.size) // 2 for side in resized.shape[-2:])
+            resized = resized[..., top : top + self.size, left : left + self.size]
         mean, std = (torch.tensor(values, device=images.device).view(3, 1, 1) for values in (self.mean, self.std))
         return (resized - mean) / std
 
@@ -58,10 +57,7 @@ class Preprocessing:
 
 
 CLIP_PREPROCESSING = Preprocessing(
-    size=224,
-    mean=(0.48145466, 0.4578275, 0.40821073),
-    std=(0.26862954, 0.26130258, 0.27577711),
-    shortest_edge=224,
+    224, (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711), shortest_edge=224
 )
 """The preprocessing of every CLIP that OpenAI published (github.com/openai/CLIP, clip.py)."""
 
@@ -75,9 +71,9 @@ def read_preprocessing(folder: Path, config: Mapping[str, Any]) -> Preprocessing
     kind, input_size = config.get("model_type"), config.get("vision_config", {}).get("image_size")
     if values is None:
         if kind not in ("clip", "metaclip_2"):
-            raise UsageError(f"{folder} does not say how its pictures are prepared; add its preprocessor_config.json")
+            raise UsageError(f"{folder} does not say how its images are prepared; add its preprocessor_config.json")
         side = int(input_size or CLIP_PREPROCESSING.size)
-        return Preprocessing(side, CLIP_PREPROCESSING.mean, CLIP_PREPROCESSING.std, shortest_edge=side)
+        return replace(CLIP_PREPROCESSING, size=side, shortest_edge=side)
     try:
         preprocessing = _parse(values)
     except (KeyError, TypeError, ValueError) as error:
@@ -86,7 +82,7 @@ def read_preprocessing(folder: Path, config: Mapping[str, Any]) -> Preprocessing
         ) from error
     if kind != "siglip2" and input_size is not None and preprocessing.size != input_size:
         raise UsageError(
-            f"{folder} prepares pictures of {preprocessing.size} pixels for a model that looks at {input_size}; "
+            f"{folder} prepares images of {preprocessing.size} pixels for a model that takes {input_size}; "
             "take the model's folder afresh"
         )
     return preprocessing
@@ -96,26 +92,19 @@ def _processor_config(folder: Path) -> dict[str, Any] | None:
     """Return the image processor's configuration; newer folders nest it in that of the whole processor."""
     if (folder / "preprocessor_config.json").is_file():
         return read_json(folder / "preprocessor_config.json")
-    if (folder / "processor_config.json").is_file():
-        inner = read_json(folder / "processor_config.json").get("image_processor")
-        return inner if isinstance(inner, dict) else None
-    return None
+    outer = read_json(folder / "processor_config.json") if (folder / "processor_config.json").is_file() else {}
+    inner = outer.get("image_processor")
+    return inner if isinstance(inner, dict) else None
 
 
 def _parse(values: Mapping[str, Any]) -> Preprocessing:
     # The colours of the processor are `scale` times ours, which are in [0, 1].
     scale = float(values.get("rescale_factor", 1 / 255)) * 255 if values.get("do_rescale", True) else 255.0
-    mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
-    if values.get("do_normalize", True):
-        mean, std = _triple(values["image_mean"]), _triple(values["image_std"])
+    standardised = values.get("do_normalize", True)
+    mean = _triple(values["image_mean"] if standardised else (0.0, 0.0, 0.0), scale)
+    std = _triple(values["image_std"] if standardised else (1.0, 1.0, 1.0), scale)
     size, edge = _sizes(values)
-    return Preprocessing(
-        size,
-        (mean[0] / scale, mean[1] / scale, mean[2] / scale),
-        (std[0] / scale, std[1] / scale, std[2] / scale),
-        _FILTERS[int(values["resample"])],
-        edge,
-    )
+    return Preprocessing(size, mean, std, _FILTERS[int(values["resample"])], edge)
 
 
 def _sizes(values: Mapping[str, Any]) -> tuple[int, int | None]:
@@ -123,11 +112,9 @@ def _sizes(values: Mapping[str, Any]) -> tuple[int, int | None]:
     if "max_num_patches" in values:
         # Any number of patches up to a maximum: the largest square that fits.
         return int(values["max_num_patches"] ** 0.5 + 1e-6) * int(values["patch_size"]), None
-    size = values["size"]
-    crop = values["crop_size"] if values.get("do_center_crop", False) else None
+    size, crop = values["size"], values["crop_size"] if values.get("do_center_crop", False) else None
     if isinstance(size, dict) and "shortest_edge" not in size:
-        edge = None
-        side = _square(size)
+        edge, side = None, _square(size)
         if crop is not None and _square(crop) != side:
             raise ValueError("both sides are resized, and then cut")
     else:
@@ -143,15 +130,10 @@ def _square(size: Any) -> int:
     if isinstance(size, int):
         return size
     if size["height"] != size["width"]:
-        raise ValueError("pictures are not square")
+        raise ValueError("images are not square")
     return int(size["height"])
 
 
-def _triple(values: Any) -> Triple:
-    red, green, blue = (float(value) for value in values)
+def _triple(values: Any, scale: float) -> Triple:
+    red, green, blue = (float(value) / scale for value in values)
     return red, green, blue
-
-
-def _centre_crop(images: Tensor, size: int) -> Tensor:
-    top, left = (images.shape[-2] - size) // 2, (images.shape[-1] - size) // 2
-    return images[..., top : top + size, left : left + size]

@@ -5,13 +5,12 @@
 * `features`, after DeViSE (Frome et al., NIPS 2013): ridge regression maps sentence embeddings of class names to the
   rows of the classifier; an image becomes its centred features.
 
-Embeddings are unit vectors; `both` concatenates the two, scaled by 1/sqrt(2), so that its cosine is their mean. In the
-score, logits keep their length: that of `classes` is a tenth of the wanted classes' logits minus, at first, the mean of
-all classes and, later, the strongest rivals. A cosine can also be raised by lowering all other classes, and a
-log-probability is raised first by erasing the strongest rival; the early steps are lost on that, and some prompts never
-recover. Once there is an object, the strongest rivals are what is wrong with it (images in benchmarks/results).
+Embeddings are unit vectors; `both` concatenates the two, scaled by 1/sqrt(2), so that its cosine is their mean. The
+score of `classes` is a tenth of the wanted classes' logits minus, at first, the mean of all classes and, later, the
+strongest rivals (images in benchmarks/results). A cosine rises when all other classes fall and a log-probability when
+the strongest rival does; early steps would be lost on that, and some prompts never recover.
 
-It is not CLIP: it knows the 1000 nouns and their neighbours in language, and little of attributes and relations.
+Unlike CLIP it knows the 1000 nouns and their neighbours in language, and little of attributes and relations.
 """
 
 import math
@@ -23,9 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dreamfields.guidance.base import AbstractGuidance
-from dreamfields.guidance.lit.classes import class_names
-from dreamfields.guidance.lit.text import SentenceEncoder
-from dreamfields.guidance.lit.towers import Tower
+from dreamfields.guidance.lit.towers import SentenceEncoder, Tower, class_names
 from dreamfields.guidance.prompts import fill_template
 
 Bridge = Literal["classes", "features", "both"]
@@ -40,22 +37,13 @@ class LitGuidance(AbstractGuidance):
     """One image tower, bridged to sentences."""
 
     def __init__(
-        self,
-        tower: Tower,
-        sentences: SentenceEncoder,
-        classes: Tensor,
-        bridge: Bridge,
-        image_size: int,
-        size_jitter: float = 0.0,
+        self, tower: Tower, sentences: SentenceEncoder, classes: Tensor, bridge: Bridge, size: int, jitter: float = 0.0
     ) -> None:
         """Fit the bridges to the embeddings (1000, e) of the class names, `classes`."""
         super().__init__()
-        self.tower = tower
-        self.sentences = sentences
-        self.bridge = bridge
+        self.tower, self.sentences, self.bridge = tower, sentences, bridge
         self.name = f"lit-{tower.source.name}"
-        self.image_size = image_size
-        self.size_jitter = size_jitter
+        self.image_size, self.size_jitter = size, jitter
         mean = classes.mean(dim=0)
         rows = functional.normalize(tower.class_weight - tower.class_weight.mean(dim=0), dim=-1)
         self.class_sentences = nn.Buffer(classes)
@@ -64,18 +52,15 @@ class LitGuidance(AbstractGuidance):
 
     @property
     def image_sizes(self) -> tuple[int, ...]:
-        """Return the multiples of 16 pixels within the jitter around `image_size`.
-
-        An object that scores well at one size only is an artefact of that size: the judge recognised objects made at
-        160 pixels far more often in images of 160 pixels than in images of its own size.
-        """
+        """Return the multiples of 16 pixels within the jitter around `image_size`."""
+        # An object can score well at the size of its images only: the judge recognised objects optimised at 160 pixels
+        # far more often in images of 160 pixels than in images of its own size.
         jitter = self.size_jitter * self.image_size
         sizes = range(16, 2 * self.image_size + 1, 16)
         return tuple(size for size in sizes if abs(size - self.image_size) <= jitter) or (self.image_size,)
 
     def textureless_embedding(self, text_embedding: Tensor) -> None:
         """Return None: the towers classify photographs, and textureless images made the benchmark of nouns worse."""
-        return
 
     def encode_text(self, sentences: Sequence[str]) -> Tensor:
         """Return unit embeddings (n, d) of n sentences."""
@@ -117,11 +102,9 @@ class LitGuidance(AbstractGuidance):
         return logits - logits.mean(dim=-1, keepdim=True), features - self.tower.feature_mean
 
     def _join(self, classes: Tensor, features: Tensor) -> Tensor:
-        if self.bridge == "classes":
-            return classes
-        if self.bridge == "features":
-            return features
-        return torch.cat([classes, features], dim=-1) / math.sqrt(2.0)
+        if self.bridge == "both":
+            return torch.cat([classes, features], dim=-1) / math.sqrt(2.0)
+        return classes if self.bridge == "classes" else features
 
 
 def embed_class_names(sentences: SentenceEncoder, template: str) -> Tensor:
@@ -137,8 +120,7 @@ def class_distribution(embeddings: Tensor, class_embeddings: Tensor, temperature
 def rivals(logits: Tensor, sharpness: float) -> Tensor:
     """Return log(mean(exp(s z))) / s, (b,), of logits z (b, k): their mean for s = 0, towards the largest as s grows.
 
-    z_c - rivals(z, s) is the margin of class c; at s = 1 it is the log-probability of the class, up to a constant. The
-    gradient of rivals(z, s) with respect to z is softmax(s z).
+    z_c - rivals(z, s) is the margin of class c; at s = 1 it is the log-probability of the class, up to a constant.
     """
     if sharpness == 0.0:
         return logits.mean(dim=-1)

@@ -1,17 +1,14 @@
 """A frozen network as one differentiable function: only images get gradients, which saves most of autograd's work.
 
-EfficientNet-Lite is a chain of stages of one to three convolutions each, some with a skip over the whole stage. Batch
-norms have been folded into the convolutions. Three things make this faster than the layers one by one:
+EfficientNet-Lite is a chain of stages of one to three convolutions each, some with a skip over the whole stage; batch
+norms have been folded into the convolutions. It is faster than `plain_activations`, its slow reference, because:
 
-* No separate padding. "Same" padding of stride 2 adds its odd row and column at the bottom right, which a convolution
-  cannot. In an image rotated by 180 degrees, with rotated kernels, they are at the top left, where symmetric padding
-  adds them too; what it adds at the bottom right is never reached. So kernels are rotated when the network is built and
-  images when they enter; the mean over all positions at the end is not affected.
+* No separate padding: "same" padding of stride 2 adds its odd row and column at the bottom right, which a convolution
+  cannot. With kernels and images rotated by 180 degrees they are at the top left, where symmetric padding adds them
+  too; what it adds at the bottom right is never reached. The mean over all positions at the end is not affected.
 * The backward pass of a convolution with stride 1 is a convolution with the rotated kernel and swapped channels; that
   kernel is computed once.
 * Clipping is done in place, in both passes.
-
-`plain_activations` is the slow, readable reference, differentiated by autograd.
 
 Notation: b images, activations (b, c, h, w); ReLU6(x) = min(max(x, 0), 6).
 """

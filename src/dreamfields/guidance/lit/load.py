@@ -8,11 +8,9 @@ from dreamfields.errors import UsageError
 from dreamfields.guidance.base import AbstractGuidance, Guide
 from dreamfields.guidance.ensemble import Member
 from dreamfields.guidance.kinds import JudgeMode
-from dreamfields.guidance.lit.adapters import Adapters, packaged_adapters, read_adapters
+from dreamfields.guidance.lit.adapters import AdaptedGuidance, Adapters, packaged_adapters, read_adapters
 from dreamfields.guidance.lit.closed_form import LitGuidance, embed_class_names
-from dreamfields.guidance.lit.mixed import AdaptedGuidance
-from dreamfields.guidance.lit.text import SentenceEncoder
-from dreamfields.guidance.lit.towers import Tower
+from dreamfields.guidance.lit.towers import SentenceEncoder, Tower
 from dreamfields.guidance.lit.weights import GUIDING_ADAPTERS, GUIDING_TOWERS, JUDGE_ADAPTERS, JUDGE_TOWER
 from dreamfields.guidance.prompts import wordings
 from dreamfields.guidance.settings import GuidanceSettings
@@ -21,9 +19,8 @@ from dreamfields.guidance.settings import GuidanceSettings
 def load_guides(_: Member, settings: GuidanceSettings, device: torch.device) -> list[Guide]:
     """Load the towers that guide, each with the same weight.
 
-    Raises:
-        MissingPackageError: weights or adapters are missing, or are not the recorded ones.
-        UsageError: an adapters file belongs to the judge's tower, or two files belong to one tower.
+    Raises MissingPackageError: weights or adapters are missing, or are not the recorded ones; UsageError: an adapters
+    file belongs to the judge's tower, or two files belong to one tower.
     """
     trained = {} if settings.mode == "closed-form" else _load_adapters(settings)
     sentences = SentenceEncoder()
@@ -33,10 +30,8 @@ def load_guides(_: Member, settings: GuidanceSettings, device: torch.device) -> 
         if trained and source.name not in trained:
             continue
         guide = LitGuidance(Tower(source), sentences, classes, "classes", settings.image_size, settings.size_jitter)
-        if source.name in trained:
-            guides.append(AdaptedGuidance(guide, trained[source.name], settings.mode == "both"))
-        else:
-            guides.append(guide)
+        adapters = trained.get(source.name)
+        guides.append(guide if adapters is None else AdaptedGuidance(guide, adapters, settings.mode == "both"))
     return [Guide(guide.to(device), weight=1.0 / len(guides)) for guide in guides]
 
 
@@ -59,11 +54,10 @@ def _load_adapters(settings: GuidanceSettings) -> dict[str, Adapters]:
         return {source.tower.name: packaged_adapters(source) for source in GUIDING_ADAPTERS}
     trained: dict[str, Adapters] = {}
     for path in settings.adapters:
-        found = read_adapters(Path(path))
-        tower = found.tower
-        if tower == JUDGE_TOWER.name:
+        adapters = read_adapters(Path(path))
+        if (tower := adapters.tower) == JUDGE_TOWER.name:
             raise UsageError(f"{path} belongs to {tower}, which only judges and never guides; train for lite0 or lite2")
         if tower in trained:
             raise UsageError(f"{path} belongs to {tower}, as another of the adapters does; give one file a tower")
-        trained[tower] = found
+        trained[tower] = adapters
     return trained

