@@ -37,7 +37,9 @@ class Doctor(Command):
 
     def run(self, console: Console) -> int:
         """Print what was found and return the exit code: 0, or 3 if something a default run needs is missing."""
-        findings = [*machine(), *weights(), clip_models(), video(), disk(Path.cwd())]
+        free = shutil.disk_usage(Path.cwd()).free
+        space = Finding("free space here", f"{free / 1e9:.1f} GB", free > _NEEDED_DISK)
+        findings = [*machine(), *weights(), clip_models(), video(), space]
         rows = [(one.subject, one.verdict, "yes" if one.well else "NO") for one in findings]
         say_table(console, "dreamfields doctor", ("what", "found", "well"), rows)
         return 0 if all(one.well for one in findings) else MissingPackageError.exit_code
@@ -90,9 +92,3 @@ def video() -> Finding:
     missing = "no ffmpeg, videos become GIFs; run: pip install imageio-ffmpeg"
     programs = encoders()
     return Finding("video", programs[0] if programs else missing, bool(programs))
-
-
-def disk(folder: Path) -> Finding:
-    """Return the free space where runs would go."""
-    free = shutil.disk_usage(folder).free
-    return Finding("free space here", f"{free / 1e9:.1f} GB", free > _NEEDED_DISK)

@@ -30,14 +30,9 @@ class Evaluate(RunCommand):
             (f"{view.azimuth_deg:.0f}", view.answer, f"{view.probability:.2f}", marks[view.top1], marks[view.top5])
             for view in judgement.views
         ]
-        of = f"of {len(rows)}"
-        say_table(
-            console,
-            f"{judgement.judge} looks for: {', '.join(judgement.classes)}",
-            ("azimuth", "answer", "probability", "top 1", "top 5"),
-            rows,
-            f"top 1 in {judgement.top1} {of}, top 5 in {judgement.top5} {of}, "
-            f"mean probability {judgement.probability:.2f}",
-        )
+        title = f"{judgement.judge} looks for: {', '.join(judgement.classes)}"
+        ranks = f"top 1 in {judgement.top1} of {len(rows)}, top 5 in {judgement.top5} of {len(rows)}"
+        caption = f"{ranks}, mean probability {judgement.probability:.2f}"
+        say_table(console, title, ("azimuth", "answer", "probability", "top 1", "top 5"), rows, caption)
         say(console, f"wrote {path}")
         return 0

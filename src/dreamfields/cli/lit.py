@@ -43,7 +43,7 @@ class Lit(Command):
             raise UsageError(f"say on what data, for example: dreamfields lit {self.action} FOLDER")
         if self.action == "train" and self.out is None:
             raise UsageError("say where to write the adapters, for example: --out adapters.safetensors")
-        if self.action == "train" and self.out is not None and self.out.exists():
+        if self.action == "train" and self.out and self.out.exists():
             raise UsageError(f"{self.out} is there already; move it away or choose another --out")
         if self.action == "evaluate" and (len(self.data) > 1 or self.count < 1):
             raise UsageError("evaluate takes one folder, and a --count of at least 1")

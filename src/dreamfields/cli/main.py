@@ -69,27 +69,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parse(arguments: list[str], console: Console) -> Command | None:
     """Return the command that the arguments ask for; None if they ask for help, which is then shown.
 
-    Raises:
-        UsageError: there is no such command, option or preset, or a value cannot be used; all faults are named.
-        DreamfieldsError: what the arguments name as the source of values cannot be used.
+    Raises UsageError: there is no such command, option or preset, or a value cannot be used; all faults are named.
     """
-    if not arguments or arguments[0] in _HELP:
-        _show(overview(), console)
-        return None
-    if arguments[0] == "--version":
-        say(console, __version__)
+    if not arguments or arguments[0] in (*_HELP, "--version"):
+        _show(__version__ if arguments[:1] == ["--version"] else overview(), console)
         return None
     name, rest = arguments[0], arguments[1:]
     if " ".join(arguments[:2]) in COMMANDS and rest:  # A command of two words.
         name, rest = " ".join(arguments[:2]), rest[1:]
     if name not in COMMANDS:
         raise UsageError(unknown_name(name, list(COMMANDS), "command"))
-    kind, prog = COMMANDS[name], f"dreamfields {name}"
+    kind = COMMANDS[name]
     if any(word in _HELP for word in rest):
         default = None
         with suppress(DreamfieldsError):  # Help is for those, too, whose arguments are not right yet.
             default = kind.defaults([word for word in rest if word not in _HELP])
-        _show(help_text(kind, prog, default, min(console.width, _WIDEST), everything="--help-all" in rest), console)
+        width, everything = min(console.width, _WIDEST), "--help-all" in rest
+        _show(help_text(kind, f"dreamfields {name}", default, width, everything=everything), console)
         return None
     default = kind.defaults(rest)
     with collected_faults():
@@ -99,10 +95,7 @@ def parse(arguments: list[str], console: Console) -> Command | None:
 
 
 def refuse_lost_folder() -> None:
-    """Refuse to work in a folder that has been deleted, where torch itself ends in a message nobody understands.
-
-    Raises StorageError: the current folder is gone.
-    """
+    """Raise StorageError if the current folder has been deleted, where torch ends in a message nobody understands."""
     try:
         Path.cwd()
     except FileNotFoundError as lost:
@@ -112,9 +105,8 @@ def refuse_lost_folder() -> None:
 def overview() -> str:
     """Return the text of `dreamfields --help`."""
     rows = [f"  {name:18} {(inspect.getdoc(kind) or '').splitlines()[0]}" for name, kind in COMMANDS.items()]
-    head = ["dreamfields: a sentence in, a 3D object out", ""]
-    usage = ["usage: dreamfields COMMAND ... (COMMAND --help says more)", ""]
-    return "\n".join([*head, *usage, *rows, "", 'example: dreamfields generate "a teapot" --seed 0'])
+    head = "dreamfields: a sentence in, a 3D object out\n\nusage: dreamfields COMMAND ... (COMMAND --help says more)\n"
+    return "\n".join([head, *rows, "", 'example: dreamfields generate "a teapot" --seed 0'])
 
 
 def _show(text: str, console: Console) -> None:

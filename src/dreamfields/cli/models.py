@@ -39,8 +39,7 @@ class Models(Command):
                 say_table(console, title, ("id", "what", "here"), rows, caption)
             case "download":
                 model = hub.download(self.model, self.revision)
-                size = f"{_megabytes(model.folder):.0f} MB"
-                say(console, f"{self.model}, revision {model.revision}, {size}, in {model.folder}")
+                say(console, f"{self.model}, revision {model.revision}, {_size(model.folder)}, in {model.folder}")
                 say(console, f'use it: dreamfields generate "a teapot" --guidance clip:{self.model}')
             case "verify":
                 return _verify([self.model] if self.model else present(), console)
@@ -83,8 +82,8 @@ def _state(name: str) -> str:
         model = hub.locate(name)
     except DreamfieldsError:
         return "no"
-    return f"{_megabytes(model.folder):.0f} MB, revision {(model.revision or '')[:8]}"
+    return f"{_size(model.folder)}, revision {(model.revision or '')[:8]}"
 
 
-def _megabytes(folder: Path) -> float:
-    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file()) / 1e6
+def _size(folder: Path) -> str:
+    return f"{sum(path.stat().st_size for path in folder.iterdir() if path.is_file()) / 1e6:.0f} MB"

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Generator
 from contextlib import ExitStack
-from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, TypeVar, final
 
 from rich.console import Console
@@ -20,16 +19,12 @@ _LINE_SECONDS: Final = 10.0  # Seconds between two lines of other work
 _Result = TypeVar("_Result")
 
 
-@final
 class ProgressBar:
     """Shows how many pieces of some work are done and how long the rest will take."""
 
     def __init__(self, console: Console, what: str, total: int, unknown: str = "") -> None:
         """Prepare for `total` pieces of work; `unknown` is said of the time left while there is no pace."""
-        self.console = console
-        self.unknown = unknown
-        self.what = what
-        self.total = total
+        self.console, self.what, self.total, self.unknown = console, what, total, unknown
         self.bar = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -47,9 +42,7 @@ class ProgressBar:
         self.bar.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Stop showing; what was shown last stays."""
         self.bar.stop()
 
@@ -75,37 +68,25 @@ class ProgressBar:
 
 
 @final
-class StepProgress:
+class StepProgress(ProgressBar):
     """Shows the steps of a run: score, opacity and time left."""
 
     def __init__(self, console: Console, total: int, heading: str) -> None:
         """Print a heading that names the device and the guidance, and prepare for `total` steps."""
         say(console, heading)
-        self.bar = ProgressBar(console, "step", total, unknown="0 s left")
+        super().__init__(console, "step", total, unknown="0 s left")
         self.attempt: int | None = None
-
-    def __enter__(self) -> Self:
-        """Start showing."""
-        self.bar.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Stop showing; what was shown last stays."""
-        self.bar.__exit__(kind, error, trace)
 
     def show(self, step: "Step") -> None:
         """Show one more step; a collapse gets a line of its own, and the pace is measured anew after it."""
         if self.attempt is None or step.collapsed is not None:
             self.attempt = step.attempt
-            self.bar.restart(step.index)
+            self.restart(step.index)
         if step.collapsed is not None:
             why = f"{step.collapsed.value} by step {step.index}"
-            say(self.bar.console, f"attempt {step.attempt + 1}: {why}; starting again from another seed")
-        total = self.bar.total
-        due = step.index % max(1, total // _STEP_LINES) == 0 or step.index == total
-        self.bar.update(step.index, f"score {step.score:.3f}  opacity {step.opacity:.2f}", due)
+            say(self.console, f"attempt {step.attempt + 1}: {why}; starting again from another seed")
+        due = step.index % max(1, self.total // _STEP_LINES) == 0 or step.index == self.total
+        self.update(step.index, f"score {step.score:.3f}  opacity {step.opacity:.2f}", due)
 
 
 def show_stages(console: Console, work: "Generator[Advance, None, _Result]") -> _Result:

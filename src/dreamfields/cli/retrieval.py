@@ -64,16 +64,12 @@ class Retrieval(Command):
         atomic_write(figures, json.dumps(retrieval_json(found), indent=2).encode())
         atomic_write(page, retrieval_page(found).encode())
         rows = [
-            (kind, *(words(found.fraction(within, kind == "textureless")) for within in WITHIN))
-            for kind in ("colour", "textureless")
+            ("colour", *(words(found.fraction(within, False)) for within in WITHIN)),
+            ("textureless", *(words(found.fraction(within, True)) for within in WITHIN)),
+            ("chance", *(f"{found.chance(within):.1%}" for within in WITHIN)),
         ]
-        say_table(
-            console,
-            f"retrieval by {found.judge}",
-            ("", *(f"R@{within}" for within in WITHIN)),
-            [*rows, ("chance", *(f"{found.chance(within):.1%}" for within in WITHIN))],
-            f"{len(found.objects)} objects, {found.captions} captions; fractions with their standard errors",
-        )
+        caption = f"{len(found.objects)} objects, {found.captions} captions; fractions with their standard errors"
+        say_table(console, f"retrieval by {found.judge}", ("", *(f"R@{within}" for within in WITHIN)), rows, caption)
         for path in (figures, page):
             say(console, f"wrote {path}")
         return 0

@@ -21,6 +21,12 @@ def find_runs(folder: Path) -> list[Path]:
     return [folder] if (folder / RECORD).exists() else sorted(path.parent for path in folder.glob(f"*/{RECORD}"))
 
 
+def say_notes(notes: list[str], console: Console) -> None:
+    """Print notes of a run, one a line."""
+    for note in notes:
+        say(console, f"note: {note}")
+
+
 def open_trained(directory: RunDirectory, console: Console) -> "Run":
     """Open a run, load its newest checkpoint, and print what was wrong with that, such as a damaged file."""
     from dreamfields.runs.run import Run
@@ -54,12 +60,6 @@ def complete(run: "Run", console: Console) -> int:
                 raise
         say(console, f"stopped and saved; go on with: dreamfields resume {run.path}")
         return 128 + stop.number
-
-
-def say_notes(notes: list[str], console: Console) -> None:
-    """Print notes of a run, one a line."""
-    for note in notes:
-        say(console, f"note: {note}")
 
 
 def _show_steps(run: "Run", stop: StopRequest, console: Console) -> None:

@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any, Final, Self, final
 
 _NUMBERS: Final = tuple(int(getattr(signal, name)) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
@@ -11,21 +11,17 @@ _NUMBERS: Final = tuple(int(getattr(signal, name)) for name in ("SIGINT", "SIGTE
 
 @final
 class StopRequest:
-    """Records the first signal while it is entered; the handlers are restored on exit.
+    """Records the first signal in `number` while it is entered; if `immediate` is set, it raises KeyboardInterrupt.
 
     Python runs a handler between two of its instructions only, so a long call of a library would delay the second
     signal. A thread therefore reads the numbers of signals as the kernel delivers them, and ends the process at the
     second one. Files are whole at any moment, so only work since the last checkpoint is lost.
-
-    Attributes:
-        number: the first signal, or None.
-        immediate: whether the first signal raises KeyboardInterrupt, for no step has to be completed first.
     """
 
     def __init__(self) -> None:
         """Start without a signal."""
         self.number: int | None = None
-        self.immediate = False
+        self.immediate = False  # Whether no step has to be completed first
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -38,9 +34,7 @@ class StopRequest:
             self._before[number] = signal.signal(number, self._note)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Restore the handlers."""
         for number, handler in self._before.items():
             signal.signal(number, handler)

@@ -3,9 +3,10 @@
 import io
 import os
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, TextIO, cast, final
 
 from rich.console import Console
@@ -17,9 +18,7 @@ from dreamfields.errors import DegenerateError, DreamfieldsError, StorageError
 DEBUG: Final = "DREAMFIELDS_DEBUG"
 """Environment variable; if it is set, errors of the program itself are shown with their traceback."""
 _OUT_OF_MEMORY: Final = ("out of memory", "can't allocate memory", "not enough memory")
-_BIDI_CONTROLS: Final = frozenset(
-    "\N{LEFT-TO-RIGHT OVERRIDE}\N{RIGHT-TO-LEFT OVERRIDE}\u202a\u202b\u202c\u2066\u2067\u2068\u2069"
-)
+_BIDI_CONTROLS: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 @dataclass
@@ -41,12 +40,6 @@ def guarded(errors: Console) -> Iterator[Outcome]:
     except KeyboardInterrupt:
         outcome.code = 130
         say(errors, "dreamfields: stopped")
-    except OSError as error:
-        if os.environ.get(DEBUG):
-            raise
-        outcome.code = StorageError.exit_code
-        sentence = f"the system refused something: {error}; check the disk and the permissions, then try again"
-        say(errors, f"dreamfields: {sentence}")
     except Exception as error:
         if os.environ.get(DEBUG):
             raise
@@ -73,7 +66,12 @@ def say_table(
 
 def one_line(text: str) -> str:
     """Return text with control characters, which could move the cursor or reverse the text, written as escapes."""
-    return "".join(_escaped(character) if _is_unsafe(character) else character for character in text)
+    return "".join(
+        one.encode("unicode_escape", "surrogatepass").decode("ascii")
+        if unicodedata.category(one) in ("Cc", "Cs", "Zl", "Zp") or one in _BIDI_CONTROLS
+        else one
+        for one in text
+    )
 
 
 def console_on(stream: TextIO | None) -> Console:
@@ -99,40 +97,31 @@ class _ForgivingStream:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        if not self._lost:
-            with self._losing():
-                self._stream.write(text)
+        self._try(partial(self._stream.write, text))
         return len(text)
 
     def flush(self) -> None:
-        if not self._lost:
-            with self._losing():
-                self._stream.flush()
+        self._try(self._stream.flush)
 
-    @contextmanager
-    def _losing(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError:
-            self._lost = True
-            # Otherwise the interpreter flushes it at its end, and complains.
-            with suppress(OSError):
-                self._stream.close()
+    def _try(self, action: Callable[[], object]) -> None:
+        if not self._lost:
+            try:
+                action()
+            except OSError:
+                self._lost = True
+                # Otherwise the interpreter flushes it at its end, and complains.
+                with suppress(OSError):
+                    self._stream.close()
 
 
 def _unforeseen(error: Exception) -> tuple[int, str]:
-    """Return exit code and sentence for an error of the program itself."""
+    """Return exit code and sentence for an error of the system or of the program itself."""
+    if isinstance(error, OSError):
+        sentence = f"the system refused something: {error}; check the disk and the permissions, then try again"
+        return StorageError.exit_code, sentence
     if isinstance(error, MemoryError) or any(words in str(error).lower() for words in _OUT_OF_MEMORY):
         sentence = "there is not enough memory; lower --render.size, --render.samples or --optimize.views"
         return DegenerateError.exit_code, sentence
     said = f"{type(error).__name__}: {error}"
     sentence = f"a mistake of the program itself ({said[:300]}); set {DEBUG}=1 to see where, and please report it"
     return DreamfieldsError.exit_code, sentence
-
-
-def _is_unsafe(character: str) -> bool:
-    return unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in _BIDI_CONTROLS
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
