@@ -32,10 +32,7 @@ _Loader.add_implicit_resolver(
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Return the settings in a file, or in the run.json of a run's folder, under their present names.
-
-    Raises UsageError: it cannot be read, or holds no settings.
-    """
+    """Return the settings in a file, or in a run's folder, under their present names. Raises UsageError if none are."""
     try:
         text = read_regular((path / RECORD if path.is_dir() else path).resolve(), _LARGEST).decode()
         values = _parse(text)

@@ -89,6 +89,6 @@ def video() -> Finding:
     """Return which program encodes MP4."""
     from dreamfields.export.pictures.video import encoders
 
-    missing = "no ffmpeg, videos become GIFs; run: pip install imageio-ffmpeg"
     programs = encoders()
-    return Finding("video", programs[0] if programs else missing, bool(programs))
+    found = programs[0] if programs else "no ffmpeg, videos become GIFs; run: pip install imageio-ffmpeg"
+    return Finding("video", found, bool(programs))

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Generator
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Final, Self, TypeVar, final
+from typing import TYPE_CHECKING, Final, TypeVar, cast, final
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -19,42 +19,27 @@ _LINE_SECONDS: Final = 10.0  # Seconds between two lines of other work
 _Result = TypeVar("_Result")
 
 
-class ProgressBar:
+class ProgressBar(Progress):
     """Shows how many pieces of some work are done and how long the rest will take."""
 
     def __init__(self, console: Console, what: str, total: int, unknown: str = "") -> None:
         """Prepare for `total` pieces of work; `unknown` is said of the time left while there is no pace."""
-        self.console, self.what, self.total, self.unknown = console, what, total, unknown
-        self.bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}", markup=False),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
-        )
-        self.task = self.bar.add_task(what, total=total, note="")
+        name, note = (TextColumn(f"{{task.{one}}}", markup=False) for one in ("description", "fields[note]"))
+        columns = (name, BarColumn(), MofNCompleteColumn(), note, TimeRemainingColumn())
+        super().__init__(*columns, console=console, disable=not console.is_terminal)
+        self.what, self.total, self.unknown = what, total, unknown
+        self.task = self.add_task(what, total=total, note="")
         self.restart(0)
-
-    def __enter__(self) -> Self:
-        """Start showing."""
-        self.bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stop showing; what was shown last stays."""
-        self.bar.stop()
 
     def restart(self, done: int) -> None:
         """Measure the pace from here on, with `done` pieces done before."""
         self.done = self.untimed = done
         self.began = time.perf_counter()
 
-    def update(self, done: int, note: str = "", line: bool = False) -> None:
+    def report(self, done: int, note: str = "", line: bool = False) -> None:
         """Show that `done` pieces are done; where there is no terminal, print it if a line is due."""
         self.done = done
-        self.bar.update(self.task, completed=done, note=note)
+        self.update(self.task, completed=done, note=note)
         if line and not self.console.is_terminal:
             parts = (f"{self.what} {done}/{self.total}", note, self.left())
             say(self.console, "  ".join(part for part in parts if part))
@@ -86,20 +71,18 @@ class StepProgress(ProgressBar):
             why = f"{step.collapsed.value} by step {step.index}"
             say(self.console, f"attempt {step.attempt + 1}: {why}; starting again from another seed")
         due = step.index % max(1, self.total // _STEP_LINES) == 0 or step.index == self.total
-        self.update(step.index, f"score {step.score:.3f}  opacity {step.opacity:.2f}", due)
+        self.report(step.index, f"score {step.score:.3f}  opacity {step.opacity:.2f}", due)
 
 
 def show_stages(console: Console, work: "Generator[Advance, None, _Result]") -> _Result:
     """Run work that yields its progress stage by stage, show a bar for each stage, and return the work's result."""
-    bar: ProgressBar | None = None
-    said = 0.0
+    bar, said = None, 0.0
     with ExitStack() as shown:
         while True:
             try:
                 advance = next(work)
             except StopIteration as end:
-                result: _Result = end.value
-                return result
+                return cast(_Result, end.value)
             if bar is None or bar.what != advance.stage:
                 shown.close()
                 bar = shown.enter_context(ProgressBar(console, advance.stage, advance.total))
@@ -108,4 +91,4 @@ def show_stages(console: Console, work: "Generator[Advance, None, _Result]") -> 
             bar.untimed += advance.pieces if advance.cached else 0
             due = bool(advance.note) or done == advance.total or time.perf_counter() - said > _LINE_SECONDS
             said = time.perf_counter() if due else said
-            bar.update(done, advance.note, due)
+            bar.report(done, advance.note, due)

@@ -54,12 +54,10 @@ class Retrieval(Command):
         from dreamfields.runs.run import Run
 
         judge = load_judge(self.judge, resolve_device("auto"))
-        candidates = []
-        for directory in self.directories:
-            run = Run.open(directory)
+        runs = [Run.open(directory) for directory in self.directories]
+        for run in runs:
             check_judge(judge, run.record.guidance, run.record.weights, str(run.path))
-            candidates.append(run.candidate())
-        found = judge_objects(judge, candidates, self.samples)
+        found = judge_objects(judge, [run.candidate() for run in runs], self.samples)
         page, figures = self.out / "retrieval.html", self.out / "retrieval.json"
         atomic_write(figures, json.dumps(retrieval_json(found), indent=2).encode())
         atomic_write(page, retrieval_page(found).encode())
