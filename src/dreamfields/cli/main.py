@@ -89,7 +89,7 @@ def parse(arguments: list[str], console: Console) -> Command | None:
         return None
     default = kind.defaults(rest)
     with collected_faults():
-        command = parse_as(kind, rest, prog, default)
+        command = parse_as(kind, rest, f"dreamfields {name}", default)
         command.check_values()
     return command
 
