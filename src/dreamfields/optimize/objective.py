@@ -25,10 +25,8 @@ from dreamfields.optimize import losses, schedules
 from dreamfields.optimize.randomness import StepContext
 from dreamfields.optimize.settings import Recipe
 from dreamfields.optimize.textureless import TexturelessView
-from dreamfields.render import crops
-from dreamfields.render.augment import draw_augmentation
 from dreamfields.render.backgrounds import draw_backgrounds
-from dreamfields.render.compose import compose_views
+from dreamfields.render.compose import compose_views, crop_views, double, draw_augmentation
 from dreamfields.render.renderer import Rendering
 
 
@@ -158,14 +156,14 @@ def guide_images(
     backgrounds = draw_backgrounds(recipe.backgrounds, count, rendering.colour.shape[-1], generator)
     augmentation = draw_augmentation(count, draw_size(guidance, generator), recipe.augment, generator)
     twice = recipe.backgrounds.compositing == "double"
-    return compose_views(crops.double(rendering) if twice else rendering, backgrounds, augmentation)
+    return compose_views(double(rendering) if twice else rendering, backgrounds, augmentation)
 
 
 def crop_and_compose(rendering: Rendering, recipe: Recipe, size: int, generator: torch.Generator) -> Tensor:
     """Put crops of views, resized to a guide's size, on new backgrounds of that size: (v k, 3, size, size)."""
-    cut = crops.crop_views(rendering, recipe.augment.crop, recipe.optimize.backgrounds, size, generator)
+    cut = crop_views(rendering, recipe.augment.crop, recipe.optimize.backgrounds, size, generator)
     if recipe.backgrounds.compositing == "double":
-        cut = crops.double(cut)
+        cut = double(cut)
     return cut.over(draw_backgrounds(recipe.backgrounds, len(cut.colour), size, generator, cut.colour.device))
 
 
