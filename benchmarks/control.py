@@ -91,7 +91,7 @@ class Seen:
 
     @cached_property
     def textureless(self) -> list[Rendering]:
-        """Return the views of the shape in plaster, each lit from beside itself; few are asked for."""
+        """Return textureless views, each lit from beside its camera."""
         cameras, occupancy = held_out_cameras(), visible_cells(self.field)
         fields = textureless_fields(self.field, [light_beside(camera.azimuth_deg) for camera in cameras])
         return [

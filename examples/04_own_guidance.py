@@ -10,7 +10,7 @@ from dreamfields.guidance.base import AbstractGuidance, Guide
 from dreamfields.optimize.loop import optimize
 from dreamfields.optimize.objective import make_targets
 from dreamfields.optimize.state import TrainingState
-from dreamfields.presets import DRAFT
+from dreamfields.presets import preset
 
 
 class Redness(AbstractGuidance):
@@ -27,7 +27,7 @@ class Redness(AbstractGuidance):
 
 def main(steps: int = 60, seed: int = 0) -> None:
     """Print how the score rises."""
-    state = TrainingState(DRAFT.recipe, seed, torch.device("cpu"))
+    state = TrainingState(preset("draft").recipe, seed, torch.device("cpu"))
     for step in optimize(state, make_targets([Guide(Redness())], "{}", "anything")):
         print(f"step {step.index}: score {step.score:.3f}")
         if step.index == steps:

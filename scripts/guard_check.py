@@ -59,7 +59,7 @@ GUARDS: tuple[Guard, ...] = (
     Guard(
         "checkpoint of another run", "load_checkpoint", "_refuse_another_run", "None", (*KEPT, "-k", "another_prompt")
     ),
-    Guard("second signal", "_end_at_the_second", "seen", "False", ("tests/cli/test_signals.py", "-k", "second")),
+    Guard("second signal", "_exit_at_second", "count", "False", ("tests/cli/test_signals.py", "-k", "second")),
     Guard("free space", "check_space", "free", "False", (*DISK, "-k", "too_little")),
     Guard(
         "metrics on a full disk", "Checkpointer.log", "StorageError", "FileExistsError", (*DISK, "-k", "for_a_while")

@@ -1,7 +1,7 @@
-"""A sentence in, a 3D object out: Dream Fields on any machine.
+"""Dream Fields on any machine: optimises a 3D object for a sentence.
 
 >>> import dreamfields
->>> run = dreamfields.generate("a teapot", preset="quick", seed=0)  # doctest: +SKIP
+>>> run = dreamfields.generate("a teapot", preset="quick", seed=0)  # in runs/a-teapot-0  # doctest: +SKIP
 
 Names are loaded when first used, so importing the package is cheap.
 """

@@ -1,4 +1,4 @@
-"""`python -m dreamfields`."""
+"""Run the command line: `python -m dreamfields`."""
 
 from dreamfields.cli.main import main
 

@@ -1,4 +1,4 @@
-"""The Python API: a prompt in, a run out; the run is a folder that can be shown, exported, judged and resumed."""
+"""The Python API: functions that return a run, which can be viewed, exported, evaluated and resumed."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -24,38 +24,25 @@ def generate(
     threads: int = 0,
     prompts: PromptSettings | None = None,
 ) -> Run:
-    """Make an object of a prompt, with all its files, and return its run.
-
-    Example:
-        >>> run = dreamfields.generate("a teapot", preset="draft", seed=0)  # doctest: +SKIP
-        >>> run.path  # doctest: +SKIP
-        PosixPath('runs/a-teapot-0')
+    """Generate an object from a prompt, with all its files, and return its run.
 
     Args:
-        prompt: what to make.
-        preset: `draft`, `quick` or `standard`.
-        seed: same seed, same machine, same object.
+        prompt: description of the object.
+        preset: a name in `PRESETS`.
+        seed: of all random draws; the same seed on the same machine gives the same object.
         steps: steps of the optimiser; None takes the preset's.
-        out: folder for the run's folder.
+        out: folder in which the run's folder is made.
         device: `auto`, `cpu`, `cuda` or `mps`.
         threads: CPU threads; 0 takes all cores.
-        prompts: further prompts, such as `PromptSettings(negative_prompt="a mug")`.
+        prompts: additional prompts, such as `PromptSettings(negative_prompt="a mug")`.
 
-    Raises DreamfieldsError: one sentence that says what to do; see `dreamfields.errors`.
+    Raises DreamfieldsError: see `dreamfields.errors`.
     """
     chosen = presets.preset(preset)
-    recipe = chosen.recipe
+    recipe, prompts = chosen.recipe, prompts or PromptSettings()
     if steps is not None:
         recipe = replace(recipe, optimize=replace(recipe.optimize, steps=steps))
-    config = Config(
-        prompt,
-        seed=seed,
-        device=device,  # type: ignore[arg-type]
-        threads=threads,
-        prompts=prompts or PromptSettings(),
-        recipe=recipe,
-        export=chosen.export,
-    )
+    config = Config(prompt, seed, device, threads, prompts, recipe, chosen.export)  # type: ignore[arg-type]
     run = start(config, out)
     for _ in run.steps():
         pass
@@ -66,10 +53,9 @@ def generate(
 def start(config: Config, out: str | Path = "runs") -> Run:
     """Make the folder of a new run, ready for `Run.steps`.
 
-    Raises:
-        UsageError: there is a run of this prompt and seed already, or the device is not there.
-        MissingPackageError: weights are not installed.
-        StorageError: the folder cannot be made, or the disk has too little room.
+    Raises UsageError: a run of this prompt and seed exists, or the device does not.
+    Raises MissingPackageError: weights are not installed.
+    Raises StorageError: the folder cannot be made, or the disk has too little space.
     """
     directory = RunDirectory(run_path(Path(out), config.prompt, config.seed))
     directory.refuse_taken()
@@ -78,10 +64,5 @@ def start(config: Config, out: str | Path = "runs") -> Run:
 
 
 def load(path: str | Path) -> Run:
-    """Open a run that was started before.
-
-    Raises:
-        UsageError: there is no run in the folder.
-        StorageError: its record cannot be understood.
-    """
+    """Open a run. Raises UsageError: the folder has no run. Raises StorageError: its record cannot be read."""
     return Run.open(RunDirectory(Path(path)))

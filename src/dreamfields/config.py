@@ -1,4 +1,4 @@
-"""The configuration of a run: its prompt, the recipe of its optimisation, and the files that it ends with."""
+"""The configuration of a run: its prompt, the recipe of its optimisation, and the settings of its exports."""
 
 import contextlib
 from dataclasses import dataclass, field
@@ -18,29 +18,29 @@ class Config(Settings):
     """All settings of a run; run.json holds them."""
 
     prompt: str
-    """What to make."""
+    """Prompt that describes the object."""
     seed: Annotated[int, Range(0, 2**31 - 1)] = 0
-    """Same seed, same machine, same object."""
+    """Seed of all random draws; the same seed on the same machine gives the same object."""
     device: Device = "auto"
-    """Where to compute; `auto` takes CUDA, then MPS, then the CPU."""
+    """Device to compute on; `auto` takes CUDA, then MPS, then the CPU."""
     threads: Annotated[int, Range(0, 1024)] = 0
-    """CPU threads; 0 takes all cores. Results are bit-for-bit the same only for the same number."""
+    """CPU threads; 0 takes all cores. Results are bit-for-bit equal only for equal numbers."""
     prompts: PromptSettings = field(default_factory=PromptSettings)
-    """Prompts besides the main one."""
+    """Additional prompts."""
     recipe: Recipe = field(default_factory=Recipe)
-    """The optimisation."""
+    """Settings of the optimisation."""
     export: ExportSettings = field(default_factory=ExportSettings)
-    """The exported files."""
+    """Settings of the exported files."""
 
     def __post_init__(self) -> None:
         """Check every field and normalise the prompt. Raises UsageError: a field cannot be used."""
         super().__post_init__()
-        # Where faults are collected, as the command line does, a prompt that cannot be used stays as it is.
+        # Under `collected_faults`, a prompt that cannot be used stays as it is.
         with contextlib.suppress(UsageError):
             object.__setattr__(self, "prompt", clean_prompt(self.prompt))
 
     def faults(self) -> list[str]:
-        """Return one sentence for each fault, the prompt's among them."""
+        """Return one sentence for each fault, including the prompt's."""
         found = super().faults()
         if isinstance(self.prompt, str):
             try:
@@ -50,19 +50,15 @@ class Config(Settings):
         return found
 
     def identity(self) -> dict[str, Any]:
-        """Return the settings that tell this run from others, as JSON values by dotted name.
+        """Return the settings that distinguish this run from others, as JSON values by dotted name.
 
-        Left out is what may change from one resume to the next: the number of steps, how often they are saved, and
-        where the guidance's weights are (run.json holds digests of those).
+        Settings that a resume may change are left out: the number of steps, the steps between checkpoints, and the
+        guidance's name (run.json holds digests of its weights).
         """
         values = self.to_json()
         recipe = values["recipe"]
         del recipe["guidance"]["name"], recipe["optimize"]["steps"], recipe["optimize"]["checkpoint_every"]
-        named = {
-            f"{part}.{name}": value
-            for part, settings in {**recipe, "prompts": values["prompts"]}.items()
-            if part != "field"
-            for name, value in settings.items()
-        }
-        plain = {"prompt": self.prompt, "seed": self.seed, "field": recipe["field"], **named}
+        plain = {"prompt": self.prompt, "seed": self.seed, "field": recipe.pop("field")}
+        for part, settings in {**recipe, "prompts": values["prompts"]}.items():
+            plain |= {f"{part}.{name}": value for name, value in settings.items()}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}

@@ -1,4 +1,4 @@
-"""Devices: which one a run computes on, and whether it is available."""
+"""The device that a run computes on, and whether it is available."""
 
 import importlib.metadata
 import os
@@ -16,11 +16,12 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
 def check_device(device: Device) -> None:
-    """Refuse a device that this machine cannot have, without importing torch.
+    """Refuse a device that this machine cannot have; does not import torch.
 
     Raises UsageError: CUDA without a driver or with a CPU build of torch, or MPS away from Apple silicon.
     """
-    if device == "cuda" and not _may_have_cuda():
+    has_driver = sys.platform != "linux" or Path("/dev/nvidiactl").exists()
+    if device == "cuda" and ("+cpu" in importlib.metadata.version("torch") or not has_driver):
         raise UsageError("device is 'cuda', but this machine has no usable NVIDIA GPU; use --device cpu or auto")
     if device == "mps" and not (sys.platform == "darwin" and platform.machine() == "arm64"):
         raise UsageError("device is 'mps', but this is no Apple-silicon Mac; use --device cpu or auto")
@@ -42,13 +43,6 @@ def resolve_device(device: Device) -> "torch.device":
 
 
 def thread_count(threads: int) -> int:
-    """Return the number of CPU threads to use; 0 stands for every core this process may use."""
-    if threads > 0:
-        return threads
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _may_have_cuda() -> bool:
-    if "+cpu" in importlib.metadata.version("torch"):
-        return False
-    return sys.platform != "linux" or Path("/dev/nvidiactl").exists()
+    """Return the number of CPU threads to use; 0 takes all cores that this process may use."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return threads or cores

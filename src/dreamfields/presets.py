@@ -1,56 +1,53 @@
 """Presets: recipes by name, each with its cost: a whole command on two cores of a server CPU (benchmarks/results)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from dreamfields import paper
 from dreamfields.errors import UsageError
 from dreamfields.export.settings import ExportSettings
-from dreamfields.optimize.settings import Recipe
+from dreamfields.optimize.settings import OptimizeSettings, Recipe
 from dreamfields.settings import unknown_name
 
 
 @dataclass(frozen=True)
 class Preset:
-    """A recipe, and the settings of its exports."""
+    """A recipe and the settings of its exports."""
 
     summary: str  # Its purpose and its cost, in one line
     recipe: Recipe
     export: ExportSettings
 
 
-QUICK = Preset("a recognisable object in about two minutes on two CPU cores", Recipe(), ExportSettings())
-
-DRAFT = Preset(
-    "a first look in about 35 seconds",
-    replace(QUICK.recipe, optimize=replace(QUICK.recipe.optimize, steps=100)),
-    ExportSettings(
-        mesh_cells=64, max_faces=8_000, sheet_size=128, video_size=128, video_frames=24, video_fps=12, still_samples=64
-    ),
+PRESETS: Mapping[str, Preset] = MappingProxyType(
+    {
+        "draft": Preset(
+            "a first look in about 35 seconds",
+            Recipe(optimize=OptimizeSettings(steps=100)),
+            ExportSettings(
+                mesh_cells=64, max_faces=8_000, sheet_size=128, video_size=128, video_frames=24, video_fps=12
+            ),
+        ),
+        "quick": Preset("a recognisable object in about two minutes on two CPU cores", Recipe(), ExportSettings()),
+        "standard": Preset(
+            "more steps for hard objects, about seven minutes",
+            Recipe(optimize=OptimizeSettings(steps=3000)),
+            ExportSettings(mesh_cells=128, max_faces=24_000, video_size=384, video_frames=90),
+        ),
+        "paper-lq": Preset(
+            "Dream Fields at 88 pixels, for a GPU and CLIP B/16; 30 minutes by its authors", paper.LQ, paper.EXPORT
+        ),
+        "paper-mq": Preset(
+            "Dream Fields at 168 pixels, as in its tables; 72 minutes on its authors' 8 TPU cores",
+            paper.MQ,
+            paper.EXPORT,
+        ),
+        "paper-hq": Preset(  # 4.5 times the work of paper-mq
+            "Dream Fields at 252 pixels, as in its figures; about 320 minutes on 8 TPU cores", paper.HQ, paper.EXPORT
+        ),
+    }
 )
-
-STANDARD = Preset(
-    "more steps for hard objects, about seven minutes",
-    replace(QUICK.recipe, optimize=replace(QUICK.recipe.optimize, steps=3000)),
-    ExportSettings(mesh_cells=128, max_faces=24_000, video_size=384, video_frames=90),
-)
-
-PAPER_LQ = Preset(
-    "Dream Fields at 88 pixels, for a GPU and CLIP B/16; its authors name 30 minutes on theirs", paper.LQ, paper.EXPORT
-)
-PAPER_MQ = Preset(
-    "Dream Fields at 168 pixels, as in its tables; took its authors 72 minutes on 8 TPU cores", paper.MQ, paper.EXPORT
-)
-PAPER_HQ = Preset(
-    "Dream Fields at 252 pixels, as in its figures: 4.5 times the work of paper-mq, 320 minutes on 8 TPU cores by that",
-    paper.HQ,
-    paper.EXPORT,
-)
-
-_OURS = {"draft": DRAFT, "quick": QUICK, "standard": STANDARD}
-_PAPERS = {"paper-lq": PAPER_LQ, "paper-mq": PAPER_MQ, "paper-hq": PAPER_HQ}
-PRESETS: Mapping[str, Preset] = MappingProxyType(_OURS | _PAPERS)
 DEFAULT = "quick"
 
 

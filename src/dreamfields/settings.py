@@ -1,9 +1,9 @@
 """Settings: frozen dataclasses that check their own ranges and convert to and from JSON.
 
-Each part of the pipeline keeps its settings in its own folder as a frozen subclass of `Settings`. A field's type holds
-its range (`Annotated[int, Range(1, 4096)]`), the string below it says its meaning, unit and origin. Command line, run
-file and Python API derive from these classes, so all refuse a wrong value with the same sentence. Nothing here imports
-torch: settings are checked before anything heavy is loaded.
+Each part of the pipeline has subclasses of `Settings` in its own folder. A field's type holds its range
+(`Annotated[int, Range(1, 4096)]`); the string below it gives its meaning, unit and origin, and is its help text on the
+command line. Command line, run file and Python API use these classes, so all refuse a wrong value with the same
+sentence. Nothing here imports torch: settings are checked before anything heavy is loaded.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ from dreamfields.errors import UsageError
 
 @dataclass(frozen=True)
 class Range:
-    """The closed interval a number must lie in; infinite bounds are left out of the sentence."""
+    """The closed interval that a number must lie in."""
 
     low: float = -math.inf
     high: float = math.inf
@@ -33,7 +33,7 @@ class Range:
         return self.low <= value <= self.high
 
     def __str__(self) -> str:
-        """Say the interval in words."""
+        """Describe the interval in words, without infinite bounds."""
         low, high = (f"{bound:,.0f}" if float(bound).is_integer() else f"{bound:g}" for bound in (self.low, self.high))
         if math.isinf(self.high):
             return f"at least {low}"
@@ -55,11 +55,9 @@ _collected: ContextVar[list[str] | None] = ContextVar("collected", default=None)
 
 @contextmanager
 def collected_faults() -> Iterator[list[str]]:
-    """Collect the faults of all settings made in the block, and refuse them once at its end, as the command line does.
+    """Collect the faults of all settings made in the block and raise them as one UsageError at its end.
 
-    Other faults can be added to the list yielded. An inner block leaves the refusal to the outer one.
-
-    Raises UsageError: a field of any of the settings cannot be used.
+    Callers can add faults to the list yielded. In nested blocks, only the outermost raises.
     """
     faults: list[str] = []
     outer, broken = _collected.get(), False
@@ -79,10 +77,7 @@ def collected_faults() -> Iterator[list[str]]:
 
 @dataclass(frozen=True)
 class Settings:
-    """Base of all settings: checks every field when made, and names every fault at once.
-
-    Raises UsageError: a field has a wrong type or lies outside its range.
-    """
+    """Base of all settings, which checks all fields. Raises UsageError: fields have wrong types or are out of range."""
 
     def __post_init__(self) -> None:
         """Check the fields; subclasses that relate two fields extend `faults`."""
@@ -106,7 +101,7 @@ class Settings:
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """Rebuild settings from JSON values; missing fields keep their defaults.
 
-        Raises UsageError: names are unknown or missing, or values cannot be used; all are named at once.
+        Raises UsageError: names are unknown or missing, or values cannot be used; the sentence lists all.
         """
         hints = get_type_hints(cls)
         required = {f.name for f in dataclasses.fields(cls) if f.default is f.default_factory is dataclasses.MISSING}
@@ -132,83 +127,62 @@ class Settings:
 
 
 def unknown_name(given: str, known: list[str], what: str) -> str:
-    """Return the sentence for a name that does not exist, with the nearest that does."""
+    """Return the sentence for an unknown name, with the nearest known name or all known names."""
     near = difflib.get_close_matches(given, known, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known))}"
-    return f"there is no {what} called {_shown(given)}; {hint}"
+    return f"there is no {what} called {_SHORT.repr(given)}; {hint}"
 
 
 def value_from_json(value: Any, hint: Any) -> Any:
-    """Return a JSON value as a field of this type holds it: tables as settings, lists as tuples.
-
-    Raises UsageError: settings in it cannot be used.
-    """
+    """Convert a JSON value to a field's type: tables to settings, lists to tuples. Raises UsageError as `from_json`."""
     if isinstance(hint, type) and issubclass(hint, Settings) and isinstance(value, Mapping):
         return hint.from_json(value)
     if get_origin(hint) is typing.Annotated:
         return value_from_json(value, get_args(hint)[0])
     if get_origin(hint) is tuple and isinstance(value, list | tuple):
-        item = get_args(hint)[0]
-        return tuple(value_from_json(part, item) for part in value)
+        return tuple(value_from_json(part, get_args(hint)[0]) for part in value)
     return value
 
 
 def fault_in(name: str, value: Any, hint: Any, limits: tuple[Any, ...] = ()) -> str | None:
-    """Return the sentence for one field's value, or None where it can be used."""
-    if get_origin(hint) is typing.Annotated:
-        inner, *more = get_args(hint)
-        return fault_in(name, value, inner, (*limits, *more))
-    if get_origin(hint) in (types.UnionType, typing.Union):
-        (inner,) = (option for option in get_args(hint) if option is not types.NoneType)
+    """Return the sentence for a field's value that cannot be used, else None."""
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin is typing.Annotated:
+        return fault_in(name, value, parts[0], (*limits, *parts[1:]))
+    if origin in (types.UnionType, typing.Union):
+        (inner,) = (option for option in parts if option is not types.NoneType)
         return None if value is None else fault_in(name, value, inner, limits)
-    if get_origin(hint) is typing.Literal:
-        choices = get_args(hint)
-        return (
-            None if value in choices else f"{name} is {_shown(value)}; it must be one of {', '.join(map(str, choices))}"
-        )
+    must_be = f"{name} is {_SHORT.repr(value)}; it must be"
+    if origin is typing.Literal:
+        return None if value in parts else f"{must_be} one of {', '.join(map(str, parts))}"
     if not _is_a(value, hint):
-        return f"{name} is {_shown(value)}; it must be {_in_words(hint)}"
+        return f"{must_be} {_in_words(hint)}"
     for limit in limits:
-        if isinstance(limit, Range):
-            parts = value if isinstance(value, tuple) else (value,)
-            if any(part not in limit for part in parts):
-                return f"{name} is {_shown(value)}; it must be {limit}"
+        if isinstance(limit, Range) and any(one not in limit for one in (value if origin is tuple else (value,))):
+            return f"{must_be} {limit}"
         if isinstance(limit, Rising) and value[0] > value[1]:
-            return f"{name} is {_shown(value)}; it must be a lower and an upper bound in that order"
+            return f"{must_be} a lower and an upper bound in that order"
     return None
 
 
 def _is_a(value: Any, expected: Any) -> bool:
-    if expected is Any:
-        return True
-    if get_origin(expected) is tuple:
-        return isinstance(value, tuple) and _items_are(value, get_args(expected))
-    if get_origin(expected) is Mapping:
-        return isinstance(value, Mapping) and all(_is_a(one, get_args(expected)[1]) for one in value.values())
-    if expected is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
-    if expected is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, get_origin(expected) or expected)
-
-
-def _items_are(values: tuple[Any, ...], expected: tuple[Any, ...]) -> bool:
-    if expected[-1] is Ellipsis:
-        expected = expected[:1] * len(values)
-    return len(values) == len(expected) and all(map(_is_a, values, expected))
-
-
-def _shown(value: Any) -> str:
-    """Return a value as it would be typed, a long one shortened in the middle."""
-    return _SHORT.repr(value)
+    origin, parts = get_origin(expected), get_args(expected)
+    if origin is tuple and isinstance(value, tuple):
+        kinds = parts[:1] * len(value) if Ellipsis in parts else parts
+        return len(value) == len(kinds) and all(map(_is_a, value, kinds))
+    if origin is Mapping and isinstance(value, Mapping):
+        return all(_is_a(one, parts[1]) for one in value.values())
+    if expected in (int, float):
+        return isinstance(value, (int, expected)) and not isinstance(value, bool)
+    return expected is Any or isinstance(value, origin or expected)
 
 
 def _in_words(expected: Any) -> str:
-    if get_origin(expected) is tuple:
-        first, *rest = get_args(expected)
-        count = "" if Ellipsis in rest else f" of {1 + len(rest)} values"
-        return f"a list{count}, each {_in_words(first)}"
-    if get_origin(expected) is Mapping:
-        return "a table by name" if get_args(expected)[1] is Any else f"{_in_words(get_args(expected)[1])} by name"
+    origin, parts = get_origin(expected), get_args(expected)
+    if origin is tuple:
+        count = "" if Ellipsis in parts else f" of {len(parts)} values"
+        return f"a list{count}, each {_in_words(parts[0])}"
+    if origin is Mapping:
+        return "a table by name" if parts[1] is Any else f"{_in_words(parts[1])} by name"
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
     return names.get(expected) or str(getattr(expected, "__name__", expected))

@@ -1,7 +1,7 @@
-"""Storage: files are written whole or not at all, even if the process is killed, the power fails or the disk fills.
+"""Storage: files are written completely or not at all, even if the process is killed, power fails or the disk is full.
 
-Every step of a write is one system call, made by its name in `os`, so that tests can let each of them fail. Files that
-belong to the user and to no run lie in two folders: `user_data` is kept, `user_cache` can be deleted.
+Every step of a write is one system call through `os`, so that tests can make each of them fail. Files of the user that
+belong to no run are in two folders: `user_data` is kept, `user_cache` can be deleted.
 """
 
 import contextlib
@@ -15,11 +15,9 @@ from pathlib import Path
 
 from dreamfields.errors import StorageError
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-
 
 def atomic_write(path: Path, content: bytes) -> None:
-    """Write a file so that its name holds either the old content or all of the new, and no other file is left.
+    """Write a file so that its path has either the old content or all of the new, and no other file is left.
 
     A new temporary file beside the target is written, synced and renamed; then the folder is synced.
 
@@ -41,10 +39,7 @@ def atomic_write(path: Path, content: bytes) -> None:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Add one line to a text file, all of it or nothing: a part that was written is removed again.
-
-    Raises StorageError: the system refuses.
-    """
+    """Append a line to a text file, removing a part of it that was written. Raises StorageError: the system refuses."""
     content = (line + "\n").encode()
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
@@ -64,9 +59,7 @@ def append_line(path: Path, line: str) -> None:
 def read_regular(path: Path, largest: int) -> bytes:
     """Return a file's content; never wait for a pipe, follow a link or read more than `largest` bytes.
 
-    Raises:
-        OSError: the system refuses.
-        ValueError: it is no regular file, or larger.
+    Raises OSError: the system refuses. Raises ValueError: it is no regular file, or larger.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(descriptor, "rb") as file:
@@ -79,7 +72,7 @@ def read_regular(path: Path, largest: int) -> bytes:
 
 
 def remove(path: Path) -> bool:
-    """Delete a file if it exists, and tell whether it is gone; never raise an OSError."""
+    """Delete a file if it exists and return whether it is gone; never raise an OSError."""
     try:
         os.unlink(path)
     except FileNotFoundError:
@@ -96,30 +89,24 @@ def move_aside(path: Path, name: str) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Delete the temporary files of killed writers in a folder; only for a caller that holds its lock."""
+    """Delete the temporary files that killed processes left in a folder; the caller must hold the folder's lock."""
     for path in folder.glob(".*.tmp"):
         remove(path)
 
 
 def user_data() -> Path:
-    """Return the folder of the user's data: in $XDG_DATA_HOME, or in ~/.local/share.
-
-    Raises StorageError: the user has no home folder.
-    """
+    """Return the folder of data, in $XDG_DATA_HOME or ~/.local/share. Raises StorageError: there is no home folder."""
     return _user_folder("XDG_DATA_HOME", ".local/share")
 
 
 def user_cache() -> Path:
-    """Return the folder of the user's caches: in $XDG_CACHE_HOME, or in the system's place for them.
-
-    Raises StorageError: the user has no home folder.
-    """
+    """Return the folder of caches, in $XDG_CACHE_HOME or the system's. Raises StorageError: there is no home folder."""
     return _user_folder("XDG_CACHE_HOME", "Library/Caches" if sys.platform == "darwin" else ".cache")
 
 
 def _user_folder(variable: str, default: str) -> Path:
     named = Path(os.environ.get(variable) or ".")
-    if named.is_absolute():  # The XDG specification has other paths ignored.
+    if named.is_absolute():  # The XDG specification says to ignore other paths.
         return named / "dreamfields"
     try:
         return Path.home() / default / "dreamfields"
@@ -129,7 +116,7 @@ def _user_folder(variable: str, default: str) -> Path:
 
 @contextlib.contextmanager
 def refusals(path: Path) -> Iterator[None]:
-    """Turn an OSError inside the block into a sentence about a path. Raises StorageError: the system refused."""
+    """Convert an OSError in the block to a StorageError that names the path."""
     try:
         yield
     except OSError as error:
@@ -161,7 +148,7 @@ def _sync_directory(path: Path) -> None:
 
 def _refused(path: Path, size: int, error: OSError) -> StorageError:
     needed = f"{size} bytes"
-    if error.errno in _FULL:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
         with contextlib.suppress(OSError):
             found = os.statvfs(path.parent)
             needed += f", {found.f_bavail * found.f_frsize} free"

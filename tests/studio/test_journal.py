@@ -47,7 +47,7 @@ def test_a_curve_is_short_and_keeps_the_means(count: int, random: Random) -> Non
 
 def test_steps_are_read_as_they_come_and_once_each(run: Run) -> None:
     journal = Journal(run.directory)
-    assert (journal.status, journal.progress.steps, journal.record.config.prompt) == ("started", 0, PROMPT)
+    assert (journal.record.status, journal.progress.steps, journal.record.config.prompt) == ("started", 0, PROMPT)
     for index in range(1, 6):
         write(run, line(index, score=0.1 * index))
         journal.refresh()
@@ -128,10 +128,10 @@ def test_what_cannot_be_read_at_the_moment_stays_as_it_was(run: Run) -> None:
     journal = Journal(run.directory)
     (run.path / "run.json").write_text("{")
     journal.refresh()
-    assert (journal.status, journal.progress.steps) == ("started", 1)
+    assert (journal.record.status, journal.progress.steps) == ("started", 1)
     (run.path / "run.json").unlink()
     journal.refresh()
-    assert journal.status == "started"
+    assert journal.record.status == "started"
 
 
 def test_no_run_or_a_damaged_one_is_a_sentence(tmp_path: Path) -> None:

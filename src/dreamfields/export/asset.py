@@ -18,7 +18,7 @@ from dreamfields.scene.cameras import Camera
 from dreamfields.scene.fields.base import AbstractField
 
 PRINT_MM: Final = 100.0  # Default largest extent of a printed object in millimetres: it fits every common printer
-TEXELS_PER_PIXEL: Final = 4  # Texels a side of a texture over pixels a side of the views of it, each of one side only
+TEXELS_PER_PIXEL: Final = 4  # Texels a side of the texture over pixels a side of the views, each of one side only
 FIDELITY_SIZE: Final = 128  # Pixels a side of the views in which a mesh is compared with its field
 
 

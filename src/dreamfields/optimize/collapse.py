@@ -1,7 +1,6 @@
-"""Collapse: telling early that an attempt will fail.
+"""Collapse: early signs that an attempt will fail, read from running means of the score and the opacity.
 
-A field can fade away, swell to fill the cube, or sit in a poor optimum where the score no longer rises. Two running
-means reveal each of these at no cost, and a restart from another derived seed is the cure.
+A field can become empty, fill the whole cube, or stop improving; the loop then restarts from another derived seed.
 """
 
 from dataclasses import dataclass
@@ -33,13 +32,12 @@ def observe(means: RunningMeans, score: float, opacity: float, settings: Collaps
     steps = means.steps + 1
     rate = max(1.0 / steps, 1.0 - settings.memory)
     mean_score = means.score + rate * (score - means.score)
-    mean_opacity = means.opacity + rate * (opacity - means.opacity)
     first = mean_score if steps <= settings.warm_up else means.first_score
-    return RunningMeans(mean_score, mean_opacity, first, steps)
+    return RunningMeans(mean_score, means.opacity + rate * (opacity - means.opacity), first, steps)
 
 
 def diagnose(means: RunningMeans, total_steps: int, settings: CollapseSettings) -> Verdict | None:
-    """Return why the attempt should be given up, or None; always None before `look_from` and in the warm-up."""
+    """Return why to give up the attempt, or None; always None before `look_from` and in the warm-up."""
     if means.steps < max(settings.warm_up + 1, round(settings.look_from * total_steps)):
         return None
     if means.opacity < settings.empty_below:

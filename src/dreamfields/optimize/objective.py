@@ -1,7 +1,7 @@
 """The objective of a step: its views on backgrounds, augmented, scored by every guide, and the other terms of the loss.
 
-Notation: v views, k backgrounds a view. Each guide scores v k images a step, with backgrounds and augmentations of its
-own; where there is a geometry prompt, it scores k more of one textureless view.
+Notation: v views, k backgrounds a view. Each guide scores v k images a step, with its own backgrounds and
+augmentations, and with a geometry prompt k more of one textureless view.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,17 +9,12 @@ from dataclasses import dataclass
 from functools import partial, reduce
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
+from dreamfields.guidance import prompt_embeddings
 from dreamfields.guidance.base import AbstractGuidance, Guide
 from dreamfields.guidance.chunked import score_in_parts
-from dreamfields.guidance.prompt_embeddings import (
-    PromptEmbeddings,
-    embed_prompts,
-    geometry_sentences,
-    prompt_sentences,
-    textureless_embeddings,
-)
+from dreamfields.guidance.prompt_embeddings import PromptEmbeddings, embed_prompts, textureless_embeddings
 from dreamfields.guidance.settings import PromptSettings
 from dreamfields.optimize import losses, schedules
 from dreamfields.optimize.randomness import StepContext
@@ -37,9 +32,8 @@ class Target:
     guidance: AbstractGuidance
     embeddings: PromptEmbeddings  # Of the prompt, its paraphrases and its azimuth prompts
     weight: float
-    start: float = 0.0  # Fraction of the steps from which the guide takes part
-    textureless: PromptEmbeddings | None = None
-    """Of the same, for textureless views; None where the guide cannot score those."""
+    start: float = 0.0  # Fraction of the steps from which the guide is used
+    textureless: PromptEmbeddings | None = None  # Of the same, for textureless views; None if it cannot score those
     geometry: PromptEmbeddings | None = None  # Of the geometry prompt, if there is one
     geometry_weight: float = 0.0  # Weight of the geometry prompt's score, relative to the prompt's
 
@@ -48,8 +42,7 @@ class Target:
 class Objective:
     """The loss of one step, term by term."""
 
-    terms: Mapping[str, Tensor]
-    """Weighted terms by name, () each: the guidance's, then those of `losses.TERMS` that count at this step."""
+    terms: Mapping[str, Tensor]  # Weighted, () each: "guidance", then those of `losses.TERMS` at this step
     score: float  # Mean score of the views, in [-1, 1]
     fog: float  # Fog of the views, in [0, 1], whatever its weight
 
@@ -61,15 +54,16 @@ class Objective:
 def make_targets(
     guides: Sequence[Guide], template: str, prompt: str, prompts: PromptSettings | None = None
 ) -> list[Target]:
-    """Embed the prompt, and the additional prompts, once for every guide."""
+    """Embed the prompt and the additional prompts, once for every guide."""
     prompts = prompts or PromptSettings()
-    sentences, geometry_rows = prompt_sentences(prompt, prompts), geometry_sentences(prompts)
+    sentences = prompt_embeddings.prompt_sentences(prompt, prompts)
+    of_geometry = prompt_embeddings.geometry_sentences(prompts)
     targets = []
     for guidance, weight, start in ((guide.guidance, guide.weight, guide.start) for guide in guides):
         embeddings = embed_prompts(guidance, template, sentences, prompts)
         textureless = textureless_embeddings(guidance, embeddings)
-        geometry = embed_prompts(guidance, template, geometry_rows, prompts) if geometry_rows else None
-        # The user wants this prompt scored, so guides that are poor at textureless views score it as well.
+        geometry = embed_prompts(guidance, template, of_geometry, prompts) if of_geometry else None
+        # The user gave this prompt, so guides that score textureless views poorly score it too.
         geometry = geometry and (textureless_embeddings(guidance, geometry) or geometry)
         targets.append(Target(guidance, embeddings, weight, start, textureless, geometry, prompts.geometry_weight))
     return targets
@@ -82,92 +76,69 @@ def evaluate_objective(
     azimuths_deg: Sequence[float] = (),
     geometry_view: TexturelessView | None = None,
 ) -> Objective:
-    """Return the objective of a step's rendering (v, ...), and of the view that a geometry prompt is scored on, if any.
+    """Return the objective of a step's views (v, ...) and, with a geometry prompt, of the view that it is scored on.
 
-    The azimuth of each view may be left out where there are no azimuth prompts.
+    The views' azimuths are needed for azimuth prompts only.
     """
-    settings = context.recipe.losses
-    guidance = guidance_losses(rendering, targets, context, azimuths_deg, geometry_view)
-    inputs = losses.TermInputs(settings, context.progress, rendering, losses.fog(rendering.opacity))
-    gated = losses.guidance_gate(inputs) * reduce(torch.add, guidance.values())
-    return Objective(
-        terms={"guidance": settings.guidance * gated, **losses.weighted_terms(inputs)},
-        score=-float(guidance["views"].detach()),
-        fog=float(inputs.fog.detach()),
-    )
-
-
-def guidance_losses(
-    rendering: Rendering,
-    targets: Sequence[Target],
-    context: StepContext,
-    azimuths_deg: Sequence[float] = (),
-    geometry_view: TexturelessView | None = None,
-) -> dict[str, Tensor]:
-    """Return the guides' weighted mean loss of the "views", and of the "geometry" where there is a view for it: ()."""
     active = [i for i, target in enumerate(targets) if target.start <= context.progress]
     chosen = [active[context.step % len(active)]] if context.recipe.guidance.alternate else active
-    # One guide in turn counts as much as all together: over a round, the mean is the weighted mean.
+    # Scaled so that the mean over a round of single guides is the weighted mean of all.
     total_weight = sum(targets[i].weight for i in active) * len(chosen) / len(active)
     paraphrase = draw_paraphrase(targets[0].embeddings.paraphrases, context)
     views, geometry = [], []
     for i in chosen:
         target, guidance = targets[i], targets[i].guidance
         wanted = target.embeddings.towards(paraphrase, azimuths_deg)
-        views.append(target.weight * guidance_term(rendering, guidance, wanted, context, f"guide {i}"))
+        views.append(target.weight * guide_loss(rendering, guidance, wanted, context, f"guide {i}"))
         if geometry_view is not None and target.geometry is not None:
             wanted = target.geometry.towards(0, [geometry_view.azimuth_deg])
-            term = guidance_term(geometry_view.rendering, guidance, wanted, context, f"geometry {i}")
+            term = guide_loss(geometry_view.rendering, guidance, wanted, context, f"geometry {i}")
             geometry.append(target.geometry_weight * target.weight * term)
-    named = {"views": views, "geometry": geometry}
-    return {name: torch.stack(terms).sum() / total_weight for name, terms in named.items() if terms}
+    means = [torch.stack(terms).sum() / total_weight for terms in (views, geometry) if terms]
+
+    settings, fog = context.recipe.losses, losses.fog(rendering.opacity)
+    inputs = losses.TermInputs(settings, context.progress, rendering, fog)
+    guidance_term = settings.guidance * (losses.guidance_gate(inputs) * reduce(torch.add, means))
+    terms = {"guidance": guidance_term, **losses.weighted_terms(inputs)}
+    return Objective(terms, score=-float(means[0].detach()), fog=float(fog.detach()))
 
 
 def draw_paraphrase(count: int, context: StepContext) -> int:
-    """Draw which of several paraphrases a step is scored against."""
+    """Draw the index of the paraphrase that a step is scored against."""
     return int(torch.randint(count, (), generator=context.generator("paraphrase"))) if count > 1 else 0
 
 
-def guidance_term(
-    rendering: Rendering, guidance: AbstractGuidance, wanted: Sequence[Tensor], context: StepContext, stream: str
+def guide_loss(
+    rendering: Rendering, guidance: AbstractGuidance, embeddings: Sequence[Tensor], context: StepContext, stream: str
 ) -> Tensor:
-    """Return minus one guide's mean score over v k images: ().
-
-    The embeddings (d,) wanted are one for each view or one for all; the stream is that of the images' draws.
-    """
+    """Return minus one guide's mean score of v k images, (); an embedding (d,) for each view or one for all."""
     settings = context.recipe.guidance
-    sharpness = schedules.ramp(context.progress, *settings.sharpen)
+    score = partial(guidance.score, sharpness=schedules.ramp(context.progress, *settings.sharpen))
     images = guide_images(rendering, guidance, context.recipe, context.generator(stream))
-    scores = []
-    for view, embedding in enumerate(wanted):
-        # Views repeat in the same order for each background, so every len(wanted)-th image is of this view.
-        score = partial(guidance.score, text_embedding=embedding, sharpness=sharpness)
-        scores.append(score_in_parts(score, images[view :: len(wanted)], settings.batch_size))
-    return losses.guidance_loss(torch.cat(scores))
+    # Views repeat in the same order for each background, so every len(embeddings)-th image is of the same view.
+    parts = ((partial(score, text_embedding=one), images[i :: len(embeddings)]) for i, one in enumerate(embeddings))
+    return losses.guidance_loss(torch.cat([score_in_parts(*part, settings.batch_size) for part in parts]))
 
 
-def guide_images(
-    rendering: Rendering, guidance: AbstractGuidance, recipe: Recipe, generator: torch.Generator
-) -> Tensor:
+def guide_images(rendering: Rendering, guidance: AbstractGuidance, recipe: Recipe, generator: Generator) -> Tensor:
     """Return the images that a guide scores for v views: (v k, 3, size, size) in [0, 1]."""
     if recipe.augment.crop:
         return crop_and_compose(rendering, recipe, draw_size(guidance, generator), generator)
     count = len(rendering.colour) * recipe.optimize.backgrounds
     backgrounds = draw_backgrounds(recipe.backgrounds, count, rendering.colour.shape[-1], generator)
     augmentation = draw_augmentation(count, draw_size(guidance, generator), recipe.augment, generator)
-    twice = recipe.backgrounds.compositing == "double"
-    return compose_views(double(rendering) if twice else rendering, backgrounds, augmentation)
+    is_double = recipe.backgrounds.compositing == "double"
+    return compose_views(double(rendering) if is_double else rendering, backgrounds, augmentation)
 
 
-def crop_and_compose(rendering: Rendering, recipe: Recipe, size: int, generator: torch.Generator) -> Tensor:
+def crop_and_compose(rendering: Rendering, recipe: Recipe, size: int, generator: Generator) -> Tensor:
     """Put crops of views, resized to a guide's size, on new backgrounds of that size: (v k, 3, size, size)."""
     cut = crop_views(rendering, recipe.augment.crop, recipe.optimize.backgrounds, size, generator)
-    if recipe.backgrounds.compositing == "double":
-        cut = double(cut)
+    cut = double(cut) if recipe.backgrounds.compositing == "double" else cut
     return cut.over(draw_backgrounds(recipe.backgrounds, len(cut.colour), size, generator, cut.colour.device))
 
 
-def draw_size(guidance: AbstractGuidance, generator: torch.Generator) -> int:
+def draw_size(guidance: AbstractGuidance, generator: Generator) -> int:
     """Draw one of the image sizes that a guidance accepts."""
     sizes = guidance.image_sizes
     return sizes[int(torch.randint(len(sizes), (), generator=generator))]

@@ -1,7 +1,7 @@
 """Counter-based randomness: every draw comes from (seed, stream name, step) and nothing else.
 
-No generator lives from one step to the next. So a resumed run draws what the uninterrupted one would have drawn, and
-a preview, which has a stream of its own, can never change a run.
+No generator is kept from one step to the next, so a resumed run draws the same numbers as an uninterrupted one, and
+a preview, which has its own stream, cannot change a run.
 """
 
 import hashlib
@@ -13,9 +13,8 @@ from dreamfields.optimize.settings import Recipe
 
 
 def derive_seed(seed: int, stream: str, index: int = 0) -> int:
-    """Return 63 bits that depend on all three arguments."""
-    digest = hashlib.sha256(f"{seed}/{stream}/{index}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
+    """Return a seed of 63 bits: the first of the SHA-256 of all three arguments."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{stream}/{index}".encode()).digest()[:8], "big") >> 1
 
 
 def seeded_generator(seed: int, stream: str, index: int = 0) -> torch.Generator:
@@ -25,11 +24,11 @@ def seeded_generator(seed: int, stream: str, index: int = 0) -> torch.Generator:
 
 @dataclass(frozen=True)
 class StepContext:
-    """All that decides a step besides the state: the recipe, the attempt's seed and the step's index from 0."""
+    """What determines a step besides the state."""
 
     recipe: Recipe
-    seed: int
-    step: int
+    seed: int  # The attempt's
+    step: int  # From 0
 
     @property
     def progress(self) -> float:

@@ -1,4 +1,4 @@
-"""Schedules: quantities that depend on the step alone. `progress` is the fraction of all steps done, in [0, 1]."""
+"""Schedules: functions of `progress`, the fraction of all steps done, in [0, 1]."""
 
 import math
 
@@ -27,11 +27,7 @@ def ramp(progress: float, begin: float, end: float) -> float:
 
 
 def transmittance_target(progress: float, start: float, end: float, until: float) -> float:
-    """Return the target tau of the transmittance: 1 - tau moves geometrically up to `until`, then stays.
-
-    As in Dream Fields sec. 3.3, where opacity falls exponentially from 0.6 to 0.12 in the first 500 steps.
-    """
+    """Return the target tau of the mean transmittance; 1 - tau changes geometrically up to `until` (sec. 3.3)."""
     fraction = ramp(progress, 0.0, until)
-    floor = 1e-6
-    log_opacity = (1.0 - fraction) * math.log(max(1.0 - start, floor)) + fraction * math.log(max(1.0 - end, floor))
-    return 1.0 - math.exp(log_opacity)
+    log_start, log_end = (math.log(max(1.0 - target, 1e-6)) for target in (start, end))
+    return 1.0 - math.exp((1.0 - fraction) * log_start + fraction * log_end)

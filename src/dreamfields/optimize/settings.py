@@ -1,4 +1,4 @@
-"""Settings of the optimisation: its length, its learning rate, and the terms of the loss besides the guidance."""
+"""Settings of the optimisation: the loop, the loss, restarts, and the recipe that holds all settings of a training."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -13,28 +13,28 @@ from dreamfields.settings import Range, Rising, Settings
 
 @dataclass(frozen=True)
 class OptimizeSettings(Settings):
-    """The loop and its optimiser."""
+    """The loop and the optimiser."""
 
     steps: Annotated[int, Range(1, 10_000_000)] = 800
-    """Steps of the optimiser."""
+    """Number of steps of the optimiser."""
     views: Annotated[int, Range(1, 256)] = 3
-    """Cameras a step."""
+    """Views rendered in each step."""
     backgrounds: Annotated[int, Range(1, 256)] = 2
-    """Backgrounds a view, for each guidance model."""
+    """Backgrounds for each view and guidance model."""
     learning_rate: Annotated[float, Range(0.0, 10.0)] = 0.02
     """Peak learning rate of Adam."""
     final_learning_rate: Annotated[float, Range(0.0, 1.0)] = 0.1
     """Fraction of the peak at which the cosine decay ends; 1 keeps the peak, as the paper does."""
     warm_up: Annotated[float, Range(0.0, 1.0)] = 0.0
-    """Fraction of the steps over which the rate rises geometrically to the peak; the paper's 1,500 steps."""
+    """Fraction of the steps in which the learning rate rises geometrically to its peak; the paper takes 1,500 steps."""
     warm_up_from: Annotated[float, Range(0.0001, 1.0)] = 0.1
-    """Fraction of the rate at which the rise begins; the paper's 0.1."""
+    """Learning rate at the first step, as a fraction of the peak; the paper's 0.1."""
     adam_betas: Annotated[tuple[float, float], Range(0.0, 0.9999)] = (0.9, 0.99)
-    """Decay of Adam's first and second moments."""
+    """Decay rates of Adam's first and second moments."""
     adam_eps: Annotated[float, Range(0.0, 1.0)] = 1e-8
     """Adam's epsilon, added to the root of the second moment; the paper's 1e-5."""
     checkpoint_every: Annotated[int, Range(1, 1_000_000)] = 100
-    """Steps between two checkpoints."""
+    """Number of steps between checkpoints."""
 
 
 @dataclass(frozen=True)
@@ -44,82 +44,81 @@ class LossSettings(Settings):
     guidance: Annotated[float, Range(0.0, 1000.0)] = 1.0
     """Weight of the guidance's score."""
     transmittance: Annotated[float, Range(0.0, 1000.0)] = 0.5
-    """Weight of the clipped additive transmittance (Dream Fields eq. 4); the paper's 0.5."""
+    """Weight of the transmittance loss (Dream Fields eq. 4); the paper's 0.5."""
     transmittance_start: Annotated[float, Range(0.0, 1.0)] = 0.4
-    """Target of the mean transmittance at first; the paper's 0.4."""
+    """Target of the mean transmittance at the first step; the paper's 0.4."""
     transmittance_end: Annotated[float, Range(0.0, 1.0)] = 0.8
     """Target of the mean transmittance after the ramp; the paper's 0.88 is for smaller objects."""
     transmittance_ramp: Annotated[float, Range(0.0, 1.0)] = 0.3
-    """Fraction of the steps over which the target moves; the paper's 500 steps."""
+    """Fraction of the steps in which the target changes; the paper takes 500 steps."""
     transmittance_form: Literal["additive", "gated", "clipped-gated"] = "additive"
-    """A term of its own (Dream Fields eq. 4), or a factor of the guidance's, without or with the target (table 2)."""
+    """Transmittance as a term of the loss (Dream Fields eq. 4), or as a factor of the guidance's term (table 2)."""
     beta_prior: Annotated[float, Range(0.0, 1000.0)] = 0.0
-    """Weight of a prior for clear or opaque pixels (Neural Volumes; table 2); the released code's is 0.001."""
+    """Weight of a prior for clear or opaque pixels (Neural Volumes; table 2); 0.001 in the released code."""
     density_noise: Annotated[tuple[float, float], Range(0.0, 1000.0)] = (0.0, 0.0)
-    """Deviation of the noise added to a network's density before its softplus, at the first and the last step."""
+    """Standard deviation of the noise on a network's density before the softplus, at the first and the last step."""
     fog: Annotated[float, Range(0.0, 1000.0)] = 0.2
-    """Weight of the views' fog: pixels that are neither clear nor opaque."""
+    """Weight of the fog loss, which penalises pixels that are neither clear nor opaque."""
     fog_ramp: Annotated[tuple[float, float], Range(0.0, 1.0), Rising()] = (0.5, 0.7)
-    """Fractions of the steps between which that weight rises from 0; early on, shapes must be able to form from fog."""
+    """Fractions of the steps between which the weight of fog rises from 0; early shapes form from fog."""
 
 
 @dataclass(frozen=True)
 class CollapseSettings(Settings):
-    """When an attempt is given up and restarted from a derived seed."""
+    """Conditions for restarting the optimisation from a derived seed."""
 
     restarts: Annotated[int, Range(0, 100)] = 1
-    """Restarts allowed; 0 never gives up."""
+    """Highest number of restarts; 0 for none."""
     look_from: Annotated[float, Range(0.0, 1.0)] = 0.1
-    """Fraction of the steps from which an empty or full scene counts as a collapse."""
+    """Fraction of the steps after which an empty or full scene leads to a restart."""
     stuck_at: Annotated[float, Range(0.0, 1.0)] = 0.4
-    """Fraction of the steps at which the score must have risen."""
+    """Fraction of the steps after which the score must have risen by `stuck_gain`."""
     stuck_gain: Annotated[float, Range(-2.0, 2.0)] = 0.02
-    """Rise of the mean score, from the first steps to `stuck_at`, below which an attempt is stuck."""
+    """Smallest rise of the mean score from the first steps to `stuck_at`; below it the optimisation restarts."""
     empty_below: Annotated[float, Range(0.0, 1.0)] = 0.01
-    """Mean opacity below which a scene is empty."""
+    """Mean opacity below which a scene counts as empty."""
     full_above: Annotated[float, Range(0.0, 1.0)] = 0.9
-    """Mean opacity above which a scene is full."""
+    """Mean opacity above which a scene counts as full."""
     memory: Annotated[float, Range(0.0, 0.9999)] = 0.9
-    """Decay of the running means, a step."""
+    """Decay rate of the running means of score and opacity at each step."""
     warm_up: Annotated[int, Range(1, 10_000)] = 10
-    """First steps, whose mean score is the one that must rise."""
+    """Number of first steps, whose mean score is compared with that at `stuck_at`."""
 
 
 @dataclass(frozen=True)
 class Recipe(FieldChoice):
-    """Everything that decides what a prompt and a seed become."""
+    """All settings that, with the prompts and the seed, determine the optimised field."""
 
     guidance: GuidanceSettings = dataclasses.field(default_factory=GuidanceSettings)
-    """The models that score images."""
+    """Models that score images."""
     cameras: CameraSettings = dataclasses.field(default_factory=CameraSettings)
-    """Where views are taken from."""
+    """Cameras of the views."""
     render: RenderSettings = dataclasses.field(default_factory=RenderSettings)
-    """How views are rendered."""
+    """Rendering of the views."""
     backgrounds: BackgroundSettings = dataclasses.field(default_factory=BackgroundSettings)
-    """What views are composed with."""
+    """Backgrounds behind the views."""
     augment: AugmentSettings = dataclasses.field(default_factory=AugmentSettings)
-    """How the images are augmented."""
+    """Augmentation of the images."""
     losses: LossSettings = dataclasses.field(default_factory=LossSettings)
-    """What is minimised."""
+    """Terms of the loss."""
     optimize: OptimizeSettings = dataclasses.field(default_factory=OptimizeSettings)
-    """Steps and optimiser."""
+    """Loop and optimiser."""
     collapse: CollapseSettings = dataclasses.field(default_factory=CollapseSettings)
-    """When an attempt is given up."""
+    """Conditions for a restart."""
 
     def faults(self) -> list[str]:
-        """Return one sentence for each fault, combinations that cannot work included."""
-        found = super().faults()
-        if found:
+        """Return one sentence for each fault, including combinations that cannot be used."""
+        if found := super().faults():
             return found
-        if self.augment.crop > self.render.size:
-            found.append(
-                f"augment.crop is {self.augment.crop}; it must be at most render.size, which is {self.render.size}"
-            )
-        kind, field = FIELDS[self.field], f"the {self.field} field"
-        if not (self.render.bounds or kind.unbounded):
-            others = " or ".join(name for name, other in FIELDS.items() if other.unbounded)
-            found.append(f"render.bounds is off; {field} ends with the cube, so use --field {others}")
-        if any(self.losses.density_noise) and not kind.density_noise:
-            others = " or ".join(name for name, other in FIELDS.items() if other.density_noise)
-            found.append(f"losses.density_noise is above 0; {field} takes none, so use --field {others}")
+        crop, size = self.augment.crop, self.render.size
+        if crop > size:
+            found.append(f"augment.crop is {crop}; it must be at most render.size, which is {size}")
+        unbounded = [name for name, kind in FIELDS.items() if kind.unbounded]
+        if not self.render.bounds and self.field not in unbounded:
+            fault = f"render.bounds is off; the {self.field} field ends with the cube"
+            found.append(f"{fault}, so use --field {' or '.join(unbounded)}")
+        noisy = [name for name, kind in FIELDS.items() if kind.density_noise]
+        if any(self.losses.density_noise) and self.field not in noisy:
+            fault = f"losses.density_noise is above 0; the {self.field} field takes none"
+            found.append(f"{fault}, so use --field {' or '.join(noisy)}")
         return found

@@ -1,9 +1,10 @@
-"""The state of an optimisation: all that decides its next step, saved and restored as tensors and numbers."""
+"""The state of an optimisation: all that determines its next step, saved and restored as tensors and numbers."""
 
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any, Protocol, final
+from dataclasses import dataclass
+from typing import Any, final
 
 import torch
 from torch import Tensor
@@ -18,54 +19,40 @@ from dreamfields.scene.fields import FIELDS
 from dreamfields.scene.fields.base import AbstractField
 
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
-_LARGEST = {"step": 10_000_000, "attempt": 100, "skipped": 10_000_000, "rollbacks": 1000}
-"""The largest counters that any settings lead to."""
+_LARGEST = {"step": 10_000_000, "attempt": 100, "skipped": 10_000_000, "rollbacks": 1000}  # That any settings allow
 _SINCE_2 = {"skipped": 0, "rollbacks": 0}  # Counters that checkpoints of format 1 lack, and their values there
 _MISFIT = "the checkpoint does not fit the run's settings; it belongs to another run or version"
 
 
-class Saved(Protocol):
-    """What a state is restored from."""
+@dataclass(frozen=True)
+class Saved:
+    """A saved state: its numbers and tensors by name."""
 
-    @property
-    def tensors(self) -> Mapping[str, Tensor]:
-        """Return every tensor by name."""
-
-    @property
-    def counters(self) -> Mapping[str, Any]:
-        """Return every number by name."""
+    counters: Mapping[str, Any]
+    tensors: Mapping[str, Tensor]
 
 
 @final
 class TrainingState:
-    """A field, its optimiser, its occupancy and its counters.
-
-    Attributes:
-        field: what is optimised.
-        optimizer: Adam over the field's parameters.
-        occupancy: bool (k, k, k), the cells that held density when last updated.
-        origin: (3,) the tracked centre of the density, in scene units; zeros where it is not tracked.
-        attempt: 0 for the first; each restart adds 1 and derives a new seed.
-        running_means: of score and opacity, from which a collapse is diagnosed.
-        skipped: updates skipped in a row because they were not finite.
-        rollbacks: of this attempt; each halves the learning rate and changes the draws.
-    """
+    """A field, its optimiser, its occupancy and its counters."""
 
     field: AbstractField
-    optimizer: torch.optim.Optimizer
-    origin: Tensor
+    optimizer: torch.optim.Optimizer  # Adam over the field's parameters
+    occupancy: Tensor  # bool (k, k, k), the cells that held density when last updated
+    origin: Tensor  # (3,) the tracked centre of the density, in scene units; zeros if it is not tracked
+    attempt: int  # 0 for the first; each restart adds 1 and derives a new seed
+    rollbacks: int  # Of this attempt; each halves the learning rate and changes the random draws
+    skipped: int  # Updates skipped in a row because they were not finite
+    running_means: RunningMeans  # Of score and opacity, from which a collapse is diagnosed
 
     def __init__(self, recipe: Recipe, seed: int, device: torch.device) -> None:
         """Make the state before the first step of the first attempt."""
         self.recipe, self.seed, self.device = recipe, seed, device
-        self.attempt = self.rollbacks = 0
-        self._begin()
+        self._begin(attempt=0, rollbacks=0)
 
     def restart(self) -> None:
-        """Begin the next attempt with a new field and a seed of its own."""
-        self.attempt += 1
-        self.rollbacks = 0
-        self._begin()
+        """Begin the next attempt with a new field and a new seed."""
+        self._begin(self.attempt + 1, rollbacks=0)
 
     def roll_back(self, saved: Saved | None) -> None:
         """Return to a saved state of this attempt, or to its beginning; draws and learning rate then differ.
@@ -74,15 +61,14 @@ class TrainingState:
         """
         rollbacks = self.rollbacks + 1
         if saved is None or saved.counters.get("attempt") != self.attempt:
-            self.rollbacks = rollbacks
-            self._begin()
+            self._begin(self.attempt, rollbacks)
         else:
             self.restore(saved.tensors, saved.counters)
             self.rollbacks, self.skipped = rollbacks, 0
 
     @property
     def step(self) -> int:
-        """Return the steps done in this attempt; kept by the field, whose encoding may depend on it."""
+        """Return the steps done in this attempt; the field holds it, as its encoding may depend on it."""
         return self.field.step
 
     @step.setter
@@ -91,32 +77,32 @@ class TrainingState:
 
     @property
     def attempt_seed(self) -> int:
-        """Return the seed of this attempt's draws, another one after each rollback."""
+        """Return the seed of this attempt's draws, a new one after each rollback."""
         seed = derive_seed(self.seed, "attempt", self.attempt)
         return derive_seed(seed, "rollback", self.rollbacks) if self.rollbacks else seed
 
     @property
     def target(self) -> tuple[float, float, float]:
-        """Return the point that this step's cameras look at, and those of held-out views."""
+        """Return the point that the cameras of this step and of held-out views look at."""
         return camera_target(self.origin, self.recipe.cameras, self.step / self.recipe.optimize.steps)
 
     @property
     def sampled_cells(self) -> Tensor | None:
-        """Return the occupancy if samples are restricted to it, or None."""
+        """Return the occupancy if samples are restricted to it, else None."""
         return self.occupancy if self.recipe.render.bounds else None
 
     def most_bytes(self) -> int:
-        """Return an upper bound of the saved state's size: each parameter with two moments, occupancy and names."""
-        values: int = sum(one.numel() * one.element_size() for one in self.field.state_dict().values())
-        return 3 * values + self.occupancy.numel() + 1_000_000
+        """Return an upper bound of the saved state's bytes: each parameter with two moments, occupancy and names."""
+        field_bytes: int = sum(one.nbytes for one in self.field.state_dict().values())
+        return 3 * field_bytes + self.occupancy.numel() + 1_000_000
 
     def track(self) -> None:
-        """Update the tracked centre of the density, where the recipe tracks it."""
-        if self._tracks:
+        """Update the tracked centre of the density, if the recipe tracks it."""
+        if self.recipe.cameras.track != "off":
             self.origin = follow(self.origin, density_centre(self.field), self.recipe.cameras.track_memory)
 
     def update_occupancy(self) -> None:
-        """Find the cells in which the field holds density now."""
+        """Find the cells in which the field now has density."""
         render = self.recipe.render
         self.occupancy = occupied_cells(self.field, render.occupancy_cells, render.occupancy_threshold)
 
@@ -126,54 +112,40 @@ class TrainingState:
 
     def counters(self) -> dict[str, Any]:
         """Return every number of the state as JSON values."""
-        means = dataclasses.asdict(self.running_means)
-        return {"watch": means, **{name: getattr(self, name) for name in _LARGEST}}
+        return {"watch": dataclasses.asdict(self.running_means), **{name: getattr(self, name) for name in _LARGEST}}
 
     def restore(self, tensors: Mapping[str, Tensor], counters: Mapping[str, Any]) -> None:
-        """Take over a saved state.
-
-        Raises CheckpointError: names, shapes, types or counters are not exactly those of this recipe.
-        """
+        """Copy a saved state. Raises CheckpointError: its names, shapes, types or counters do not fit the recipe."""
         numbers = check_counters(counters)
-        self.attempt, self.rollbacks = numbers["attempt"], numbers["rollbacks"]
-        self._begin()
+        self._begin(numbers["attempt"], numbers["rollbacks"])
         self.step, self.skipped = numbers["step"], numbers["skipped"]
         self.running_means = RunningMeans(**counters["watch"])
-        # Adam itself makes its moments in its first step.
-        for parameter in self.field.parameters() if self.step > 0 else ():
+        for parameter in self.field.parameters() if self.step > 0 else ():  # Adam makes its moments in its first step.
             moments = {name: torch.zeros_like(parameter) for name in _MOMENTS}
             self.optimizer.state[parameter] = moments | {"step": torch.zeros((), device=parameter.device)}
         expected = self._live_tensors()
-        if _types(expected) != _types(tensors):
+        if _layouts(expected) != _layouts(tensors):
             raise CheckpointError(_MISFIT)
         with torch.no_grad():
             for name, tensor in expected.items():
                 tensor.copy_(tensors[name])
 
-    @property
-    def _tracks(self) -> bool:
-        return self.recipe.cameras.track != "off"
-
-    def _begin(self) -> None:
+    def _begin(self, attempt: int, rollbacks: int) -> None:
         settings = self.recipe.optimize
+        self.attempt, self.rollbacks, self.skipped = attempt, rollbacks, 0
         self.running_means = RunningMeans()
-        self.skipped = 0
         self.origin = torch.zeros(3, dtype=torch.float64)
         weights = seeded_generator(self.attempt_seed, "field")
         self.field = FIELDS[self.recipe.field].make(self.recipe, weights).to(self.device)
         self.field.bounded = self.recipe.render.bounds
-        self.optimizer = torch.optim.Adam(
-            self.field.parameters(),
-            lr=settings.learning_rate,
-            betas=settings.adam_betas,
-            eps=settings.adam_eps,
-            fused=True,  # One pass over memory instead of ten.
-        )
+        lr, betas, eps = settings.learning_rate, settings.adam_betas, settings.adam_eps
+        # Fused: one pass over memory
+        self.optimizer = torch.optim.Adam(self.field.parameters(), lr=lr, betas=betas, eps=eps, fused=True)
         self.update_occupancy()
 
     def _live_tensors(self) -> dict[str, Tensor]:
-        """Return every tensor by name, not copied."""
-        named: dict[str, Tensor] = {"occupancy": self.occupancy} | ({"origin": self.origin} if self._tracks else {})
+        """Return every tensor by name, without a copy."""
+        named = {"occupancy": self.occupancy} | ({} if self.recipe.cameras.track == "off" else {"origin": self.origin})
         named |= {f"field.{name}": tensor for name, tensor in self.field.state_dict().items()}
         for name, parameter in self.field.named_parameters():
             moments = self.optimizer.state.get(parameter, {})
@@ -181,15 +153,12 @@ class TrainingState:
         return named
 
 
-def _types(tensors: Mapping[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
+def _layouts(tensors: Mapping[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
     return {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
 
 
 def check_counters(counters: Mapping[str, Any]) -> dict[str, int]:
-    """Return a state's whole numbers.
-
-    Raises CheckpointError: a number is missing, unknown, of the wrong kind or beyond what any settings lead to.
-    """
+    """Return a state's integers. Raises CheckpointError: one is missing, unknown, of a wrong type or out of range."""
     numbers = _SINCE_2 | {name: value for name, value in counters.items() if name != "watch"}
     means = counters.get("watch")
     if numbers.keys() != _LARGEST.keys() or not isinstance(means, Mapping):
@@ -200,3 +169,12 @@ def check_counters(counters: Mapping[str, Any]) -> dict[str, int]:
     if {name: type(value) for name, value in means.items()} != kinds or not all(map(math.isfinite, means.values())):
         raise CheckpointError("the checkpoint's running means are not numbers; it was not made by this program")
     return numbers
+
+
+def first_nonfinite(tensors: Mapping[str, Tensor]) -> str | None:
+    """Return the name of the first tensor with a value that is not finite, or None; run before updates and saves."""
+    for name, one in tensors.items():
+        # A finite sum proves it in a tenth of the time of testing each value, but a sum of finite values may overflow.
+        if one.is_floating_point() and not torch.isfinite(one.sum()) and not torch.isfinite(one).all():
+            return name
+    return None

@@ -1,8 +1,8 @@
-"""Textureless views: shaded in white, so that only the geometry can satisfy a prompt.
+"""Textureless views: white surfaces with shading, so that only geometry affects the score.
 
-DreamFusion (Poole et al., ICLR 2023, sec. 3.1) renders some of its views so. Here some steps show all of their views
-textureless to the prompt; a geometry prompt scores one more textureless view in every step instead. Colours, and
-weights that only shape colours, get no gradient from such views.
+DreamFusion (Poole et al., ICLR 2023, sec. 3.1) renders some of its views so. Here some steps render all views
+textureless; with a geometry prompt every step instead renders one more view, which that prompt scores. Colours, and
+weights that affect colours only, get no gradient from textureless views.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from dreamfields.optimize.randomness import StepContext
 from dreamfields.render.renderer import Rendering, render_jittered
@@ -31,7 +31,7 @@ class TexturelessView:
 
 
 def is_textureless_step(context: StepContext) -> bool:
-    """Draw whether a step shows its views textureless."""
+    """Draw whether a step renders its views textureless."""
     settings = context.recipe.render
     drawn = float(torch.rand((), generator=context.generator("shown in plaster")))
     return context.progress >= settings.textureless_from and drawn < settings.textureless
@@ -40,7 +40,7 @@ def is_textureless_step(context: StepContext) -> bool:
 def render_textureless_view(
     field: AbstractField, cameras: Sequence[Camera], occupancy: Tensor | None, context: StepContext
 ) -> TexturelessView:
-    """Render a textureless view from one of a step's cameras, drawn as its light is; see `render_textureless`."""
+    """Render a textureless view from one of a step's cameras, drawn at random; see `render_textureless`."""
     generator = context.generator("plaster")
     camera = cameras[int(torch.randint(len(cameras), (), generator=generator))]
     rendering = render_textureless(field, [camera], context.recipe.render, occupancy, generator)
@@ -52,20 +52,15 @@ def render_textureless(
     cameras: Sequence[Camera],
     settings: RenderSettings,
     occupancy: Tensor | None,
-    generator: torch.Generator,
+    generator: Generator,
 ) -> Rendering:
-    """Render b textureless views, each with a light drawn beside its camera: (b, ...); differentiable in the density.
+    """Render b textureless views (b, ...), each with a light at a random azimuth beside its camera.
 
-    Samples keep to the occupied cells, bool (k, k, k); None samples everywhere.
+    Samples are restricted to the occupied cells, bool (k, k, k); None samples everywhere.
     """
-    offsets = [_LIGHT_OFFSET_DEG * (2.0 * float(torch.rand((), generator=generator)) - 1.0) for _ in cameras]
-    lights = [light_beside(camera.azimuth_deg, turn_deg=turn) for camera, turn in zip(cameras, offsets, strict=True)]
-    views = [
-        render_jittered(shaded, [camera], settings, occupancy, generator)
-        for shaded, camera in zip(textureless_fields(field, lights), cameras, strict=True)
-    ]
-    return Rendering(
-        torch.cat([view.colour for view in views]),
-        torch.cat([view.opacity for view in views]),
-        torch.cat([view.depth for view in views]),
-    )
+    turns = [_LIGHT_OFFSET_DEG * (2.0 * float(torch.rand((), generator=generator)) - 1.0) for _ in cameras]
+    lights = [light_beside(camera.azimuth_deg, turn_deg=turn) for camera, turn in zip(cameras, turns, strict=True)]
+    lit = zip(textureless_fields(field, lights), cameras, strict=True)
+    views = [render_jittered(shaded, [camera], settings, occupancy, generator) for shaded, camera in lit]
+    colours, opacities, depths = zip(*((view.colour, view.opacity, view.depth) for view in views), strict=True)
+    return Rendering(torch.cat(colours), torch.cat(opacities), torch.cat(depths))

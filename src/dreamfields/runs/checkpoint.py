@@ -18,11 +18,9 @@ from typing import Any, Final
 import safetensors
 import safetensors.torch
 import torch
-from torch import Tensor
 
 from dreamfields.errors import CheckpointError, DegenerateError
-from dreamfields.optimize.finite import first_nonfinite
-from dreamfields.optimize.state import TrainingState
+from dreamfields.optimize.state import Saved, TrainingState, first_nonfinite
 from dreamfields.runs.manifest import manifest_bytes, read_manifest, read_tensors_safely
 from dreamfields.runs.upgrade import upgrade_identity
 from dreamfields.storage import atomic_write, move_aside, read_regular, remove
@@ -33,11 +31,9 @@ _LARGEST: Final = 1 << 36  # More bytes than any tensor file of ours has
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class Checkpoint(Saved):
     """A state as it was read back; its bytes are those that were written."""
 
-    counters: Mapping[str, Any]
-    tensors: Mapping[str, Tensor]
     machine: Mapping[str, Any] = field(default_factory=dict)  # See `machine_facts`
     passed_over: Mapping[Path, str] = field(default_factory=dict)
     """What is wrong with each newer checkpoint, by its manifest."""

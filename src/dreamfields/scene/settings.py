@@ -81,8 +81,7 @@ class MlpSettings(Settings):
     precision: Literal["fp32", "bf16"] = "fp32"
     """Number format of the layers, not of the encoding; TPUs compute in `bf16`."""
     compiled: bool = False
-    """Whether torch.compile fuses the network's kernels, which takes a minute and pays on a GPU; where it fails, a
-    warning says so and the network runs uncompiled."""
+    """Whether torch.compile fuses the network: takes a minute, pays on a GPU; if it fails, a warning says so."""
 
     @property
     def features(self) -> int:
@@ -95,8 +94,7 @@ class FieldChoice(Settings):
     """Which field is optimised, and the settings of each."""
 
     field: FieldName = "voxels"
-    """The field that is optimised: a sum of grids, the paper's network, or NeRF's; networks need a learning rate of
-    about 0.0001."""
+    """A sum of grids, the paper's network, or NeRF's; networks need a learning rate of about 0.0001."""
     voxels: VoxelSettings = dataclasses.field(default_factory=VoxelSettings)
     """The grids."""
     mlp: MlpSettings = dataclasses.field(default_factory=MlpSettings)

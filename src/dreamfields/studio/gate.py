@@ -54,11 +54,17 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(HEADERS)
+            await send(message)
+
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
             answer = self._refusal(Headers(scope=scope)) or self._welcome(scope)
-            await (answer or self._app)(scope, receive, _with_headers(send))
+            await (answer or self._app)(scope, receive, send_with_headers)
         else:
             await send({"type": "websocket.close", "code": 1008})
 
@@ -66,41 +72,26 @@ class Gate:
         """Return the refusal of a request from elsewhere; None for one from our own page."""
         hosts = headers.getlist("host")
         if len(hosts) != 1 or hosts[0] not in self._hosts:
-            return _sentence(421, "this page answers only at the address that was printed for it")
+            return PlainTextResponse("this page answers only at the address that was printed for it\n", 421)
         if any(origin != f"http://{hosts[0]}" for origin in headers.getlist("origin")):
-            return _sentence(403, "another page may not ask this one for anything")
+            return PlainTextResponse("another page may not request anything of this one\n", 403)
         if any(site not in ("same-origin", "none") for site in headers.getlist("sec-fetch-site")):
-            return _sentence(403, "another page led here; copy the address into the address bar instead")
+            return PlainTextResponse("another page led here; copy the address into the address bar instead\n", 403)
         return None
 
     def _welcome(self, scope: Scope) -> Response | None:
         """Return the answer to a request without the cookie; None if the request may pass."""
         request = Request(scope)
+        cookie = request.cookies.get(self._cookie, "")
         scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
-        if self._is_token(request.cookies.get(self._cookie, "")):
-            return None
-        if scheme.lower() == "bearer" and self._is_token(bearer):
+        if self._is_token(cookie) or (scheme.lower() == "bearer" and self._is_token(bearer)):
             return None
         if scope["path"] == "/" and self._is_token(request.query_params.get("token", "")):
             answer = HTMLResponse(_LANDING)
             answer.set_cookie(self._cookie, self._token, httponly=True, samesite="strict")
             return answer
-        return _sentence(401, "the token is missing or of an earlier start; open the whole address that was printed")
+        refusal = "the token is missing or of an earlier start; open the whole address that was printed\n"
+        return PlainTextResponse(refusal, 401)
 
     def _is_token(self, given: str) -> bool:
         return hmac.compare_digest(given.encode(errors="surrogatepass"), self._token.encode())
-
-
-def _with_headers(send: Send) -> Send:
-    """Return a `send` that adds `HEADERS`."""
-
-    async def complete(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            MutableHeaders(scope=message).update(HEADERS)
-        await send(message)
-
-    return complete
-
-
-def _sentence(status: int, sentence: str) -> Response:
-    return PlainTextResponse(f"{sentence}\n", status)

@@ -18,8 +18,7 @@ from dreamfields.runs.directory import RunDirectory
 from dreamfields.scene.cameras import Camera
 from dreamfields.scene.fields import FIELDS
 
-_SAMPLES = 48  # A ray
-_MESH_FACES = 20_000
+_SAMPLES, _MESH_FACES = 48, 20_000  # Samples a ray of the image; most faces of the mesh
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ def newest_checkpoint(directory: RunDirectory) -> str:
 
 
 def make_preview(directory: RunDirectory, config: Config, name: str) -> Preview:
-    """Render the newest checkpoint of a run, which is called `name`, on one thread of the CPU.
+    """Render the newest checkpoint, which is called `name`, on one thread of the CPU.
 
     Raises CheckpointError: no checkpoint is whole; DegenerateError: the field holds values that are not finite.
     """

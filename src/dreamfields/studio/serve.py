@@ -11,7 +11,7 @@ import json
 import secrets
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
@@ -25,7 +25,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from dreamfields.errors import LockedError, UsageError
-from dreamfields.export.viewer import library_text, style_text
+from dreamfields.export.viewer import data_text, library_text
 from dreamfields.runs.directory import RunDirectory
 from dreamfields.studio.gate import Gate
 from dreamfields.studio.watcher import Journal, Watcher
@@ -60,10 +60,7 @@ def view(path: Path, port: int, console: Console) -> int:
 
 
 def listen(port: int) -> socket.socket:
-    """Return a socket that listens on 127.0.0.1.
-
-    Raises UsageError: there is no such port, or this user may not have it; LockedError: the port is in use.
-    """
+    """Return a socket that listens on 127.0.0.1. Raises UsageError: no such port; LockedError: the port is in use."""
     if not 0 <= port <= 65535:
         raise UsageError(f"--port is {port}; it must be from 1 to 65535, or 0 for a free one")
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -112,17 +109,8 @@ def announce(port: int, token: str, console: Console) -> None:
 
 
 def make_app(watcher: Watcher, port: int, token: str, is_stopping: Callable[[], bool]) -> ASGIApp:
-    """Return the page of a run as an ASGI application behind a `Gate`, served at a port of 127.0.0.1.
-
-    Open streams end once `is_stopping` returns true.
-    """
-
-    @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with watcher.watching():
-            yield
-
-    app = Starlette(routes=page_routes(watcher, is_stopping), lifespan=lifespan)
+    """Return the page of a run at a port of 127.0.0.1, behind a `Gate`; streams end once `is_stopping` returns true."""
+    app = Starlette(routes=page_routes(watcher, is_stopping), lifespan=lambda _: watcher.watching())
     app.router.redirect_slashes = False  # A redirect would repeat the requested address; no answer may
     return Gate(app, port, token)
 
@@ -152,7 +140,7 @@ def page_routes(watcher: Watcher, is_stopping: Callable[[], bool]) -> list[Route
     texts = {
         "/": (_page("live.html"), "text/html"),
         "/live.js": (_page("live.js"), "text/javascript"),
-        "/live.css": (style_text() + _page("live.css"), "text/css"),
+        "/live.css": (data_text("viewer.css") + _page("live.css"), "text/css"),
         "/model-viewer.js": (library_text(), "text/javascript"),
     }
     made = {"/events": events, "/image.png": image, "/object.glb": mesh, "/files/{name}": file}

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 
 from dreamfields import __version__
-from dreamfields.config import Config
 from dreamfields.errors import DreamfieldsError, StorageError, UsageError
 from dreamfields.guidance.ensemble import label
 from dreamfields.runs.directory import RunDirectory
@@ -85,25 +84,12 @@ class Journal:
     """The record and the metrics of one run, kept up to date by `refresh`."""
 
     def __init__(self, directory: RunDirectory) -> None:
-        """Read a run's journal.
-
-        Raises UsageError: there is no run in the folder; StorageError: its record cannot be read.
-        """
+        """Read a run's files. Raises UsageError: there is no run in the folder; StorageError: a damaged record."""
         self.directory = directory
         self.record = read_record(directory)
         self.progress = Progress()
         self._inode, self._offset = 0, 0
         self.refresh()
-
-    @property
-    def config(self) -> Config:
-        """Return the run's configuration."""
-        return self.record.config
-
-    @property
-    def status(self) -> str:
-        """Return `started`, `running`, `interrupted`, `optimized` or `finished`."""
-        return self.record.status
 
     @property
     def idle_seconds(self) -> float:
@@ -177,7 +163,7 @@ class Watcher:
 
     def identity(self) -> dict[str, Any]:
         """Return as JSON values what never changes in a run."""
-        config, recipe = self.journal.config, self.journal.config.recipe
+        config, recipe = self.journal.record.config, self.journal.record.config.recipe
         facts = {
             "seed": config.seed,
             "guidance": label(recipe.guidance.name),
@@ -231,7 +217,7 @@ class Watcher:
             if self.viewers and now >= next_preview:
                 rest = _REST * await asyncio.to_thread(self.refresh_preview)
                 next_preview = now + rest
-                if self.journal.status == "running" and now >= next_request:
+                if self.journal.record.status == "running" and now >= next_request:
                     await asyncio.to_thread(self.request_checkpoint)
                     next_request = now + max(_REQUEST_S, rest)
             await asyncio.sleep(_POLL_S)
@@ -247,7 +233,8 @@ class Watcher:
 
             name = preview.newest_checkpoint(self.journal.directory)
             if name and (self.preview is None or name != self.preview.name):
-                self.preview, self.fault = preview.make_preview(self.journal.directory, self.journal.config, name), ""
+                self.preview = preview.make_preview(self.journal.directory, self.journal.record.config, name)
+                self.fault = ""
         # Any exception is reported here, since it would end the background task unseen.
         except Exception as error:
             expected = isinstance(error, (DreamfieldsError, OSError))

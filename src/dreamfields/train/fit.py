@@ -155,10 +155,7 @@ def mean_reciprocal_rank(adapters: Adapters, data: TrainingData) -> float:
 
 
 def fit(progress: Progress, data: TrainingData, settings: TuningSettings, saved: Path) -> Iterator[Progress]:
-    """Train from a state until validation stops improving, writing the state after each epoch before yielding it.
-
-    Raises StorageError: the file `saved` cannot be written.
-    """
+    """Train until validation stops improving; write and yield the state after each epoch. Raises StorageError."""
     adapters = progress.adapters
     while progress.epoch < settings.epochs and progress.epoch - progress.best_epoch < settings.patience:
         loss = fit_epoch(adapters, progress.optimizer, data, settings, progress.epoch)

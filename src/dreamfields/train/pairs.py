@@ -40,26 +40,17 @@ class PairSet:
     pairs: tuple[Pair, ...]
 
     def pictures(self, chosen: Sequence[Pair]) -> Iterator[Image.Image]:
-        """Yield the images of pairs, as RGB, in the order given.
-
-        Raises UsageError: an image is missing or cannot be read.
-        """
+        """Yield the images of pairs, as RGB, in order. Raises UsageError: an image is missing or cannot be read."""
         with nullcontext() if self.images.is_dir() else zipfile.ZipFile(self.images) as archive:
             for pair in chosen:
-                yield self._decode(pair, self._unpack(archive, pair) if archive else self._read(pair))
+                yield self._decode(pair, self._read(pair, archive))
 
-    def _read(self, pair: Pair) -> bytes:
+    def _read(self, pair: Pair, archive: zipfile.ZipFile | None) -> bytes:
         path = self.images / pair.image
-        if not path.resolve().is_relative_to(self.images.resolve()):
+        if archive is None and not path.resolve().is_relative_to(self.images.resolve()):
             raise UsageError(f"set {self.name} names the picture {pair.image!r}, which lies outside {self.images}")
         try:
-            return path.read_bytes()
-        except OSError as error:
-            raise UsageError(f"picture {path} cannot be read: {error.strerror or error}") from error
-
-    def _unpack(self, archive: zipfile.ZipFile, pair: Pair) -> bytes:
-        try:
-            return archive.read(pair.image)
+            return path.read_bytes() if archive is None else archive.read(pair.image)
         except (KeyError, zipfile.BadZipFile, OSError) as error:
             raise UsageError(f"picture {pair.image} cannot be read from {self.images}: {error}") from error
 
@@ -74,10 +65,7 @@ class PairSet:
 
 
 def read_pairs(place: str) -> PairSet:
-    """Return the set that one argument names: a folder, or `CAPTIONS.json:FOLDER`.
-
-    Raises UsageError: there is no such set, or a line of it cannot be used.
-    """
+    """Return the set at a folder or at `CAPTIONS.json:FOLDER`. Raises UsageError: none is there, or a line is wrong."""
     stem, mark, folder = place.partition(".json:")
     return _read_coco(Path(f"{stem}.json"), Path(folder)) if mark else _read_folder(Path(place))
 

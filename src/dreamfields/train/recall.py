@@ -45,9 +45,8 @@ def measure(place: str, files: Sequence[Path], count: int, cache: Path) -> Gener
     """
     pictures = read_pairs(place)
     pairs = heldout(pictures, count)
-    trained = [read_adapters(path) for path in files] or [
-        packaged_adapters(source) for source in (*GUIDING_ADAPTERS, JUDGE_ADAPTERS)
-    ]
+    shipped = (*GUIDING_ADAPTERS, JUDGE_ADAPTERS)
+    trained = [read_adapters(path) for path in files] or [packaged_adapters(source) for source in shipped]
     scores: dict[str, Tensor] = {}
     for adapters in trained:
         scores[adapters.tower] = yield from logits(adapters, pictures, pairs, cache)
@@ -59,10 +58,7 @@ def measure(place: str, files: Sequence[Path], count: int, cache: Path) -> Gener
 
 
 def heldout(pictures: PairSet, count: int) -> tuple[Pair, ...]:
-    """Return the first `count` held-out images of a set.
-
-    Raises UsageError: it has none, or they have different numbers of sentences.
-    """
+    """Return the first `count` held-out images. Raises UsageError: there are none, or numbers of sentences differ."""
     pairs = [pair for pair in pictures.pairs if pair.split == "heldout"][:count]
     if not pairs:
         raise UsageError(f'{pictures.name} has no held-out pictures; mark some in pairs.jsonl with "split": "heldout"')
@@ -71,12 +67,9 @@ def heldout(pictures: PairSet, count: int) -> tuple[Pair, ...]:
     return tuple(pairs)
 
 
-def logits(
-    adapters: Adapters, pictures: PairSet, pairs: Sequence[Pair], cache: Path
-) -> Generator[Advance, None, Tensor]:
+def logits(adapters: Adapters, images: PairSet, pairs: Sequence[Pair], cache: Path) -> Generator[Advance, None, Tensor]:
     """Return the logits (n t, n) of all sentences for all images, in full precision, yielding progress."""
-    tower = Tower(TOWERS[adapters.tower])
-    chunks = picture_features(pictures, pairs, PLAIN, tower, "fp32", cache)
+    chunks = picture_features(images, pairs, PLAIN, Tower(TOWERS[adapters.tower]), "fp32", cache)
     features = yield from collect(chunks, f"{adapters.tower} sees images:", len(pairs))
     texts = [text for pair in pairs for text in pair.texts]
     embeddings = torch.cat([chunk.values for chunk in sentence_embeddings(texts, SentenceEncoder(), cache)])

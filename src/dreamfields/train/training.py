@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import TypeVar
@@ -19,7 +19,7 @@ from dreamfields.guidance.lit.towers import Tower
 from dreamfields.optimize.randomness import seeded_generator
 from dreamfields.train.features import TOWERS, Advance, collect, picture_features, sentence_embeddings
 from dreamfields.train.fit import TrainingData, fit, restored
-from dreamfields.train.pairs import Pair, PairSet, read_pairs
+from dreamfields.train.pairs import PairSet, read_pairs
 from dreamfields.train.settings import TuningSettings
 from dreamfields.train.views import VIEWS
 
@@ -29,20 +29,10 @@ _COUNTED = re.compile(r"(.+)@([1-9][0-9]*)")
 _TEMPLATES = ("a {}", "a photo of a {}", "a 3D render of a {}")
 
 
-@dataclass(frozen=True)
-class Selection:
-    """Images of a set that are trained on."""
-
-    origin: PairSet
-    pairs: tuple[Pair, ...]
-
-
 def train_adapters(
     places: Sequence[str], descriptions: Path | None, settings: TuningSettings, cache: Path
 ) -> Generator[Advance, None, bytes]:
-    """Train adapters, yielding progress, and return the content of their file.
-
-    `choose` has `places`, `read_descriptions` the file; `cache` also holds the state of an interrupted training.
+    """Train adapters, yielding progress, and return the content of their file; see `choose` and `read_descriptions`.
 
     Raises DreamfieldsError: data cannot be used, weights are missing, or the cache cannot be written.
     """
@@ -58,7 +48,7 @@ def train_adapters(
         yield Advance(stage, settings.epochs, 1, note=note)
     progress.adapters.load_state_dict(progress.best_state)
     facts = {
-        "sets": ", ".join(f"{part.origin.name} {len(part.pairs)}" for part in chosen),
+        "sets": ", ".join(f"{part.name} {len(part.pairs)}" for part in chosen),
         "seed": str(settings.seed),
         "epoch": str(progress.best_epoch),
         "validation_found": f"{progress.best_score:.4f}",
@@ -66,8 +56,8 @@ def train_adapters(
     return adapters_bytes(progress.adapters, facts)
 
 
-def choose(places: Sequence[str]) -> list[Selection]:
-    """Return the training images of all sets, each a folder or COCO captions; `@N` takes the first N images only.
+def choose(places: Sequence[str]) -> list[PairSet]:
+    """Return the training images of sets named as in `read_pairs`, and `@N` for the first N images only.
 
     Raises UsageError: a set cannot be read or has no image to train on.
     """
@@ -78,16 +68,15 @@ def choose(places: Sequence[str]) -> list[Selection]:
         pairs = [pair for pair in origin.pairs if pair.split == "train"][: int(counted[2]) if counted else None]
         if not pairs:
             raise UsageError(f"{place} has only held-out pictures, which are never trained on")
-        chosen.append(Selection(origin, tuple(pairs)))
+        chosen.append(replace(origin, pairs=tuple(pairs)))
     return chosen
 
 
 def read_descriptions(path: Path | None) -> list[list[str]]:
     """Return m sentences about each of c classes: its name in templates, then descriptions if a file is given.
 
-    The file is JSON with sentences by class name, as published with CuPL (Pratt et al., ICCV 2023).
-
-    Raises UsageError: the file cannot be read, or lacks a class.
+    The file is JSON with sentences by class name, as published with CuPL (Pratt et al., ICCV 2023). Raises UsageError:
+    it cannot be read or lacks a class.
     """
     named = [[template.format(name) for template in _TEMPLATES] for name in class_names()]
     if path is None:
@@ -101,7 +90,7 @@ def read_descriptions(path: Path | None) -> list[list[str]]:
 
 
 def gather(
-    chosen: Sequence[Selection], descriptions: list[list[str]], settings: TuningSettings, cache: Path
+    chosen: Sequence[PairSet], descriptions: list[list[str]], settings: TuningSettings, cache: Path
 ) -> Generator[Advance, None, TrainingData]:
     """Compute the features of all images and the embeddings of all sentences, yielding progress; reuse the cache.
 
@@ -110,7 +99,7 @@ def gather(
     tower, views = Tower(TOWERS[settings.tower]), []
     pairs = [pair for part in chosen for pair in part.pairs]
     for view in range(VIEWS):
-        parts = (picture_features(part.origin, part.pairs, view, tower, settings.precision, cache) for part in chosen)
+        parts = (picture_features(part, part.pairs, view, tower, settings.precision, cache) for part in chosen)
         stage = f"{settings.tower} sees images, view {view + 1} of {VIEWS}:"
         views.append((yield from collect(chain.from_iterable(parts), stage, len(pairs))))
     index: dict[str, int] = {}
@@ -129,9 +118,9 @@ def gather(
     )
 
 
-def digest(chosen: Sequence[Selection], descriptions: list[list[str]], settings: TuningSettings) -> str:
+def digest(chosen: Sequence[PairSet], descriptions: list[list[str]], settings: TuningSettings) -> str:
     """Return a digest that identifies one training: images by name, captions, descriptions and settings."""
-    sets = [[part.origin.name, [[pair.image, pair.texts] for pair in part.pairs]] for part in chosen]
+    sets = [[part.name, [[pair.image, pair.texts] for pair in part.pairs]] for part in chosen]
     content = json.dumps([sets, descriptions, settings.to_json()])
     return hashlib.sha256(content.encode()).hexdigest()[:24]
 

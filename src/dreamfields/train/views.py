@@ -18,12 +18,7 @@ from dreamfields.render.settings import BackgroundSettings
 VIEWS = 2  # Views of each image
 PLAIN = -1  # View index for measuring: the image as it is, cut-out or not
 PLAIN_SIZE, VARIED_SIZE = 224, 160  # Pixels a side: the towers' own, and fewer, since the images of a run are small
-_CROP = (0.6, 1.0)
-_STRETCH = (0.8, 1.25)
-_OBJECT = (0.7, 1.1)
-_SHIFT = 0.1
-_EVEN_FRACTION = 0.95
-_TOLERANCE = 0.06
+_TOLERANCE = 0.06  # Largest difference of a backdrop's pixel from its colour
 
 
 def show(picture: Image.Image, view: int, generator: torch.Generator) -> Tensor:
@@ -31,11 +26,11 @@ def show(picture: Image.Image, view: int, generator: torch.Generator) -> Tensor:
     pixels = torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1) / 255.0
     behind = None if view == PLAIN else backdrop(pixels)
     if behind is None and view <= 0:
-        return resized(middle_square(pixels), PLAIN_SIZE)
+        return _scaled(middle_square(pixels), [PLAIN_SIZE] * 2)
     if _draw(generator, 0.0, 1.0) < 0.5:
         pixels, behind = pixels.flip(2), None if behind is None else behind.flip(1)
     if behind is None:
-        return resized(_random_part(pixels, generator), VARIED_SIZE)
+        return _scaled(_random_part(pixels, generator), [VARIED_SIZE] * 2)
     return _recomposed(pixels, behind, VARIED_SIZE, generator)
 
 
@@ -46,11 +41,6 @@ def middle_square(pixels: Tensor) -> Tensor:
     return pixels[:, top : top + side, left : left + side]
 
 
-def resized(pixels: Tensor, size: int) -> Tensor:
-    """Return an image (c, h, w) resized to (c, size, size), antialiased."""
-    return pixels if pixels.shape[1:] == (size, size) else _scaled(pixels, [size, size])
-
-
 def backdrop(pixels: Tensor) -> Tensor | None:
     """Return the mask (h, w) of 0 and 1 of the even backdrop of an image (3, h, w); None if it has none.
 
@@ -59,7 +49,7 @@ def backdrop(pixels: Tensor) -> Tensor | None:
     """
     border = torch.cat([pixels[:, 0], pixels[:, -1], pixels[:, :, 0], pixels[:, :, -1]], dim=1)
     colour = border.median(dim=1).values
-    if ((border - colour[:, None]).abs().amax(dim=0) < _TOLERANCE).float().mean() < _EVEN_FRACTION:
+    if ((border - colour[:, None]).abs().amax(dim=0) < _TOLERANCE).float().mean() < 0.95:
         return None
     even = ((pixels - colour[:, None, None]).abs().amax(dim=0) < _TOLERANCE).numpy()
     parts, _ = ndimage.label(even)
@@ -70,8 +60,8 @@ def backdrop(pixels: Tensor) -> Tensor | None:
 
 def _random_part(pixels: Tensor, generator: torch.Generator) -> Tensor:
     """Return a random crop (3, h', w') of an image."""
-    side = min(pixels.shape[1:]) * _draw(generator, *_CROP)
-    stretch = _draw(generator, *_STRETCH) ** 0.5
+    side = min(pixels.shape[1:]) * _draw(generator, 0.6, 1.0)
+    stretch = _draw(generator, 0.8, 1.25) ** 0.5
     height = max(1, min(pixels.shape[1], round(side * stretch)))
     width = max(1, min(pixels.shape[2], round(side * (1.0 / stretch))))
     top = round(_draw(generator, 0.0, 1.0) * (pixels.shape[1] - height))
@@ -84,10 +74,10 @@ def _recomposed(pixels: Tensor, behind: Tensor, size: int, generator: torch.Gene
     rows, columns = torch.nonzero(behind.amin(dim=1) < 1.0)[:, 0], torch.nonzero(behind.amin(dim=0) < 1.0)[:, 0]
     box = (slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1))
     layer = torch.cat([pixels, 1.0 - behind[None]])[:, box[0], box[1]]
-    scale = max(1, round(size * _draw(generator, *_OBJECT))) / max(layer.shape[1:])
+    scale = max(1, round(size * _draw(generator, 0.7, 1.1))) / max(layer.shape[1:])
     shape = [max(1, round(extent * scale)) for extent in layer.shape[1:]]
     canvas = torch.zeros(4, 2 * size, 2 * size)
-    top, left = (round(size - extent / 2 + _draw(generator, -_SHIFT, _SHIFT) * size) for extent in shape)
+    top, left = (round(size - extent / 2 + _draw(generator, -0.1, 0.1) * size) for extent in shape)
     canvas[:, top : top + shape[0], left : left + shape[1]] = _scaled(layer, shape)
     canvas = canvas[:, size // 2 : size // 2 + size, size // 2 : size // 2 + size]
     background = draw_backgrounds(BackgroundSettings(), 1, size, generator)[0]
@@ -95,6 +85,7 @@ def _recomposed(pixels: Tensor, behind: Tensor, size: int, generator: torch.Gene
 
 
 def _scaled(pixels: Tensor, shape: list[int]) -> Tensor:
+    """Return an image (c, h, w) in another shape [h', w'], antialiased."""
     return functional.interpolate(pixels[None], shape, mode="bilinear", antialias=True)[0].clamp(0.0, 1.0)
 
 

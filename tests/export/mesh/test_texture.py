@@ -8,7 +8,7 @@ import torch
 
 from dreamfields.errors import DegenerateError
 from dreamfields.export.asset import Asset
-from dreamfields.export.mesh import colours as textures
+from dreamfields.export.mesh import colours
 from dreamfields.export.mesh.colours import dilated, projected_colours, render_surface_view, textured
 from dreamfields.export.mesh.components import cameras_around
 from dreamfields.export.mesh.fidelity import held_out_cameras, mesh_fidelity, unlit_over_white
@@ -69,7 +69,7 @@ def test_size_0_is_a_mesh_without_a_texture() -> None:
 
 def test_a_layout_other_than_the_usual_one_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     mesh = extract_mesh(sphere(0.5), SETTINGS)
-    monkeypatch.setattr(textures, "unwrap", lambda *_: (None, "there was no room"))
+    monkeypatch.setattr(colours, "unwrap", lambda *_: (None, "there was no room"))
     assert textured(mesh, sphere(0.5), SETTINGS, []) == (mesh, "there was no room")
 
 

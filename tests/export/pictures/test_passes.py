@@ -86,7 +86,7 @@ def test_a_transparent_image_over_white_is_the_same_image(show: Pass) -> None:
         assert np.abs(rgba[..., :3] * alpha + 255.0 * (1.0 - alpha) - taken(show)).max() <= 2
 
 
-def test_reach_is_what_a_framing_was_made_for() -> None:
+def test_the_framed_radius_is_that_of_the_object() -> None:
     assert framed_radius(FRAMING) == pytest.approx(0.55, abs=0.06)
     assert framed_radius(Framing()) > 1.0
 

@@ -56,8 +56,9 @@ def linear_from_srgb(colours: NDArray[np.uint8]) -> NDArray[np.float32]:
 def _trimesh(mesh: Mesh) -> trimesh.Trimesh:
     normals = vertex_normals(mesh.vertices, mesh.faces)
     if mesh.texture is None:
-        attributes = {"_colour": linear_from_srgb(mesh.colours)}
-        return trimesh.Trimesh(mesh.vertices, mesh.faces, None, normals, vertex_attributes=attributes, process=False)
+        converted = trimesh.Trimesh(mesh.vertices, mesh.faces, vertex_normals=normals, process=False)
+        converted.vertex_attributes["_colour"] = linear_from_srgb(mesh.colours)
+        return converted
     image, atlas = Image.fromarray(mesh.texture.image), mesh.texture.atlas
     matt = PBRMaterial(name="matt", baseColorTexture=image, **MATT)  # type: ignore[no-untyped-call]
     visual = TextureVisuals(uv=atlas.uv, material=matt)  # type: ignore[no-untyped-call]

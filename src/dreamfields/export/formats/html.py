@@ -1,7 +1,4 @@
-"""HTML: a page in one file that opens from disk, shows the object in a viewer to be turned, and fetches nothing.
-
-The viewer is model-viewer, in `data/` with its licence.
-"""
+"""HTML: one file that opens from disk, shows the object in model-viewer (in `data/`, with licence), fetches nothing."""
 
 import base64
 import hashlib

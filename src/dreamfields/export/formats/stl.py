@@ -1,4 +1,4 @@
-"""STL: the shape alone, for 3D printing; it has neither units nor an up axis, so it is in the frame of printers."""
+"""STL: the shape alone, for 3D printing; it has neither units nor an up axis, so it is in the frame of 3D printers."""
 
 from typing import Final
 
@@ -14,7 +14,8 @@ def write(asset: Asset, name: str) -> dict[str, bytes]:
     """Return the closed mesh as binary STL, with as much of the facts as the header's 80 bytes hold."""
     vertices, faces = to_print_frame(asset.untextured, asset.size_mm), asset.untextured.faces
     facets = np.zeros(len(faces), FACET)
-    facets["corners"], normals = vertices[faces], face_areas(vertices, faces)
+    normals = face_areas(vertices, faces)
+    facets["corners"] = vertices[faces]
     facets["normal"] = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
     # Readers take a file that begins with "solid" for text, so the name of the package comes first.
     label = ", ".join(["dreamfields", *(f"{key}: {value}" for key, value in asset.facts.items())])

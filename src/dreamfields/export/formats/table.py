@@ -1,4 +1,4 @@
-"""The table of formats: a new one is a file with one function, and one line here."""
+"""The table of formats: a new one is a file with one function `write`, and one line here."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -29,8 +29,7 @@ WRITERS: Final[Mapping[str, Writer]] = {
 def write_asset(asset: Asset, path: Path) -> None:
     """Write an asset in the format of a path's suffix; formats of several files put the others beside it.
 
-    Raises UsageError: the suffix is of no known format. MissingPackageError: the format needs a package that is not
-    installed. DegenerateError: the field has no surface. Nothing is written then.
+    Raises UsageError: unknown suffix. MissingPackageError: its package is not installed. DegenerateError: no surface.
     """
     if path.suffix not in WRITERS:
         raise UsageError(unknown_name(path.suffix, list(WRITERS), "mesh format"))

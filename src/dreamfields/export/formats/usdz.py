@@ -1,7 +1,4 @@
-"""USDZ: the textured mesh for Apple's AR Quick Look; an extra, as its library is large.
-
-The stage states that +Y is up and how many metres one unit is; one unit is the object's largest extent.
-"""
+"""USDZ: the textured mesh for Apple's AR Quick Look, +Y up, its size in metres; an extra, as its library is large."""
 
 import tempfile
 from pathlib import Path

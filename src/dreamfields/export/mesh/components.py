@@ -1,6 +1,6 @@
 """Keep the connected components of a surface that are visible from outside.
 
-Small clouds of fog and arbitrary density inside the object, which no training ray reached, make components too. Volume
+Small clouds of fog, and arbitrary density inside the object that no training ray reached, are components too. Volume
 alone cannot distinguish these from a thin handle; the number of visible pixels can.
 """
 
@@ -24,9 +24,9 @@ def visible_components(vertices: Floats, faces: Integers) -> tuple[Floats, Integ
     labels = trimesh.graph.connected_component_labels(edges, len(vertices))  # type: ignore[no-untyped-call]
     component = labels[faces[:, 0]]
     count = int(labels.max()) + 1
-    kept = np.bincount(component, signed_volumes(vertices, faces), count) > 0.0  # the wall of a cavity has less
+    kept = np.bincount(component, signed_volumes(vertices, faces), count) > 0.0  # negative for a cavity's wall
     if kept.sum() > 1:
-        # Some view shows a quarter of a convex surface's area; a component of less is too small in every view.
+        # Some view shows a quarter of a convex surface's area, so components of too little area need not be drawn.
         areas = np.bincount(component, trimesh.triangles.area(vertices[faces]), count)  # type: ignore[no-untyped-call]
         kept &= areas >= 0.25 * VISIBLE_FRACTION * areas[kept].max()
         pixels = _visible_pixels(vertices, faces, component, kept)

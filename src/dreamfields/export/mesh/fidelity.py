@@ -1,4 +1,4 @@
-"""How well a mesh matches its field: silhouettes and colours compared in views that were used for neither."""
+"""How well a mesh matches its field: silhouettes and colours compared in views that coloured no texture."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -17,7 +17,7 @@ VIEWS: Final = 8
 
 @dataclass(frozen=True)
 class MeshFidelity:
-    """How alike renderings of a mesh and of its field are; the field's silhouette is where its opacity is >= 0.5."""
+    """How similar renderings of a mesh and its field are; the field's silhouette is where its opacity is >= 0.5."""
 
     silhouette_iou: float  # Intersection over union of the silhouettes, the mean over views, in [0, 1]
     lowest_iou: float  # The lowest of any view

@@ -21,7 +21,7 @@ PROGRAM: Final = Path(__file__).with_name("unwrap_program.py")
 
 CLOCK_FACTOR: Final = 4.0  # Limit of a child's wall-clock time over that of its processor time: a machine may be busy
 PADDING: Final = 4  # Texels between two charts
-SMALLEST_CELL: Final = 8  # Fewest texels a side of a square of two triangles; with fewer, vertex colours show more
+SMALLEST_CELL: Final = 8  # Fewest texels a side of the square of two triangles; vertex colours show more than fewer
 
 
 def unwrap(mesh: Mesh, size: int, seconds: float) -> tuple[Atlas | None, str]:
@@ -39,7 +39,7 @@ def unwrap(mesh: Mesh, size: int, seconds: float) -> tuple[Atlas | None, str]:
 def charts(mesh: Mesh, size: int, seconds: float) -> Atlas:
     """Lay a mesh out in charts with xatlas, in a child process that is killed after so many seconds of processor time.
 
-    Processor time gives a busy machine the same texture as an idle one; a child that sleeps ends by `CLOCK_FACTOR`.
+    Processor time, so that a busy machine makes the same texture as an idle one. `CLOCK_FACTOR` ends one that sleeps.
     Raises RuntimeError: xatlas is missing, failed, hung, or returned an atlas of another mesh; the message says which.
     """
     request = io.BytesIO()
@@ -53,11 +53,9 @@ def charts(mesh: Mesh, size: int, seconds: float) -> Atlas:
         raise RuntimeError(f"xatlas did not end within {limit:g} s") from None
     except OSError as error:
         raise RuntimeError(f"Python cannot be started for xatlas ({error.strerror or error})") from error
-    if ended.returncode == -signal.SIGXCPU:
-        raise RuntimeError(f"xatlas did not end within {seconds:g} s of work")
+    faults = {-signal.SIGXCPU: f"did not end within {seconds:g} s of work", 3: "is not installed"}
     if ended.returncode != 0:
-        fault = "is not installed" if ended.returncode == 3 else f"failed with code {ended.returncode}"
-        raise RuntimeError(f"xatlas {fault}")
+        raise RuntimeError(f"xatlas {faults.get(ended.returncode, f'failed with code {ended.returncode}')}")
     return _read(ended.stdout, mesh)
 
 

@@ -16,7 +16,7 @@ from dreamfields.scene.fields.base import AbstractField
 from dreamfields.storage import atomic_write
 
 LAPSE_SAMPLES: Final = 48  # Most samples a ray of an image rendered while training, which must cost almost nothing
-LAPSE_SIZE: Final = 128  # Most pixels a side of it
+LAPSE_SIZE: Final = 128  # Most pixels a side of such an image
 
 
 def turntable(field: AbstractField, settings: ExportSettings, occupancy: Tensor | None = None) -> list[Image.Image]:

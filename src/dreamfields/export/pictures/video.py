@@ -51,8 +51,9 @@ def encode_video(frames: Sequence[Image.Image], fps: int, suffix: VideoSuffix = 
     sizes = {frame.size for frame in frames}
     if len(sizes) != 1:
         raise UsageError(f"a video needs frames of one size; got {len(frames)} frames of {len(sizes)} sizes")
-    if suffix in (".gif", ".webp"):
-        return Video(suffix, animated_bytes(frames, fps, suffix))
+    match suffix:
+        case ".gif" | ".webp":
+            return Video(suffix, animated_bytes(frames, fps, suffix))
     faults = []
     for program in encoders():
         try:
@@ -100,7 +101,8 @@ def encoded_bytes(program: str, frames: Sequence[Image.Image], fps: int, suffix:
     seconds = TIMEOUT_S + len(pixels) * height * width / 1e6
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / f"video{suffix}"
-        command, raw = ffmpeg_command(program, (width, height), fps, file), b"".join(map(np.ndarray.tobytes, pixels))
+        command = ffmpeg_command(program, (width, height), fps, file)
+        raw = b"".join(frame.tobytes() for frame in pixels)
         try:
             ended = subprocess.run(command, input=raw, capture_output=True, timeout=seconds, check=False)
         except subprocess.TimeoutExpired:
@@ -118,15 +120,14 @@ def encoded_bytes(program: str, frames: Sequence[Image.Image], fps: int, suffix:
 
 def ffmpeg_command(program: str, size: tuple[int, int], fps: int, file: Path) -> list[str]:
     """Return the command that reads raw RGB frames of an even size (width, height) and writes a video file."""
-    width, height = size
-    source = f"-f rawvideo -pix_fmt rgb24 -s {width}x{height} -r {fps} -i pipe:0"
+    source = f"-f rawvideo -pix_fmt rgb24 -s {size[0]}x{size[1]} -r {fps} -i pipe:0"
     convert = "-vf scale=out_color_matrix=bt709,format=yuv420p"
-    # Without tags players guess the conversion from the size of the image, and colours shift.
+    # Without tags players guess the conversion to RGB from the size of the image, and colours shift.
     tags = "-color_primaries bt709 -color_trc bt709 -colorspace bt709 -color_range tv"
     # One thread and no version stamps: the same frames are the same bytes.
     exact = "-threads 1 -fflags +bitexact -flags:v +bitexact -map_metadata -1"
-    codec = CODECS[file.suffix]
-    return [program, *f"-nostdin -v error {source} {convert} {tags} {codec} {exact}".split(), str(file)]
+    options = f"-nostdin -v error {source} {convert} {tags} {CODECS[file.suffix]} {exact}"
+    return [program, *options.split(), str(file)]
 
 
 def animated_bytes(frames: Sequence[Image.Image], fps: int, suffix: Literal[".gif", ".webp"]) -> bytes:

@@ -20,7 +20,7 @@ class MlpField(AbstractNetworkField):
 
     def __init__(self, settings: MlpSettings, generator: torch.Generator) -> None:
         """Draw random weights from a generator of the CPU."""
-        super().__init__(settings)
+        super().__init__(settings, functional.softplus)
         self.early = nn.Linear(settings.features, settings.width)
         self.blocks = nn.ModuleList([ResidualBlock(settings.width, settings.hidden) for _ in range(settings.blocks)])
         self.late = nn.Linear(settings.width, settings.width)
@@ -34,10 +34,6 @@ class MlpField(AbstractNetworkField):
             hidden = block(hidden)
         values: Tensor = self.head(functional.silu(self.late(hidden)))
         return values
-
-    def density(self, s: Tensor) -> Tensor:
-        """Return softplus(s)."""
-        return functional.softplus(s)
 
 
 @final

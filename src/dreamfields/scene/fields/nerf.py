@@ -22,7 +22,7 @@ class NerfField(AbstractNetworkField):
 
     def __init__(self, settings: MlpSettings, generator: torch.Generator) -> None:
         """Draw random weights from a generator of the CPU."""
-        super().__init__(settings)
+        super().__init__(settings, functional.relu)
         inputs = [settings.features, *[settings.hidden] * 7]
         inputs[_SKIP] += settings.features
         self.layers = nn.ModuleList([nn.Linear(count, settings.hidden) for count in inputs])
@@ -39,7 +39,3 @@ class NerfField(AbstractNetworkField):
             hidden = functional.relu(layer(torch.cat([features, hidden], dim=-1) if index == _SKIP else hidden))
         values: Tensor = self.head(hidden)
         return values
-
-    def density(self, s: Tensor) -> Tensor:
-        """Return relu(s)."""
-        return functional.relu(s)

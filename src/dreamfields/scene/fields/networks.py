@@ -23,14 +23,14 @@ POINT_BATCH_SIZE = 32_768  # Points evaluated at a time on a CPU: their layers t
 
 
 class AbstractNetworkField(AbstractField):
-    """A field that is a network over Fourier features; subclasses add layers, `forward` and `density`."""
+    """A field that is a network over Fourier features; subclasses add layers and `forward`."""
 
     frequencies: Tensor
 
-    def __init__(self, settings: MlpSettings) -> None:
-        """Draw the frequencies (m, 3) in radians a scene unit."""
+    def __init__(self, settings: MlpSettings, density: Callable[[Tensor], Tensor]) -> None:
+        """Draw the frequencies (m, 3) in radians a scene unit; `density` is the activation of s (n,)."""
         super().__init__()
-        self.settings = settings
+        self.settings, self.density = settings, density
         frequencies = encoding.draw_frequencies(settings.frequencies, settings.max_octave, settings.directions)
         self.register_buffer("frequencies", frequencies)
         self.compile_fault = ""  # Why the network is not compiled although its settings ask for it
@@ -39,10 +39,6 @@ class AbstractNetworkField(AbstractField):
     @abstractmethod
     def forward(self, features: Tensor) -> Tensor:
         """Return red, green, blue and s, (n, 4), of features (n, 2 m)."""
-
-    @abstractmethod
-    def density(self, s: Tensor) -> Tensor:
-        """Return densities (n,) of pre-activations s (n,)."""
 
     def evaluator(self) -> Evaluator:
         """Return an evaluator at the present step, which holds the layers of one batch of points at a time."""
