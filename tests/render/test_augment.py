@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dreamfields.render import augment as module
-from dreamfields.render.augment import augment, draw_augmentation
+from dreamfields.render import compose as module
+from dreamfields.render.compose import augment, draw_augmentation
 from dreamfields.render.settings import AugmentSettings
 
 STILL = AugmentSettings(

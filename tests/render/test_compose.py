@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import dreamfields.render.cpu
-from dreamfields.render.augment import Augmentation, draw_augmentation
-from dreamfields.render.compose import compose_views, compose_views_reference, usable
+from dreamfields.render.compose import Augmentation, compose_views, compose_views_reference, draw_augmentation, usable
 from dreamfields.render.renderer import Rendering
 from dreamfields.render.settings import AugmentSettings
 

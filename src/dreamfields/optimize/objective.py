@@ -20,10 +20,8 @@ from dreamfields.optimize import losses, schedules
 from dreamfields.optimize.randomness import StepContext
 from dreamfields.optimize.settings import Recipe
 from dreamfields.optimize.textureless import TexturelessView
-from dreamfields.render import crops
-from dreamfields.render.augment import draw_augmentation
 from dreamfields.render.backgrounds import draw_backgrounds
-from dreamfields.render.compose import compose_views
+from dreamfields.render.compose import compose_views, crop_views, double, draw_augmentation
 from dreamfields.render.renderer import Rendering
 
 
@@ -130,13 +128,13 @@ def guide_images(rendering: Rendering, guidance: AbstractGuidance, recipe: Recip
     backgrounds = draw_backgrounds(recipe.backgrounds, count, rendering.colour.shape[-1], generator)
     augmentation = draw_augmentation(count, draw_size(guidance, generator), recipe.augment, generator)
     is_double = recipe.backgrounds.compositing == "double"
-    return compose_views(crops.double(rendering) if is_double else rendering, backgrounds, augmentation)
+    return compose_views(double(rendering) if is_double else rendering, backgrounds, augmentation)
 
 
 def crop_and_compose(rendering: Rendering, recipe: Recipe, size: int, generator: Generator) -> Tensor:
     """Put crops of views, resized to a guide's size, on new backgrounds of that size: (v k, 3, size, size)."""
-    cut = crops.crop_views(rendering, recipe.augment.crop, recipe.optimize.backgrounds, size, generator)
-    cut = crops.double(cut) if recipe.backgrounds.compositing == "double" else cut
+    cut = crop_views(rendering, recipe.augment.crop, recipe.optimize.backgrounds, size, generator)
+    cut = double(cut) if recipe.backgrounds.compositing == "double" else cut
     return cut.over(draw_backgrounds(recipe.backgrounds, len(cut.colour), size, generator, cut.colour.device))
 
 

@@ -318,7 +318,7 @@ def reference_picture(field: VoxelField) -> Tensor:
 
 def test_without_numba_the_reference_renders(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "numba", None)
-    for name in ("compiled", "kernels", "pyramid", "samples", "compose", "vectors"):
+    for name in ("compiled", "kernels", "pyramid", "compose", "vectors"):
         monkeypatch.delitem(sys.modules, f"dreamfields.render.cpu.{name}", raising=False)
         monkeypatch.delattr(dreamfields.render.cpu, name, raising=False)
     field = random_field()

@@ -11,10 +11,7 @@ import llvmlite
 import numpy as np
 from numba import njit
 from numba.core.caching import FunctionCache, IndexDataCacheFile
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
-Integers = NDArray[np.int64]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 # Constants of float32 for the loops: one of float64 would make its whole expression float64.

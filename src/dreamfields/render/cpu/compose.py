@@ -9,29 +9,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dreamfields.render.cpu.compiled import HALF, ONE, TWO, ZERO, Floats, compiled
+from dreamfields.render.cpu import AugmentParams, Floats, Views
+from dreamfields.render.cpu.compiled import HALF, ONE, TWO, ZERO, compiled
 
 THIRD = np.float32(1.0 / 3.0)
 MIDDLE = np.float32(127.5)
-
-
-class AugmentParams(NamedTuple):
-    """How images are augmented: `augment.Augmentation` as arrays."""
-
-    side: int  # Pixels a side before, h
-    size: int  # Pixels a side after, s
-    theta: Floats  # (b, 6) matrices, row by row
-    tone: Floats  # (b, 3) saturation, contrast and brightness
-    grain: NDArray[np.uint8]  # (b * 3 * s * s,) noise, from 0 to 255
-    level: np.float32  # Difference that one step of the noise makes
-
-
-class Views(NamedTuple):
-    """Views and what is behind them, or the gradients of both."""
-
-    colour: Floats  # (3, v * h * h) premultiplied by opacity
-    opacity: Floats  # (v * h * h,)
-    backgrounds: Floats  # (b * 3 * h * h,)
 
 
 class Scratch(NamedTuple):
@@ -101,7 +83,7 @@ def compose(views: Views, image: int, composed: Floats) -> None:
 
 
 @compiled()
-def augment(params: AugmentParams, views: Views, first: int, last: int, scratch: Scratch, out: Floats) -> None:
+def augment(params: AugmentParams, views: Views, out: Floats, first: int, last: int, scratch: Scratch) -> None:
     """Write the augmented images from `first` to before `last`."""
     side, size, nodes, right, down = params.side, params.size, scratch.nodes, scratch.right, scratch.down
     pixels, area = side * side, size * size
@@ -161,10 +143,10 @@ def vjp(
     views: Views,
     out: Floats,
     grads: Floats,
+    into: Views,
     first: int,
     last: int,
     scratch: Scratch,
-    into: Views,
 ) -> None:
     """Write dL/d colour and opacity of the views from `first` to before `last`, given d of all images."""
     pixels = params.side * params.side

@@ -1,33 +1,26 @@
 """The fast path on a CPU: rays of a voxel field rendered by compiled loops, differentiably.
 
-Samples, pixels and gradients equal those of `renderer.render_rays`, the readable reference, up to the rounding of
-float32, several times faster and in a fraction of the memory.
+It equals `renderer.render_rays`, the readable reference, up to the rounding of float32, several times faster.
 """
 
-from collections.abc import Callable
-from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, TypeGuard
+from functools import lru_cache
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from dreamfields.render.cpu import can_compile, loops
+from dreamfields.render.cpu import CHANNELS, Floats, Integers, RayBatch, Scene, can_compile, loops
 from dreamfields.render.cpu.threads import in_threads
 from dreamfields.render.occupancy import occupied_box
 from dreamfields.render.sampling import MIDDLE
 from dreamfields.render.settings import TERMINATION
 from dreamfields.scene.colour import correlation
 from dreamfields.scene.fields.base import AbstractField
-from dreamfields.scene.fields.voxels import CHANNELS, VoxelField, VoxelNodes
+from dreamfields.scene.fields.voxels import VoxelField, VoxelNodes
 from dreamfields.scene.rays import Rays
 from dreamfields.scene.settings import VoxelSettings
-
-if TYPE_CHECKING:
-    from dreamfields.render.cpu.compiled import Integers
-    from dreamfields.render.cpu.samples import RayBatch, Scene
 
 _RAYS_A_THREAD, _NODES_A_THREAD = 256, 32_768  # The least work for which another thread is worth its start
 _TILE, _STRIPS = 4, 4
@@ -71,7 +64,8 @@ def render_rays_fused(
     """
     cells = torch.ones(1, 1, 1, dtype=torch.bool) if occupancy is None else occupancy
     scene = _scene(nodes, settings, cells, termination)
-    batch = _ray_batch(rays, samples, jitter)
+    parts = (rays.origins, rays.directions, torch.linspace(0.0, 1.0, samples + 1), jitter.expand(len(rays), -1))
+    batch = RayBatch(*(part.contiguous().numpy() for part in parts))
     pixels: Tensor = _March.apply(nodes, scene, batch, _in_tiles(len(rays), width))  # type: ignore[no-untyped-call]
     return pixels.T
 
@@ -84,10 +78,8 @@ class _SumLevels(torch.autograd.Function):
         ctx.weights = [np.float32(level_scale**level) for level in range(len(grids))]
         nodes = grids[0].contiguous()
         for grid, weight in zip(grids[1:], ctx.weights[1:], strict=True):
-            finer = torch.empty_like(grid)
-            refine = loops("pyramid").refine
-            _in_planes(partial(refine, _flat(nodes), _flat(grid), weight, _flat(finer), len(nodes)), len(grid))
-            nodes = finer
+            coarse, nodes = nodes, torch.empty_like(grid)
+            _in_planes("refine", len(grid), _flat(coarse), _flat(grid), weight, _flat(nodes), len(coarse))
         return nodes
 
     @staticmethod
@@ -96,34 +88,34 @@ class _SumLevels(torch.autograd.Function):
         grad = grad.contiguous()
         gradients: list[Tensor] = []
         for weight in ctx.weights[:0:-1]:
-            n = (len(grad) + 1) // 2
-            coarser = torch.empty(n, n, n, CHANNELS)
-            _in_planes(partial(loops("pyramid").coarsen, _flat(grad), _flat(coarser), n), len(grad))
             gradients.append(grad * float(weight))
-            grad = coarser
-        gradients.append(grad)
-        return None, *reversed(gradients)
+            n = (len(grad) + 1) // 2
+            fine, grad = grad, torch.empty(n, n, n, CHANNELS)
+            _in_planes("coarsen", len(fine), _flat(fine), _flat(grad), n)
+        return None, grad, *reversed(gradients)
 
 
-def _in_planes(work: Callable[..., None], side: int) -> None:
-    """Do work on the planes of a grid of `side` nodes a side in threads, each with memory for one line."""
-    in_threads(
-        lambda part, parts: work(np.empty(CHANNELS * side, np.float32), part, parts), _threads(side**3, _NODES_A_THREAD)
-    )
+def _in_planes(name: str, side: int, *given: object) -> None:
+    """Run a loop over the planes of a grid of `side` nodes a side in threads, each with memory for one line."""
+
+    def work(part: int, parts: int) -> None:
+        getattr(loops("pyramid"), name)(*given, np.empty(CHANNELS * side, np.float32), part, parts)
+
+    in_threads(work, _threads(side**3, _NODES_A_THREAD))
 
 
 class _March(torch.autograd.Function):
     """From the nodes (m, m, m, 4) of a scene to the pixels (5, n) of a batch of rays, with a gradient."""
 
     @staticmethod
-    def forward(ctx: Any, nodes: Tensor, scene: "Scene", batch: "RayBatch", order: "Integers") -> Tensor:
+    def forward(ctx: Any, nodes: Tensor, scene: Scene, batch: RayBatch, order: Integers) -> Tensor:
         count, samples, kernels = len(order), len(batch.fractions) - 1, loops("kernels")
         ctx.scene, ctx.ends, ctx.taped = scene, np.empty(count, np.int32), []
         pixels, keep = np.empty((5, count), np.float32), ctx.needs_input_grad[0]
 
         def work(part: int, parts: int) -> None:
-            rays, begin = _rays_of(order, part, parts), 0
-            buffer, tape = loops("samples").make_sample_buffer(samples), None
+            rays, begin = np.concatenate(np.array_split(order, parts * _STRIPS)[part::parts]), 0
+            buffer, tape = kernels.make_sample_buffer(samples), None
             while begin < len(rays):
                 if tape is None or keep:
                     tape = kernels.make_tape(_BLOCKS_A_TAPE + samples)
@@ -145,23 +137,23 @@ class _March(torch.autograd.Function):
         pixel_grads, taped = grads.contiguous().numpy(), sorted(ctx.taped, key=lambda entry: entry[:2])
 
         def work(part: int, parts: int) -> None:
-            values, gradient = np.empty(loops("samples").WIDTH * CHANNELS, np.float32), gradients[part]
+            values, gradient = np.empty(kernels.WIDTH * CHANNELS, np.float32), gradients[part]
             gradient.fill(0.0)
             for owner, _, rays, tape in taped:
                 if owner % parts == part:
                     kernels.differentiate(scene, rays, tape, ctx.ends, pixel_grads, values, gradient)
 
         in_threads(work, parts)
-        total = torch.from_numpy(gradients[0])
-        for other in gradients[1:]:
-            total += torch.from_numpy(other)
+        total, *others = torch.from_numpy(gradients)
+        for other in others:
+            total += other
         return total.reshape(scene.side, scene.side, scene.side, CHANNELS), None, None, None
 
 
-def _scene(nodes: Tensor, settings: VoxelSettings, cells: Tensor, termination: float) -> "Scene":
+def _scene(nodes: Tensor, settings: VoxelSettings, cells: Tensor, termination: float) -> Scene:
     """Arrange a field and its occupancy for the loops."""
     low, high = occupied_box(cells)
-    scene: Scene = loops("samples").Scene(
+    return Scene(
         nodes=_flat(nodes),
         side=np.int32(len(nodes)),
         occupancy=cells.reshape(-1).to(torch.uint8).numpy(),
@@ -175,32 +167,18 @@ def _scene(nodes: Tensor, settings: VoxelSettings, cells: Tensor, termination: f
         blob_offset=np.float32(settings.blob_offset),
         mix=tuple(_flat(settings.colour_gain * correlation())),
     )
-    return scene
-
-
-def _ray_batch(rays: Rays, samples: int, jitter: Tensor) -> "RayBatch":
-    """Arrange rays for the loops."""
-    parts = (rays.origins, rays.directions, torch.linspace(0.0, 1.0, samples + 1), jitter.expand(len(rays), -1))
-    batch: RayBatch = loops("samples").RayBatch(*(part.contiguous().numpy() for part in parts))
-    return batch
 
 
 @lru_cache(maxsize=4)
-def _in_tiles(total: int, width: int) -> "Integers":
+def _in_tiles(total: int, width: int) -> Integers:
     """Return the indices (total,) of the pixels of images below each other, tile by tile: the order of rendering."""
     pixels = np.arange(total)
     return np.argsort(pixels // width // _TILE * width + pixels % width // _TILE, kind="stable")
 
 
-def _rays_of(order: "Integers", part: int, parts: int) -> "Integers":
-    """Return the rays that one thread renders."""
-    return np.concatenate(np.array_split(order, parts * _STRIPS)[part::parts])
-
-
-def _flat(tensor: Tensor) -> NDArray[np.float32]:
+def _flat(tensor: Tensor) -> Floats:
     """Return a tensor's numbers as a flat array; that of a contiguous tensor is a view."""
-    numbers: NDArray[np.float32] = tensor.detach().contiguous().reshape(-1).numpy()
-    return numbers
+    return np.asarray(tensor.detach().contiguous().reshape(-1))
 
 
 def _threads(work: int, least: int) -> int:

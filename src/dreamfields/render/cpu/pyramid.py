@@ -8,10 +8,10 @@ arrays; buffer holds one line of a grid along x. Threads share the planes of z: 
 
 import numpy as np
 
-from dreamfields.render.cpu.compiled import HALF, ONE, Floats, compiled
+from dreamfields.render.cpu import CHANNELS, Floats
+from dreamfields.render.cpu.compiled import HALF, ONE, ZERO, compiled
 
 QUARTER = np.float32(0.25)
-CHANNELS = 4
 
 
 @compiled()
@@ -50,7 +50,7 @@ def coarsen(fine: Floats, coarse: Floats, n: int, buffer: Floats, part: int, par
     m, row, line = 2 * n - 1, CHANNELS * n, CHANNELS * (2 * n - 1)
     for z in range(n * part // parts, n * (part + 1) // parts):
         for y in range(n):
-            buffer[:line] = np.float32(0.0)
+            buffer[:line] = ZERO
             for dz in range(max(-1, -2 * z), min(2, m - 2 * z)):
                 for dy in range(max(-1, -2 * y), min(2, m - 2 * y)):
                     fraction = (ONE if dz == 0 else HALF) * (ONE if dy == 0 else HALF)

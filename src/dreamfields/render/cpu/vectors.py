@@ -15,9 +15,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from dreamfields.render.cpu.compiled import Floats
+from dreamfields.render.cpu import CHANNELS, Floats
 
-CHANNELS = 4
 _LEFT, _RIGHT = list(range(CHANNELS)), list(range(CHANNELS, 2 * CHANNELS))
 _ROUNDING = ("contract",)  # A product and a sum may be rounded once, as everywhere in the loops.
 
