@@ -84,8 +84,8 @@ def recolour(images: Tensor, tone: Tensor) -> Tensor:
 def crop_views(rendering: Rendering, crop: int, copies: int, size: int, generator: Generator) -> Rendering:
     """Cut a random square of `crop` pixels a side out of each of `copies` copies of v views and enlarge it.
 
-    Returns v * copies views of `size` pixels a side; view i shows view i mod v. Backgrounds are drawn at that size
-    afterwards, so noise has the pixels of the guidance, however coarse the rendering.
+    Returns v * copies views of `size` pixels a side. Backgrounds are drawn at that size afterwards, so that noise has
+    the pixels of the guidance, however coarse the rendering.
     """
     parts = torch.cat([rendering.colour, rendering.opacity, rendering.depth], dim=1).repeat(copies, 1, 1, 1)
     side = parts.shape[-1]
@@ -130,7 +130,9 @@ class _ComposeViews(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, colour: Tensor, opacity: Tensor, backgrounds: Tensor, augmentation: Augmentation) -> Tensor:
-        params = _augment_params(colour.shape[-1], augmentation)
+        arrays = augmentation.theta.reshape(-1, 6), augmentation.tone, augmentation.grain.reshape(-1)
+        level = np.float32(augmentation.noise / GRAIN_DEVIATION)
+        params = AugmentParams(colour.shape[-1], augmentation.size, level, *(array.numpy() for array in arrays))
         views = Views(_planes(colour), _planes(opacity)[0], backgrounds.contiguous().reshape(-1).numpy())
         out = torch.empty(len(backgrounds), 3, params.size, params.size)
         _run_loop(loops("compose").augment, len(out), params, views, out.view(-1).numpy())
@@ -158,18 +160,6 @@ def _run_loop(loop: Callable[..., None], count: int, params: AugmentParams, *giv
         loop(params, *given, count * part // parts, count * (part + 1) // parts, scratch)
 
     in_threads(work, min(count, torch.get_num_threads()))
-
-
-def _augment_params(side: int, augmentation: Augmentation) -> AugmentParams:
-    """Arrange an augmentation of images of `side` pixels a side for the loops."""
-    return AugmentParams(
-        side=side,
-        size=augmentation.size,
-        theta=augmentation.theta.reshape(-1, 6).numpy(),
-        tone=augmentation.tone.numpy(),
-        grain=augmentation.grain.reshape(-1).numpy(),
-        level=np.float32(augmentation.noise / GRAIN_DEVIATION),
-    )
 
 
 def _planes(images: Tensor) -> Any:

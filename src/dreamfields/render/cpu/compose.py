@@ -35,10 +35,7 @@ def make_scratch(side: int, size: int) -> Scratch:
 
 @compiled()
 def mirrored(position: np.float32, width: np.float32) -> np.float32:
-    """Return a position in pixels mirrored at the image's borders until it is inside.
-
-    Without a branch, so that a line of pixels becomes vector instructions.
-    """
+    """Return a position in pixels mirrored at the image's borders until it is inside, without a branch to vectorise."""
     away = abs(position + HALF)
     turns = np.floor(away / width)
     rest = away - turns * width
@@ -161,8 +158,7 @@ def vjp(
             for channel in range(3):
                 image_grad = scratch.composed[channel * pixels : (channel + 1) * pixels]
                 behind = views.backgrounds[(3 * image + channel) * pixels : (3 * image + channel + 1) * pixels]
-                own = into.colour[channel][start : start + pixels]
-                seen = into.opacity[start : start + pixels]
+                own, seen = into.colour[channel][start : start + pixels], into.opacity[start : start + pixels]
                 for i in range(pixels):
                     own[i] += image_grad[i]
                     seen[i] -= image_grad[i] * behind[i]

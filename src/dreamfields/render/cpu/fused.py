@@ -14,8 +14,8 @@ from torch.autograd.function import once_differentiable
 from dreamfields.render.cpu import CHANNELS, Floats, Integers, RayBatch, Scene, can_compile, loops
 from dreamfields.render.cpu.threads import in_threads
 from dreamfields.render.occupancy import occupied_box
-from dreamfields.render.sampling import MIDDLE
 from dreamfields.render.settings import TERMINATION
+from dreamfields.render.volume import MIDDLE
 from dreamfields.scene.colour import correlation
 from dreamfields.scene.fields.base import AbstractField
 from dreamfields.scene.fields.voxels import VoxelField, VoxelNodes
@@ -152,21 +152,12 @@ class _March(torch.autograd.Function):
 
 def _scene(nodes: Tensor, settings: VoxelSettings, cells: Tensor, termination: float) -> Scene:
     """Arrange a field and its occupancy for the loops."""
-    low, high = occupied_box(cells)
-    return Scene(
-        nodes=_flat(nodes),
-        side=np.int32(len(nodes)),
-        occupancy=cells.reshape(-1).to(torch.uint8).numpy(),
-        occupancy_side=np.int32(len(cells)),
-        low=tuple(low.numpy()),
-        high=tuple(high.numpy()),
-        termination=np.float32(termination),
-        density_scale=np.float32(settings.density_scale),
-        density_gain=np.float32(settings.density_gain),
-        blob_strength=np.float32(settings.blob_strength),
-        blob_offset=np.float32(settings.blob_offset),
-        mix=tuple(_flat(settings.colour_gain * correlation())),
-    )
+    low, high = (tuple(corner.numpy()) for corner in occupied_box(cells))
+    occupancy = cells.reshape(-1).to(torch.uint8).numpy()
+    numbers = termination, settings.density_scale, settings.density_gain, settings.blob_strength, settings.blob_offset
+    mix = tuple(_flat(settings.colour_gain * correlation()))
+    sides = np.int32(len(nodes)), np.int32(len(cells))
+    return Scene(_flat(nodes), sides[0], occupancy, sides[1], low, high, mix, *map(np.float32, numbers))
 
 
 @lru_cache(maxsize=4)

@@ -50,9 +50,7 @@ def make_sample_buffer(samples: int) -> SampleBuffer:
     return SampleBuffer(floats[0], floats[1], whole[:samples], whole[samples:], np.zeros(WIDTH * CHANNELS, np.float32))
 
 
-# --- 1. Intersect ---
-
-
+# 1. Intersect
 @compiled(fuse=False)
 def crossing(origin: np.float32, slope: np.float32, low: np.float32, high: np.float32) -> tuple[np.float32, np.float32]:
     """Return the distances at which a ray crosses the two planes of the box across one axis, the nearer first."""
@@ -73,9 +71,7 @@ def intersect(scene: Scene, batch: RayBatch, ray: int) -> tuple[np.float32, np.f
     return (near, far) if known and far > near else (ZERO, ZERO)
 
 
-# --- 2. Sample ---
-
-
+# 2. Sample
 @compiled(fuse=False)
 def cell_of(coordinate: np.float32, cells: np.float32) -> np.int32:
     """Return the index of a cell along one axis, as `occupancy.is_occupied` does; NaN is in cell 0."""
@@ -113,9 +109,7 @@ def select(occupancy: NDArray[np.uint8], found: NDArray[np.int32], kept: NDArray
     for i in range(len(found)):
         kept[count] = i  # Without a branch: the next sample overwrites one that does not count.
         count += occupancy[found[i]]
-    # The last block is filled up with copies of sample 0, which do not count.
-    for k in range(count, count + WIDTH):
-        kept[k] = 0
+    kept[count : count + WIDTH] = 0  # Fills the last block up with copies of sample 0, which do not count.
     return count
 
 
@@ -130,9 +124,7 @@ def sample(scene: Scene, batch: RayBatch, ray: int, buffer: SampleBuffer) -> int
     return select(scene.occupancy, buffer.cells, buffer.kept)
 
 
-# --- 3. Query ---
-
-
+# 3. Query
 @compiled()
 def take(batch: RayBatch, ray: int, buffer: SampleBuffer, start: int, block: Floats, width: int) -> None:
     """Fill a block with the samples that are evaluated, from number `start` on."""
@@ -236,9 +228,7 @@ def decode(scene: Scene, block: Floats, values: Floats, width: int) -> None:
         block[COLOUR + 2 * WIDTH + k] = sigmoid(mix[6] * a + mix[7] * b + mix[8] * c)
 
 
-# --- 4. Integrate ---
-
-
+# 4. Integrate
 @compiled()
 def weigh(
     block: Floats, count: int, width: int, transmittance: np.float32, termination: np.float32
@@ -319,9 +309,7 @@ def integrate(
     return len(rays)
 
 
-# --- Backward pass ---
-
-
+# 5. Backward pass
 @compiled()
 def vjp(scene: Scene, block: Floats, values: Floats, count: int, grad: Floats, behind: np.float32) -> np.float32:
     """Overwrite the values of a block with dL/dv; return sum w g.q from this block on, given the sum behind it."""
