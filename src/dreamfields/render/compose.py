@@ -2,8 +2,7 @@
 
 Gradients of a guidance are full of detail that is right for one exact image only. Scoring an image that is turned,
 shifted, scaled and recoloured a little each time keeps the part that holds for all of them. The paper enlarges crops
-instead (Dream Fields sec. 3.3 and code). On a CPU both steps, and their gradient, are one compiled loop;
-`compose_views_reference` is the readable reference.
+instead (Dream Fields sec. 3.3 and code). On a CPU both steps, and their gradient, are one compiled loop.
 
 Notation: v views of h x h pixels, b = v k images (b, 3, size, size) in [0, 1]; image i shows view i mod v.
 """
@@ -82,10 +81,9 @@ def recolour(images: Tensor, tone: Tensor) -> Tensor:
 
 
 def crop_views(rendering: Rendering, crop: int, copies: int, size: int, generator: Generator) -> Rendering:
-    """Cut a random square of `crop` pixels a side out of each of `copies` copies of v views and enlarge it.
+    """Cut a random square of `crop` pixels a side out of each of `copies` copies of v views, enlarged to `size` a side.
 
-    Returns v * copies views of `size` pixels a side. Backgrounds are drawn at that size afterwards, so that noise has
-    the pixels of the guidance, however coarse the rendering.
+    Backgrounds are drawn at that size later, so their noise has the pixels of the guidance, however coarse the views.
     """
     parts = torch.cat([rendering.colour, rendering.opacity, rendering.depth], dim=1).repeat(copies, 1, 1, 1)
     side = parts.shape[-1]

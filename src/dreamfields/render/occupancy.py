@@ -47,8 +47,7 @@ def is_occupied(occupancy: Tensor, points: Tensor) -> Tensor:
 
 def occupied_box(occupancy: Tensor) -> tuple[Tensor, Tensor]:
     """Return the lower and upper corner (3,) in x, y, z of the box around all occupied cells; a point if none is."""
-    cells = occupancy.shape[0]
-    low, high = [], []
+    cells, low, high = occupancy.shape[0], [], []
     numbers = occupancy.to(torch.uint8)  # Their maxima are much faster than `any`.
     for others in ((0, 1), (0, 2), (1, 2)):
         taken = numbers.amax(dim=others).tolist()

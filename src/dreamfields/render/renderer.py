@@ -19,7 +19,7 @@ from dreamfields.scene.fields.base import AbstractField, Evaluator, Query
 from dreamfields.scene.rays import Rays
 
 Engine = Literal["auto", "reference"]
-"""How rays are rendered: the fastest way that there is, or by `render_rays`, the readable reference of all."""
+"""How rays are rendered: the fastest way there is, or by `render_rays`, the readable reference."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,7 @@
 """Textureless shading: a field's shape in grey, lit from one side (DreamFusion sec. 3.1).
 
-Notation: a = 1 - exp(-sigma h) the opacity of a lattice cell of side h, averaged with its neighbours';
-n = -grad a / |grad a| the outward normal; l the unit direction to the light; red = green = blue = ambient + diffuse
-max(0, n l).
+Notation: a = 1 - exp(-sigma h) the opacity of a lattice cell of side h, averaged with its neighbours'; n = -grad a /
+|grad a| the outward normal; l the unit direction to the light; red = green = blue = ambient + diffuse max(0, n l).
 """
 
 import math
@@ -36,10 +35,7 @@ class ShadedField(AbstractField):
     """The shape of a field without its colours, lit from one side."""
 
     def __init__(self, field: AbstractField, light: Vector, cells: int = CELLS, learns: bool = False) -> None:
-        """Compute the normals of a field in its present state on a lattice of `cells` a side.
-
-        The light is a direction in the world. With `learns` shades have a gradient as well, not density alone.
-        """
+        """Compute normals on a lattice of `cells` a side; with `learns` shades have a gradient, not density alone."""
         super().__init__()
         self.field, self.bounded, self.light = field, field.bounded, unit(light)
         self.min_slope = _MIN_SLOPE if learns else 1e-12
@@ -79,8 +75,7 @@ def textureless_fields(field: AbstractField, lights: Sequence[Vector]) -> list[A
         shape = ShadedField(field, lights[0], cells, learns=True)
         return [shape.lit_from(light) for light in lights]
     nodes = fused.sum_levels(field) if fused.usable(field) else field.sum_levels().permute(1, 2, 3, 0)
-    density = density_on_lattice(nodes[..., 0], len(nodes) - 1, field.settings)
-    slopes = outward_slopes(density)
+    slopes = outward_slopes(density_on_lattice(nodes[..., 0], len(nodes) - 1, field.settings))
     shades = (shade_of(slopes, unit(light), _MIN_SLOPE).clamp(max=_MAX_SHADE) for light in lights)
     values = (torch.cat([nodes[..., :1], values_from_grey(shade, field.settings)], dim=-1) for shade in shades)
     return [VoxelNodes(one, field.settings) for one in values]
@@ -107,8 +102,7 @@ def averaged(values: Tensor) -> Tensor:
     """Return the mean of each of (k, k, k) values and its neighbours, corners included."""
     for axis in range(3):
         size = values.shape[axis]
-        before, after = values.narrow(axis, 0, size - 1), values.narrow(axis, 1, size - 1)
-        pairs = before + after
+        pairs = values.narrow(axis, 0, size - 1) + values.narrow(axis, 1, size - 1)
         inner = (pairs.narrow(axis, 0, size - 2) + values.narrow(axis, 2, size - 2)) / 3.0
         values = torch.cat([pairs.narrow(axis, 0, 1) / 2.0, inner, pairs.narrow(axis, size - 2, 1) / 2.0], dim=axis)
     return values

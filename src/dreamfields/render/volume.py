@@ -67,10 +67,7 @@ def transmittance_from_density(density: Tensor, lengths: Tensor) -> Tensor:
 
 
 def weights_from_density(density: Tensor, lengths: Tensor, termination: float = 0.0) -> Tensor:
-    """Return w = T alpha, (n, s): the share of a ray's light that comes from each segment.
-
-    A ray ends where no more light than `termination` is left: weights behind that are 0, as for a wall of no colour.
-    """
+    """Return w = T alpha, (n, s), the part of a ray's light from each segment; 0 behind T = `termination`, its end."""
     transmittance = transmittance_from_density(density, lengths)
     return (transmittance > termination) * transmittance * alpha_from_density(density, lengths)
 

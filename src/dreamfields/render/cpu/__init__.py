@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+Indices = NDArray[np.int32]
 Integers = NDArray[np.int64]
 CHANNELS = 4  # Values of a node of a grid
 

@@ -47,7 +47,7 @@ def _in_openmp(openmp: Any, work: Work, parts: int) -> None:
     waiting, errors = iter(range(parts)), list[BaseException]()
 
     def take_parts(_: object) -> None:
-        # Of fewer threads than parts each takes parts until none is left. `next` looks and takes in one step.
+        # Of fewer threads than parts each takes parts until none is left. `next` cannot give one twice.
         try:
             while (part := next(waiting, None)) is not None:
                 work(part, parts)

@@ -67,7 +67,7 @@ Operation = Callable[[Floats, int, Floats, int, tuple[int, int], tuple[np.float3
 
 
 def _operation(write: Callable[[_Cell], None]) -> Operation:
-    """Make a function of (values, v, nodes, node, (row, layer), (right, up, front)) whose instructions `write` writes."""
+    """Make a function of values, v, nodes, node, (row, layer), (right, up, front) with the instructions of `write`."""
 
     def typed(typing: Any, values: Any, v: Any, nodes: Any, node: Any, strides: Any, place: Any) -> Any:
         def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: list[ir.Value]) -> ir.Value:
