@@ -38,7 +38,7 @@ from dreamfields.optimize.settings import Recipe
 from dreamfields.optimize.state import TrainingState
 from dreamfields.presets import preset
 from dreamfields.render.renderer import Engine, Rendering, render
-from dreamfields.render.sampling import draw_jitter
+from dreamfields.render.volume import draw_jitter
 from dreamfields.scene.cameras import Camera, sample_cameras
 from dreamfields.scene.fields.base import AbstractField
 from dreamfields.scene.fields.voxels import VoxelField

@@ -10,8 +10,8 @@ from torch.autograd import gradcheck
 
 from dreamfields.render.occupancy import occupied_cells
 from dreamfields.render.renderer import Rendering, render, render_rays, render_still
-from dreamfields.render.sampling import MIDDLE, draw_jitter
 from dreamfields.render.settings import Jitter
+from dreamfields.render.volume import MIDDLE, draw_jitter
 from dreamfields.scene.cameras import Camera
 from dreamfields.scene.fields.base import FieldValues, Query
 from dreamfields.scene.fields.voxels import VoxelField

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from dreamfields.render.sampling import MIDDLE, bin_edges, distances_in, draw_jitter
 from dreamfields.render.settings import Jitter
+from dreamfields.render.volume import MIDDLE, bin_edges, distances_in, draw_jitter
 
 NEAR, FAR = torch.tensor([3.0, 0.0, 2.0]), torch.tensor([5.0, 1.0, 2.0])
 """An ordinary ray, one from inside the cube, and one that misses."""

@@ -2,8 +2,7 @@
 
 Gradients of a guidance are full of detail that is right for one exact image only. Scoring an image that is turned,
 shifted, scaled and recoloured a little each time keeps the part that holds for all of them. The paper enlarges crops
-instead (Dream Fields sec. 3.3 and code). On a CPU both steps, and their gradient, are one compiled loop;
-`compose_views_reference` is the readable reference.
+instead (Dream Fields sec. 3.3 and code). On a CPU both steps, and their gradient, are one compiled loop.
 
 Notation: v views of h x h pixels, b = v k images (b, 3, size, size) in [0, 1]; image i shows view i mod v.
 """
@@ -82,10 +81,9 @@ def recolour(images: Tensor, tone: Tensor) -> Tensor:
 
 
 def crop_views(rendering: Rendering, crop: int, copies: int, size: int, generator: Generator) -> Rendering:
-    """Cut a random square of `crop` pixels a side out of each of `copies` copies of v views and enlarge it.
+    """Cut a random square of `crop` pixels a side out of each of `copies` copies of v views, enlarged to `size` a side.
 
-    Returns v * copies views of `size` pixels a side; view i shows view i mod v. Backgrounds are drawn at that size
-    afterwards, so noise has the pixels of the guidance, however coarse the rendering.
+    Backgrounds are drawn at that size later, so their noise has the pixels of the guidance, however coarse the views.
     """
     parts = torch.cat([rendering.colour, rendering.opacity, rendering.depth], dim=1).repeat(copies, 1, 1, 1)
     side = parts.shape[-1]
@@ -130,7 +128,9 @@ class _ComposeViews(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, colour: Tensor, opacity: Tensor, backgrounds: Tensor, augmentation: Augmentation) -> Tensor:
-        params = _augment_params(colour.shape[-1], augmentation)
+        arrays = augmentation.theta.reshape(-1, 6), augmentation.tone, augmentation.grain.reshape(-1)
+        level = np.float32(augmentation.noise / GRAIN_DEVIATION)
+        params = AugmentParams(colour.shape[-1], augmentation.size, level, *(array.numpy() for array in arrays))
         views = Views(_planes(colour), _planes(opacity)[0], backgrounds.contiguous().reshape(-1).numpy())
         out = torch.empty(len(backgrounds), 3, params.size, params.size)
         _run_loop(loops("compose").augment, len(out), params, views, out.view(-1).numpy())
@@ -158,18 +158,6 @@ def _run_loop(loop: Callable[..., None], count: int, params: AugmentParams, *giv
         loop(params, *given, count * part // parts, count * (part + 1) // parts, scratch)
 
     in_threads(work, min(count, torch.get_num_threads()))
-
-
-def _augment_params(side: int, augmentation: Augmentation) -> AugmentParams:
-    """Arrange an augmentation of images of `side` pixels a side for the loops."""
-    return AugmentParams(
-        side=side,
-        size=augmentation.size,
-        theta=augmentation.theta.reshape(-1, 6).numpy(),
-        tone=augmentation.tone.numpy(),
-        grain=augmentation.grain.reshape(-1).numpy(),
-        level=np.float32(augmentation.noise / GRAIN_DEVIATION),
-    )
 
 
 def _planes(images: Tensor) -> Any:

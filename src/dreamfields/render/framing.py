@@ -20,10 +20,9 @@ class Framing:
 
 
 def frame(field: AbstractField, distance: float = 4.0, margin: float = 1.1) -> Framing:
-    """Return the framing of the dense part of a field, seen from a distance in scene units.
+    """Return the framing of the dense part of a field, or of the whole scene, seen from a distance in scene units.
 
-    The sphere around the dense nodes, centred in their box, takes 1 / margin of the image's side. A field without any
-    gets the framing of the whole scene.
+    The sphere around the dense nodes, centred in their box, takes 1 / margin of the image's side.
     """
     with torch.no_grad():
         visible = (field.density_volume(_CELLS) >= _VISIBLE_DENSITY).nonzero()

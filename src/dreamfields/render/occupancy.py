@@ -14,8 +14,7 @@ from torch.nn import functional
 from dreamfields.scene.fields.base import AbstractField
 
 _EXPORT_CELLS: Final = 32
-_INVISIBLE: Final = 0.01
-"""Density below which one of these cells, 1/16 of a scene unit, lets 99.9 % of the light through."""
+_INVISIBLE: Final = 0.01  # Density below which one of these cells, 1/16 of a unit, lets 99.9 % of the light through
 
 
 def occupied_cells(field: AbstractField, cells: int, threshold: float) -> Tensor:
@@ -29,8 +28,7 @@ def occupied_cells(field: AbstractField, cells: int, threshold: float) -> Tensor
     # A cell and its neighbours along an axis are 3 cells, with nodes at both ends.
     near = functional.pad(dense, (steps,) * 6)
     for axis in range(3):
-        nodes = near.unfold(axis, 3 * steps + 1, steps).unbind(-1)
-        near = functools.reduce(torch.logical_or, nodes)
+        near = functools.reduce(torch.logical_or, near.unfold(axis, 3 * steps + 1, steps).unbind(-1))
     return near
 
 
@@ -49,8 +47,7 @@ def is_occupied(occupancy: Tensor, points: Tensor) -> Tensor:
 
 def occupied_box(occupancy: Tensor) -> tuple[Tensor, Tensor]:
     """Return the lower and upper corner (3,) in x, y, z of the box around all occupied cells; a point if none is."""
-    cells = occupancy.shape[0]
-    low, high = [], []
+    cells, low, high = occupancy.shape[0], [], []
     numbers = occupancy.to(torch.uint8)  # Their maxima are much faster than `any`.
     for others in ((0, 1), (0, 2), (1, 2)):
         taken = numbers.amax(dim=others).tolist()

@@ -12,14 +12,14 @@ from torch import Tensor
 from dreamfields.render import volume
 from dreamfields.render.cpu import fused
 from dreamfields.render.occupancy import is_occupied
-from dreamfields.render.sampling import MIDDLE, bin_edges, distances_in, draw_jitter, find_span
 from dreamfields.render.settings import TERMINATION, RenderSettings
+from dreamfields.render.volume import MIDDLE, bin_edges, distances_in, draw_jitter, find_span
 from dreamfields.scene.cameras import Camera, rays_of
 from dreamfields.scene.fields.base import AbstractField, Evaluator, Query
 from dreamfields.scene.rays import Rays
 
 Engine = Literal["auto", "reference"]
-"""How rays are rendered: the fastest way that there is, or by `render_rays`, the readable reference of all."""
+"""How rays are rendered: the fastest way there is, or by `render_rays`, the readable reference."""
 
 
 @dataclass(frozen=True)
@@ -53,20 +53,13 @@ def render(
     termination: float = TERMINATION,
     engine: Engine = "auto",
 ) -> Rendering:
-    """Render a field from several cameras, differentiably with respect to the field.
+    """Render a field from b cameras in size^2 pixels each, differentiably with respect to the field.
 
-    Args:
-        field: the field.
-        cameras: b cameras.
-        size: pixels a side.
-        samples: samples a ray.
-        occupancy: cells that may hold density, bool (k, k, k); None samples the whole cube.
-        jitter: u of `sampling`, (n, samples), (n, 1) or (1, 1) for n = b size^2 rays.
-        termination: transmittance at which a ray ends.
-        engine: `reference` for the readable reference, where its rounding or its speed is in question.
+    `samples` on each ray are in the cells that may hold density, `occupancy` bool (k, k, k), or with None in the whole
+    cube. `jitter` is u of `volume`, (n, samples), (n, 1) or (1, 1) for n = b size^2 rays. A ray ends where its
+    transmittance is `termination`.
     """
-    rays = rays_of(cameras, size).to(_device_of(field))
-    trace = _tracer(field, engine, size)
+    rays, trace = rays_of(cameras, size).to(_device_of(field)), _tracer(field, engine, size)
     pixels = trace(rays, samples, occupancy=occupancy, jitter=jitter, termination=termination)
     return Rendering.of_pixels(pixels, size)
 
@@ -79,9 +72,8 @@ def render_jittered(
     generator: torch.Generator,
 ) -> Rendering:
     """Render the views of a training step: as `render`, with samples at random places in their bins."""
-    size, samples = settings.size, settings.samples
+    size, samples, termination = settings.size, settings.samples, settings.termination
     jitter = draw_jitter(len(cameras) * size**2, samples, settings.jitter, generator)
-    termination = settings.termination
     return render(field, cameras, size, samples, occupancy=occupancy, jitter=jitter, termination=termination)
 
 
@@ -97,8 +89,7 @@ def render_still(
     engine: Engine = "auto",
 ) -> Rendering:
     """Render one image of any size without noise or gradients, `ray_batch_size` rays at a time."""
-    rays = camera.rays(size).to(_device_of(field))
-    trace = _tracer(field, engine, size)
+    rays, trace = camera.rays(size).to(_device_of(field)), _tracer(field, engine, size)
     starts = range(0, len(rays), ray_batch_size)
     pixels = [trace(rays[start : start + ray_batch_size], samples, occupancy=occupancy) for start in starts]
     return Rendering.of_pixels(torch.cat(pixels), size)
@@ -114,12 +105,11 @@ def render_rays(
     termination: float = TERMINATION,
     bounded: bool = True,
 ) -> Tensor:
-    """Return premultiplied colour, opacity and depth of n rays: (n, 5).
+    """Return premultiplied colour, opacity and depth of n rays: (n, 5); the readable reference.
 
     Samples lie inside the scene cube (Dream Fields sec. 3.4), or with an occupancy inside the box around its occupied
-    cells; a ray that misses the box has opacity 0. Only samples in occupied cells are evaluated, packed in one query.
-    Samples at which the transmittance is at most `termination` do not count. Without bounds samples lie in a shell
-    around the centre, inside the cube or not.
+    cells, and without bounds in a shell around the centre; a ray that misses has opacity 0. Only samples in occupied
+    cells are evaluated, packed in one query. Where the transmittance is at most `termination` they do not count.
     """
     # 1. Intersect.
     near, far = find_span(rays, occupancy, bounded)
@@ -150,16 +140,12 @@ def render_rays(
     # 4. Integrate.
     weights = volume.weights_from_density(dense[..., 0], lengths, termination)
     colour = volume.colour_from_weights(weights, dense[..., 1:])
-    opacity = volume.opacity_from_weights(weights)
-    depth = volume.depth_from_weights(weights, distances)
+    opacity, depth = volume.opacity_from_weights(weights), volume.depth_from_weights(weights, distances)
     return torch.cat([colour, opacity[:, None], depth[:, None]], dim=-1)
 
 
 def _tracer(field: AbstractField, engine: Engine, size: int) -> Callable[..., Tensor]:
-    """Return a function that renders rays of a field in its present state: `render_rays` without its first argument.
-
-    The rays must be those of whole images of `size` pixels a side, or parts of one.
-    """
+    """Return `render_rays` for a field in its present state and rays of images of `size` pixels a side."""
     if engine == "auto" and fused.usable(field):
         return partial(fused.render_rays_fused, fused.sum_levels(field), field.settings, width=size)
     return partial(render_rays, field.evaluator(), bounded=field.bounded)

@@ -41,12 +41,8 @@ class RenderSettings(Settings):
     as in the first lines of the paper's table 1."""
 
 
-@dataclass(frozen=True)
-class _OfKind:
-    """Marks the weight of a kind of background; the field has the name of the module in `render.backgrounds`."""
-
-
-Weight = Annotated[float, Range(0.0, 1000.0), _OfKind()]
+# The weight of a kind of background; its field has the name of the module in `render.backgrounds`.
+Weight = Annotated[float, Range(0.0, 1000.0), "of a kind"]
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,7 @@
 """Textureless shading: a field's shape in grey, lit from one side (DreamFusion sec. 3.1).
 
-Notation: a = 1 - exp(-sigma h) the opacity of a lattice cell of side h, averaged with its neighbours';
-n = -grad a / |grad a| the outward normal; l the unit direction to the light; red = green = blue = ambient + diffuse
-max(0, n l).
+Notation: a = 1 - exp(-sigma h) the opacity of a lattice cell of side h, averaged with its neighbours'; n = -grad a /
+|grad a| the outward normal; l the unit direction to the light; red = green = blue = ambient + diffuse max(0, n l).
 """
 
 import math
@@ -23,9 +22,9 @@ AMBIENT: Final = 0.1  # Light from all directions, DreamFusion's
 DIFFUSE: Final = 0.9  # Light from the lamp, DreamFusion's
 CELLS: Final = 96  # Cells a side of the lattice on which normals are computed
 _TRAINING_CELLS: Final = 64  # Most such cells in training: those of the default field's finest grid
+# Slope |grad a| per cell below which a normal is shortened in training: in nearly even opacity the normal would turn
+# with the slightest change, and its gradient have no bound.
 _MIN_SLOPE: Final = 1e-2
-"""Slope |grad a| per cell below which a normal is shortened in training: in nearly even opacity the normal would turn
-with the slightest change, and its gradient have no bound."""
 _MAX_SHADE: Final = 0.98  # Brightest shade on the nodes of a grid: the pre-activation of white is infinite
 
 Vector = tuple[float, float, float]
@@ -36,24 +35,15 @@ class ShadedField(AbstractField):
     """The shape of a field without its colours, lit from one side."""
 
     def __init__(self, field: AbstractField, light: Vector, cells: int = CELLS, learns: bool = False) -> None:
-        """Compute the normals of a field in its present state.
-
-        Args:
-            field: the field.
-            light: direction to the light, in world coordinates.
-            cells: cells a side of the lattice on which normals are computed.
-            learns: whether shades have a gradient with respect to the field; density has one in any case.
-        """
+        """Compute normals on a lattice of `cells` a side; with `learns` shades have a gradient, not density alone."""
         super().__init__()
-        self.field = field
-        self.bounded = field.bounded
-        self.light = unit(light)
+        self.field, self.bounded, self.light = field, field.bounded, unit(light)
         self.min_slope = _MIN_SLOPE if learns else 1e-12
         with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
             self.outward = torch.stack(outward_slopes(field.density_volume(cells)))
 
     def lit_from(self, light: Vector) -> "ShadedField":
-        """Return the same shape, sharing its normals, under another light."""
+        """Return the same shape and normals under another light."""
         other = copy(self)
         other.light = unit(light)
         return other
@@ -77,22 +67,18 @@ class ShadedField(AbstractField):
 def textureless_fields(field: AbstractField, lights: Sequence[Vector]) -> list[AbstractField]:
     """Return a field's present shape without its colours, once for each light; shades have a gradient.
 
-    Grids are shaded on their own nodes, which renders as fast as colour; any other field becomes a `ShadedField`. The
-    two differ only in what is interpolated: the shade, or the normal.
+    Grids are shaded on their own nodes, which renders as fast as colour: the shade is interpolated, not the normal as
+    in the `ShadedField` that any other field becomes.
     """
     if not isinstance(field, VoxelField):
         cells = min(field.grid_cells or _TRAINING_CELLS, _TRAINING_CELLS)
         shape = ShadedField(field, lights[0], cells, learns=True)
         return [shape.lit_from(light) for light in lights]
     nodes = fused.sum_levels(field) if fused.usable(field) else field.sum_levels().permute(1, 2, 3, 0)
-    density = density_on_lattice(nodes[..., 0], len(nodes) - 1, field.settings)
-    slopes = outward_slopes(density)
-    shaded: list[AbstractField] = []
-    for light in lights:
-        shade = shade_of(slopes, unit(light), _MIN_SLOPE).clamp(max=_MAX_SHADE)
-        values = torch.cat([nodes[..., :1], values_from_grey(shade, field.settings)], dim=-1)
-        shaded.append(VoxelNodes(values, field.settings))
-    return shaded
+    slopes = outward_slopes(density_on_lattice(nodes[..., 0], len(nodes) - 1, field.settings))
+    shades = (shade_of(slopes, unit(light), _MIN_SLOPE).clamp(max=_MAX_SHADE) for light in lights)
+    values = (torch.cat([nodes[..., :1], values_from_grey(shade, field.settings)], dim=-1) for shade in shades)
+    return [VoxelNodes(one, field.settings) for one in values]
 
 
 @torch.no_grad()
@@ -116,18 +102,14 @@ def averaged(values: Tensor) -> Tensor:
     """Return the mean of each of (k, k, k) values and its neighbours, corners included."""
     for axis in range(3):
         size = values.shape[axis]
-        before, after = values.narrow(axis, 0, size - 1), values.narrow(axis, 1, size - 1)
-        pairs = before + after
+        pairs = values.narrow(axis, 0, size - 1) + values.narrow(axis, 1, size - 1)
         inner = (pairs.narrow(axis, 0, size - 2) + values.narrow(axis, 2, size - 2)) / 3.0
         values = torch.cat([pairs.narrow(axis, 0, 1) / 2.0, inner, pairs.narrow(axis, size - 2, 1) / 2.0], dim=axis)
     return values
 
 
 def shade_of(slopes: Sequence[Tensor], light: Sequence[float], min_slope: float) -> Tensor:
-    """Return ambient + diffuse max(0, n l) for the x, y and z of -grad a, of any shape, and a unit vector to the light.
-
-    Normals of slopes that are not much above `min_slope` are shorter than 1.
-    """
+    """Return the shade for -grad a in x, y and z; normals of slopes not much above `min_slope` are shorter than 1."""
     x, y, z = slopes
     length = (x * x + y * y + z * z + min_slope**2).sqrt()
     lit = (light[0] * x + light[1] * y + light[2] * z) / length

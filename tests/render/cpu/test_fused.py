@@ -18,8 +18,8 @@ from dreamfields.render.cpu import fused
 from dreamfields.render.cpu.fused import render_rays_fused
 from dreamfields.render.occupancy import occupied_cells
 from dreamfields.render.renderer import Engine, render, render_rays, render_still
-from dreamfields.render.sampling import MIDDLE, draw_jitter
 from dreamfields.render.settings import Jitter
+from dreamfields.render.volume import MIDDLE, draw_jitter
 from dreamfields.scene.cameras import Camera
 from dreamfields.scene.fields.base import Evaluator, FieldValues, Query
 from dreamfields.scene.fields.voxels import VoxelField

@@ -14,23 +14,21 @@ from torch.nn import functional
 
 from dreamfields.render.settings import BackgroundSettings
 
-_CPU = torch.device("cpu")
-
 
 def draw_backgrounds(
-    settings: BackgroundSettings, count: int, size: int, generator: torch.Generator, device: torch.device = _CPU
+    settings: BackgroundSettings, count: int, size: int, generator: torch.Generator, device: torch.device | str = "cpu"
 ) -> Tensor:
     """Draw the kind of each background by its weight and blur it by a random amount: (count, 3, size, size) in [0, 1].
 
     The images are drawn on the CPU, so that a seed means the same everywhere, and blurred on the device.
     """
-    weights = settings.weights()
-    kinds = [import_module(f"{__name__}.{kind}") for kind in weights]
-    chances = torch.tensor(list(weights.values()), dtype=torch.float32)
+    kinds, weights = zip(*settings.weights().items(), strict=True)
+    chances = torch.tensor(weights, dtype=torch.float32)
     chosen = torch.multinomial(chances, count, replacement=True, generator=generator).tolist()
     low, high = settings.blur
     deviations = size * (low + (high - low) * torch.rand(count, generator=generator))
-    sharp = torch.stack([kinds[kind].draw(settings, size, generator) for kind in chosen])
+    modules = [import_module(f"{__name__}.{kinds[kind]}") for kind in chosen]
+    sharp = torch.stack([module.draw(settings, size, generator) for module in modules])
     return gaussian_blur(sharp.to(device), deviations, round(size * settings.blur_reach))
 
 

@@ -1,8 +1,4 @@
-"""One colour everywhere.
-
-Textured backgrounds alone teach a guidance to look for what stands out from a texture. Classifiers, and people, name an
-object on a plain background more surely when it was also trained on some.
-"""
+"""One colour everywhere: of textures alone a guidance learns to look for what stands out from a texture."""
 
 import torch
 from torch import Tensor

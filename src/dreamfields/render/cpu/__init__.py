@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+Indices = NDArray[np.int32]
 Integers = NDArray[np.int64]
 CHANNELS = 4  # Values of a node of a grid
 
@@ -23,12 +24,12 @@ class Scene(NamedTuple):
     occupancy_side: np.int32  # Cells a side, k
     low: tuple[np.float32, np.float32, np.float32]
     high: tuple[np.float32, np.float32, np.float32]  # Corners of the box around the occupied cells, in x, y, z
+    mix: tuple[np.float32, ...]  # 9 numbers: k C of `fields.voxels`, row by row
     termination: np.float32  # Transmittance at which a ray ends
     density_scale: np.float32
     density_gain: np.float32
     blob_strength: np.float32
     blob_offset: np.float32
-    mix: tuple[np.float32, ...]  # 9 numbers: k C of `fields.voxels`, row by row
 
 
 class RayBatch(NamedTuple):
@@ -37,7 +38,7 @@ class RayBatch(NamedTuple):
     origins: Floats  # (n, 3)
     directions: Floats  # (n, 3)
     fractions: Floats  # (s + 1,) edges of the bins, from 0 to 1
-    offsets: Floats  # (n, s) or (n, 1) place of a sample in its bin: u of `sampling`
+    offsets: Floats  # (n, s) or (n, 1) place of a sample in its bin: u of `volume`
 
 
 class AugmentParams(NamedTuple):
@@ -45,10 +46,10 @@ class AugmentParams(NamedTuple):
 
     side: int  # Pixels a side before, h
     size: int  # Pixels a side after, s
+    level: np.float32  # Difference that one step of the noise makes
     theta: Floats  # (b, 6) matrices, row by row
     tone: Floats  # (b, 3) saturation, contrast and brightness
     grain: NDArray[np.uint8]  # (b * 3 * s * s,) noise, from 0 to 255
-    level: np.float32  # Difference that one step of the noise makes
 
 
 class Views(NamedTuple):

@@ -7,19 +7,17 @@ pixels are flat. Threads share the images, in the backward pass the views.
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from dreamfields.render.cpu import AugmentParams, Floats, Views
+from dreamfields.render.cpu import AugmentParams, Floats, Indices, Views
 from dreamfields.render.cpu.compiled import HALF, ONE, TWO, ZERO, compiled
 
-THIRD = np.float32(1.0 / 3.0)
-MIDDLE = np.float32(127.5)
+THIRD, MIDDLE = np.float32(1.0 / 3.0), np.float32(127.5)
 
 
 class Scratch(NamedTuple):
     """Memory for the work on one image; each thread needs its own."""
 
-    nodes: NDArray[np.int32]  # (s,) for each pixel of a line, the pixel above and left of its place in the image
+    nodes: Indices  # (s,) for each pixel of a line, the pixel above and left of its place in the image
     right: Floats
     down: Floats  # (s,) the distances of its place from that pixel, in [0, 1]
     colours: Floats  # (3 * s,) dL/d colours of a line of pixels
@@ -28,17 +26,13 @@ class Scratch(NamedTuple):
 
 def make_scratch(side: int, size: int) -> Scratch:
     """Return memory for images of h = side pixels a side that become s = size."""
-    lines = np.empty(5 * size, np.float32)
-    nodes, composed = np.empty(size, np.int32), np.empty(3 * side * side, np.float32)
-    return Scratch(nodes, lines[:size], lines[size : 2 * size], lines[2 * size :], composed)
+    right, down, colours, composed = (np.empty(count, np.float32) for count in (size, size, 3 * size, 3 * side * side))
+    return Scratch(np.empty(size, np.int32), right, down, colours, composed)
 
 
 @compiled()
 def mirrored(position: np.float32, width: np.float32) -> np.float32:
-    """Return a position in pixels mirrored at the image's borders until it is inside.
-
-    Without a branch, so that a line of pixels becomes vector instructions.
-    """
+    """Return a position in pixels mirrored at the image's borders until it is inside, without a branch to vectorise."""
     away = abs(position + HALF)
     turns = np.floor(away / width)
     rest = away - turns * width
@@ -139,14 +133,7 @@ def unclipped(grad: np.float32, value: np.float32) -> np.float32:
 
 @compiled()
 def vjp(
-    params: AugmentParams,
-    views: Views,
-    out: Floats,
-    grads: Floats,
-    into: Views,
-    first: int,
-    last: int,
-    scratch: Scratch,
+    params: AugmentParams, views: Views, out: Floats, grad: Floats, into: Views, first: int, last: int, scratch: Scratch
 ) -> None:
     """Write dL/d colour and opacity of the views from `first` to before `last`, given d of all images."""
     pixels = params.side * params.side
@@ -157,12 +144,11 @@ def vjp(
         into.opacity[start : start + pixels] = ZERO
         for image in range(view, len(params.tone), count):
             scratch.composed[:] = ZERO
-            image_vjp(params, image, out, grads, scratch)
+            image_vjp(params, image, out, grad, scratch)
             for channel in range(3):
                 image_grad = scratch.composed[channel * pixels : (channel + 1) * pixels]
                 behind = views.backgrounds[(3 * image + channel) * pixels : (3 * image + channel + 1) * pixels]
-                own = into.colour[channel][start : start + pixels]
-                seen = into.opacity[start : start + pixels]
+                own, seen = into.colour[channel][start : start + pixels], into.opacity[start : start + pixels]
                 for i in range(pixels):
                     own[i] += image_grad[i]
                     seen[i] -= image_grad[i] * behind[i]

@@ -14,8 +14,8 @@ from torch.autograd.function import once_differentiable
 from dreamfields.render.cpu import CHANNELS, Floats, Integers, RayBatch, Scene, can_compile, loops
 from dreamfields.render.cpu.threads import in_threads
 from dreamfields.render.occupancy import occupied_box
-from dreamfields.render.sampling import MIDDLE
 from dreamfields.render.settings import TERMINATION
+from dreamfields.render.volume import MIDDLE
 from dreamfields.scene.colour import correlation
 from dreamfields.scene.fields.base import AbstractField
 from dreamfields.scene.fields.voxels import VoxelField, VoxelNodes
@@ -63,7 +63,12 @@ def render_rays_fused(
     number of pixels in a line of the images whose rays these are; it affects speed alone.
     """
     cells = torch.ones(1, 1, 1, dtype=torch.bool) if occupancy is None else occupancy
-    scene = _scene(nodes, settings, cells, termination)
+    occupied = cells.reshape(-1).to(torch.uint8).numpy()
+    side, occupancy_side = np.int32(len(nodes)), np.int32(len(cells))
+    low, high = (tuple(corner.numpy()) for corner in occupied_box(cells))
+    mix = tuple(_flat(settings.colour_gain * correlation()))
+    numbers = termination, settings.density_scale, settings.density_gain, settings.blob_strength, settings.blob_offset
+    scene = Scene(_flat(nodes), side, occupied, occupancy_side, low, high, mix, *map(np.float32, numbers))
     parts = (rays.origins, rays.directions, torch.linspace(0.0, 1.0, samples + 1), jitter.expand(len(rays), -1))
     batch = RayBatch(*(part.contiguous().numpy() for part in parts))
     pixels: Tensor = _March.apply(nodes, scene, batch, _in_tiles(len(rays), width))  # type: ignore[no-untyped-call]
@@ -114,15 +119,15 @@ class _March(torch.autograd.Function):
         pixels, keep = np.empty((5, count), np.float32), ctx.needs_input_grad[0]
 
         def work(part: int, parts: int) -> None:
-            rays, begin = np.concatenate(np.array_split(order, parts * _STRIPS)[part::parts]), 0
+            rays = np.concatenate(np.array_split(order, parts * _STRIPS)[part::parts])
             buffer, tape = kernels.make_sample_buffer(samples), None
-            while begin < len(rays):
+            while len(rays):
                 if tape is None or keep:
                     tape = kernels.make_tape(_BLOCKS_A_TAPE + samples)
-                end = kernels.integrate(scene, batch, rays, begin, buffer, tape, ctx.ends, pixels)
+                done = kernels.integrate(scene, batch, rays, buffer, tape, ctx.ends, pixels)
                 if keep:
-                    ctx.taped.append((part, begin, rays[begin:end], tape))
-                begin = end
+                    ctx.taped.append((part, rays[:done], tape))
+                rays = rays[done:]
 
         in_threads(work, _threads(count, _RAYS_A_THREAD))
         return torch.from_numpy(pixels)
@@ -134,12 +139,12 @@ class _March(torch.autograd.Function):
         # Each thread has its own gradient, and they are summed in a fixed order: the same bits, whichever ends first.
         parts = min(_threads(len(ctx.ends), _RAYS_A_THREAD), max(1, _GRADIENT_BYTES // scene.nodes.nbytes))
         gradients = np.empty((parts, len(scene.nodes)), np.float32)
-        pixel_grads, taped = grads.contiguous().numpy(), sorted(ctx.taped, key=lambda entry: entry[:2])
+        pixel_grads, taped = grads.contiguous().numpy(), sorted(ctx.taped, key=lambda entry: entry[0])
 
         def work(part: int, parts: int) -> None:
             values, gradient = np.empty(kernels.WIDTH * CHANNELS, np.float32), gradients[part]
             gradient.fill(0.0)
-            for owner, _, rays, tape in taped:
+            for owner, rays, tape in taped:
                 if owner % parts == part:
                     kernels.differentiate(scene, rays, tape, ctx.ends, pixel_grads, values, gradient)
 
@@ -148,25 +153,6 @@ class _March(torch.autograd.Function):
         for other in others:
             total += other
         return total.reshape(scene.side, scene.side, scene.side, CHANNELS), None, None, None
-
-
-def _scene(nodes: Tensor, settings: VoxelSettings, cells: Tensor, termination: float) -> Scene:
-    """Arrange a field and its occupancy for the loops."""
-    low, high = occupied_box(cells)
-    return Scene(
-        nodes=_flat(nodes),
-        side=np.int32(len(nodes)),
-        occupancy=cells.reshape(-1).to(torch.uint8).numpy(),
-        occupancy_side=np.int32(len(cells)),
-        low=tuple(low.numpy()),
-        high=tuple(high.numpy()),
-        termination=np.float32(termination),
-        density_scale=np.float32(settings.density_scale),
-        density_gain=np.float32(settings.density_gain),
-        blob_strength=np.float32(settings.blob_strength),
-        blob_offset=np.float32(settings.blob_offset),
-        mix=tuple(_flat(settings.colour_gain * correlation())),
-    )
 
 
 @lru_cache(maxsize=4)

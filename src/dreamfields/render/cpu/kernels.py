@@ -9,8 +9,7 @@ with e_i = exp(-sigma_i delta_i),
 
     dL/d sigma_i = delta_i (T_i e_i g.q_i - sum_{j>i} w_j g.q_j),    dL/d c_i = w_i g_c.
 
-The samples of a ray lie in blocks: for each quantity a line of `WIDTH` numbers, so that loops over them become vector
-instructions.
+The samples of a ray lie in blocks: for each quantity a line of `WIDTH` numbers, for vector instructions.
 """
 
 import math
@@ -19,19 +18,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dreamfields.render.cpu import CHANNELS, Floats, Integers, RayBatch, Scene
+from dreamfields.render.cpu import CHANNELS, Floats, Indices, Integers, RayBatch, Scene
 from dreamfields.render.cpu.compiled import HALF, ONE, TWO, ZERO, compiled
 from dreamfields.render.cpu.vectors import gather, scatter
 
 WIDTH = 8  # Samples in a block
-# Where the lines of a block begin. COLOUR has 3 lines. X, Y and Z hold places in the world, later those in the cell.
+# Where the lines of a block begin; COLOUR has 3. X, Y and Z hold places in the world, later those in the cell.
 DISTANCE, LENGTH, X, Y, Z, DENSITY, SLOPE, COLOUR, WEIGHT, PASSED, BLOCK = (
     line * WIDTH for line in (0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12)
 )
-RADIUS = DENSITY  # The distance from the centre, before the density is known.
-GRAD_Q = DENSITY  # g.q, when the density is no longer needed.
+RADIUS = GRAD_Q = DENSITY  # The distance from the centre until the density is known; g.q when it has been used
 TINY = np.finfo(np.float32).tiny
-Ends = NDArray[np.int32]  # (n,) for each ray the index after its last block on the tape
 
 
 class SampleBuffer(NamedTuple):
@@ -39,8 +36,8 @@ class SampleBuffer(NamedTuple):
 
     distances: Floats  # (s,)
     lengths: Floats  # (s,)
-    cells: NDArray[np.int32]  # (s,) cell of each sample
-    kept: NDArray[np.int32]  # (s + WIDTH,) indices of the samples that are evaluated
+    cells: Indices  # (s,) cell of each sample
+    kept: Indices  # (s + WIDTH,) indices of the samples that are evaluated
     values: Floats  # (WIDTH * 4,) grid values of the samples of a block; in the backward pass, dL/dv
 
 
@@ -50,9 +47,7 @@ def make_sample_buffer(samples: int) -> SampleBuffer:
     return SampleBuffer(floats[0], floats[1], whole[:samples], whole[samples:], np.zeros(WIDTH * CHANNELS, np.float32))
 
 
-# --- 1. Intersect ---
-
-
+# 1. Intersect
 @compiled(fuse=False)
 def crossing(origin: np.float32, slope: np.float32, low: np.float32, high: np.float32) -> tuple[np.float32, np.float32]:
     """Return the distances at which a ray crosses the two planes of the box across one axis, the nearer first."""
@@ -73,9 +68,7 @@ def intersect(scene: Scene, batch: RayBatch, ray: int) -> tuple[np.float32, np.f
     return (near, far) if known and far > near else (ZERO, ZERO)
 
 
-# --- 2. Sample ---
-
-
+# 2. Sample
 @compiled(fuse=False)
 def cell_of(coordinate: np.float32, cells: np.float32) -> np.int32:
     """Return the index of a cell along one axis, as `occupancy.is_occupied` does; NaN is in cell 0."""
@@ -95,7 +88,7 @@ def place(batch: RayBatch, ray: int, near: np.float32, far: np.float32, distance
 
 
 @compiled(fuse=False)
-def find_cells(batch: RayBatch, ray: int, distances: Floats, side: np.int32, found: NDArray[np.int32]) -> None:
+def find_cells(batch: RayBatch, ray: int, distances: Floats, side: np.int32, found: Indices) -> None:
     """Write the index of each sample's cell among side^3 cells."""
     cells = np.float32(side)
     x0, y0, z0 = batch.origins[ray, 0], batch.origins[ray, 1], batch.origins[ray, 2]
@@ -107,15 +100,13 @@ def find_cells(batch: RayBatch, ray: int, distances: Floats, side: np.int32, fou
 
 
 @compiled()
-def select(occupancy: NDArray[np.uint8], found: NDArray[np.int32], kept: NDArray[np.int32]) -> int:
+def select(occupancy: NDArray[np.uint8], found: Indices, kept: Indices) -> int:
     """Write the indices of the samples in occupied cells and return their number."""
     count = 0
     for i in range(len(found)):
         kept[count] = i  # Without a branch: the next sample overwrites one that does not count.
         count += occupancy[found[i]]
-    # The last block is filled up with copies of sample 0, which do not count.
-    for k in range(count, count + WIDTH):
-        kept[k] = 0
+    kept[count : count + WIDTH] = 0  # Fills the last block up with copies of sample 0, which do not count.
     return count
 
 
@@ -130,9 +121,7 @@ def sample(scene: Scene, batch: RayBatch, ray: int, buffer: SampleBuffer) -> int
     return select(scene.occupancy, buffer.cells, buffer.kept)
 
 
-# --- 3. Query ---
-
-
+# 3. Query
 @compiled()
 def take(batch: RayBatch, ray: int, buffer: SampleBuffer, start: int, block: Floats, width: int) -> None:
     """Fill a block with the samples that are evaluated, from number `start` on."""
@@ -141,11 +130,8 @@ def take(batch: RayBatch, ray: int, buffer: SampleBuffer, start: int, block: Flo
     for k in range(width):
         i = buffer.kept[start + k]
         t = buffer.distances[i]
-        block[DISTANCE + k] = t
-        block[LENGTH + k] = buffer.lengths[i]
-        block[X + k] = x0 + x1 * t
-        block[Y + k] = y0 + y1 * t
-        block[Z + k] = z0 + z1 * t
+        block[DISTANCE + k], block[LENGTH + k] = t, buffer.lengths[i]
+        block[X + k], block[Y + k], block[Z + k] = x0 + x1 * t, y0 + y1 * t, z0 + z1 * t
 
 
 @compiled()
@@ -159,7 +145,7 @@ def lattice(coordinate: np.float32, cells: np.float32) -> tuple[np.float32, np.f
 
 
 @compiled()
-def locate(side: np.int32, block: Floats, starts: NDArray[np.int32], width: int) -> None:
+def locate(side: np.int32, block: Floats, starts: Indices, width: int) -> None:
     """Write where the lowest node of each sample's cell starts in the grid; replace x, y, z by places in the cell."""
     cells = np.float32(side - 1)
     for k in range(width):
@@ -172,10 +158,9 @@ def locate(side: np.int32, block: Floats, starts: NDArray[np.int32], width: int)
 
 
 @compiled()
-def interpolate(scene: Scene, block: Floats, starts: NDArray[np.int32], values: Floats, count: int) -> None:
+def interpolate(scene: Scene, block: Floats, starts: Indices, values: Floats, count: int) -> None:
     """Write the trilinear grid values of each sample."""
-    side = int(scene.side)
-    strides = CHANNELS * side, CHANNELS * side * side
+    strides = CHANNELS * int(scene.side), CHANNELS * int(scene.side) * int(scene.side)
     for k in range(count):
         gather(values, CHANNELS * k, scene.nodes, int(starts[k]), strides, (block[X + k], block[Y + k], block[Z + k]))
     values[CHANNELS * count :] = ZERO
@@ -183,9 +168,7 @@ def interpolate(scene: Scene, block: Floats, starts: NDArray[np.int32], values: 
 
 LOG2_E = np.float32(1.0 / math.log(2.0))
 LN_2_HIGH, LN_2_LOW = np.float32(0.693359375), np.float32(math.log(2.0) - 0.693359375)
-ROUND = np.float32(1.5 * 2.0**23)
-BIAS = np.int32(127 << 23)
-LEAST = np.float32(-87.0)
+ROUND, BIAS, LEAST = np.float32(1.5 * 2.0**23), np.int32(127 << 23), np.float32(-87.0)
 C3, C4, C5, C6, C7 = (np.float32(1.0 / math.factorial(n)) for n in (3, 4, 5, 6, 7))
 A3, A5, A7, A9, A11, A13 = (np.float32(1.0 / n) for n in (3, 5, 7, 9, 11, 13))
 
@@ -194,8 +177,8 @@ A3, A5, A7, A9, A11, A13 = (np.float32(1.0 / n) for n in (3, 5, 7, 9, 11, 13))
 def split_exp(x: np.float32) -> tuple[np.float32, np.float32]:
     """Return 2^n and p with exp(x) = 2^n (1 + p) and |p| < 0.42, for x <= 0; x is at least -87.
 
-    Adding 1.5 * 2^23 rounds to a whole number n in the lowest bits, which are shifted into the exponent. The Taylor
-    series is exact to the last bit for |x - n ln 2| <= ln 2 / 2.
+    Adding 1.5 * 2^23 rounds to a whole n in the lowest bits, which are shifted into the exponent. The Taylor series is
+    exact to the last bit for |x - n ln 2| <= ln 2 / 2.
     """
     x = LEAST if x < LEAST else x
     shifted = np.float32(x * LOG2_E + ROUND)
@@ -236,9 +219,7 @@ def decode(scene: Scene, block: Floats, values: Floats, width: int) -> None:
         block[COLOUR + 2 * WIDTH + k] = sigmoid(mix[6] * a + mix[7] * b + mix[8] * c)
 
 
-# --- 4. Integrate ---
-
-
+# 4. Integrate
 @compiled()
 def weigh(
     block: Floats, count: int, width: int, transmittance: np.float32, termination: np.float32
@@ -261,8 +242,8 @@ class Tape(NamedTuple):
     """Blocks of rays one after another, for the backward pass."""
 
     blocks: Floats  # (b, BLOCK)
-    starts: NDArray[np.int32]  # (b, WIDTH) where the lowest node of each sample's cell starts in the grid
-    counts: NDArray[np.int32]  # (b,) samples in each block
+    starts: Indices  # (b, WIDTH) where the lowest node of each sample's cell starts in the grid
+    counts: Indices  # (b,) samples in each block
 
 
 def make_tape(blocks: int) -> Tape:
@@ -291,15 +272,14 @@ def march(scene: Scene, batch: RayBatch, ray: int, buffer: SampleBuffer, tape: T
 
 @compiled()
 def integrate(
-    scene: Scene, batch: RayBatch, rays: Integers, begin: int, buffer: SampleBuffer, tape: Tape, ends: Ends, out: Floats
+    scene: Scene, batch: RayBatch, rays: Integers, buffer: SampleBuffer, tape: Tape, ends: Indices, out: Floats
 ) -> int:
-    """Write colour, opacity and depth of the listed rays, from rays[begin] on, to out (5, n).
+    """Write colour, opacity and depth of the listed rays to out (5, n); return how many the tape is long enough for.
 
-    Their blocks stay on the tape, those of a ray up to ends[ray]. Returns the position in the list of the first ray for
-    which the tape is too short.
+    Their blocks stay on the tape, those of a ray up to before ends[ray], (n,).
     """
     most, top = (len(buffer.distances) - 1) // WIDTH + 1, 0
-    for number in range(begin, len(rays)):
+    for number in range(len(rays)):
         if top + most > len(tape.counts):
             return number
         ray, first = rays[number], top
@@ -319,9 +299,7 @@ def integrate(
     return len(rays)
 
 
-# --- Backward pass ---
-
-
+# 5. Backward pass
 @compiled()
 def vjp(scene: Scene, block: Floats, values: Floats, count: int, grad: Floats, behind: np.float32) -> np.float32:
     """Overwrite the values of a block with dL/dv; return sum w g.q from this block on, given the sum behind it."""
@@ -336,8 +314,8 @@ def vjp(scene: Scene, block: Floats, values: Floats, count: int, grad: Floats, b
         behind += block[WEIGHT + k] * block[GRAD_Q + k]
         block[GRAD_Q + k] = ahead
     for k in range(width):
-        weight, red, green = block[WEIGHT + k], block[COLOUR + k], block[COLOUR + WIDTH + k]
-        blue = block[COLOUR + 2 * WIDTH + k]
+        weight = block[WEIGHT + k]
+        red, green, blue = block[COLOUR + k], block[COLOUR + WIDTH + k], block[COLOUR + 2 * WIDTH + k]
         red, green = weight * g0 * red * (ONE - red), weight * g1 * green * (ONE - green)
         blue = weight * g2 * blue * (ONE - blue)
         values[CHANNELS * k] = block[GRAD_Q + k] * block[LENGTH + k] * block[SLOPE + k]
@@ -348,9 +326,7 @@ def vjp(scene: Scene, block: Floats, values: Floats, count: int, grad: Floats, b
 
 
 @compiled()
-def distribute(
-    side: int, block: Floats, starts: NDArray[np.int32], values: Floats, count: int, gradient: Floats
-) -> None:
+def distribute(side: int, block: Floats, starts: Indices, values: Floats, count: int, gradient: Floats) -> None:
     """Add dL/dv of each sample to the gradient of the 8 nodes of its cell: the VJP of `interpolate`."""
     strides = CHANNELS * side, CHANNELS * side * side
     for k in range(count):
@@ -359,7 +335,7 @@ def distribute(
 
 @compiled()
 def differentiate(
-    scene: Scene, rays: Integers, tape: Tape, ends: Ends, grads: Floats, values: Floats, gradient: Floats
+    scene: Scene, rays: Integers, tape: Tape, ends: Indices, grads: Floats, values: Floats, gradient: Floats
 ) -> None:
     """Add dL/d nodes of the rays on a tape to a gradient, given g (5, n); `values` is memory for a block."""
     first = 0

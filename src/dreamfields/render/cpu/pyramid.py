@@ -1,9 +1,8 @@
 """Sum the levels of a voxel field's pyramid, and the VJP of that, as compiled loops: `fields.voxels.sum_levels`.
 
-The nodes of a level are every other node of the next, so interpolation is a mean of 1, 2, 4 or 8 neighbours.
-
-Notation: coarse and level (n, n, n, 4), fine (m, m, m, 4) grids indexed [z, y, x, channel], m = 2 n - 1, as flat
-arrays; buffer holds one line of a grid along x. Threads share the planes of z: each does one of several equal parts.
+The nodes of a level are every other node of the next, so interpolation is a mean of 1, 2, 4 or 8 neighbours. Notation:
+coarse and level (n, n, n, 4), fine (m, m, m, 4) grids indexed [z, y, x, channel], m = 2 n - 1, as flat arrays; buffer
+holds one line of a grid along x. Threads share the planes of z: each does one of several equal parts.
 """
 
 import numpy as np

@@ -1,16 +1,16 @@
 """Run compiled loops in the threads that torch computes with.
 
-After each of its operations torch leaves its threads spinning for milliseconds. A second set of threads would share the
-cores with them for that long, which made the loops half as slow again. So the loops take the same threads from the same
-OpenMP library; where torch came with another library, plain threads serve.
-
-Numba's own threads do not: some of its layers abort the process when a preview renders beside a training.
+After each operation torch leaves its threads spinning for milliseconds. A second set of threads would share the cores
+with them, which made the loops half as slow again. So they take the same threads from the same OpenMP library; where
+torch came with another one, plain threads serve. Numba's own do not: some abort the process when a preview renders
+beside a training.
 """
 
 import ctypes
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -47,8 +47,7 @@ def _in_openmp(openmp: Any, work: Work, parts: int) -> None:
     waiting, errors = iter(range(parts)), list[BaseException]()
 
     def take_parts(_: object) -> None:
-        # There may be fewer threads than parts, so each takes parts until none is left. `next` looks and takes in one
-        # step: between two, another thread could take the same part.
+        # Of fewer threads than parts each takes parts until none is left. `next` cannot give one twice.
         try:
             while (part := next(waiting, None)) is not None:
                 work(part, parts)
@@ -64,11 +63,9 @@ def _in_openmp(openmp: Any, work: Work, parts: int) -> None:
 def _openmp() -> Any | None:
     """Return the GNU OpenMP library that torch has loaded, or None."""
     for path in (Path(torch.__file__).parent / "lib").glob("libgomp*.so*"):
-        try:
+        with suppress(AttributeError, OSError):
             library = ctypes.CDLL(str(path), mode=os.RTLD_NOLOAD | os.RTLD_NOW)
             library.GOMP_parallel.argtypes = (_Callback, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
             library.GOMP_parallel.restype = None
-        except (AttributeError, OSError):
-            continue
-        return library
+            return library
     return None

@@ -1,13 +1,14 @@
 """The two vector operations of the loops over rays: interpolate the grid at a sample, and its VJP.
 
 The compiler does not see that the 4 channels of a node are one vector, that two nodes side by side in x are one of 8,
-nor that the sum over the 8 nodes of a cell can stay in registers. So these two are written as LLVM instructions.
+nor that the sum over the 8 nodes of a cell can stay in registers. So these are written as LLVM instructions.
 
 Notation: values[v : v + 4] belong to a sample; nodes[node : node + 4] to the lowest corner of its cell, with its next
 nodes in y and z `row` and `layer` numbers further on; right, up, front in [0, 1] are the sample's place in the cell.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -17,6 +18,7 @@ from numba.extending import intrinsic
 
 from dreamfields.render.cpu import CHANNELS, Floats
 
+_NODE, _PAIR = (ir.VectorType(ir.FloatType(), lanes) for lanes in (CHANNELS, 2 * CHANNELS))
 _LEFT, _RIGHT = list(range(CHANNELS)), list(range(CHANNELS, 2 * CHANNELS))
 _ROUNDING = ("contract",)  # A product and a sum may be rounded once, as everywhere in the loops.
 
@@ -29,47 +31,29 @@ class _Cell:
         row, layer = (builder.extract_value(strides, index) for index in range(2))
         right, up, front = (builder.extract_value(place, index) for index in range(3))
         self.builder = builder
+        self.load, self.store = partial(builder.load, align=4), partial(builder.store, align=4)
+        self.plus, self.times = (partial(write, flags=_ROUNDING) for write in (builder.fadd, builder.fmul))
 
         def pointer(array: int, index: ir.Value) -> ir.Value:
-            return builder.gep(
-                context.make_array(signature.args[array])(context, builder, arguments[array]).data, [index]
-            )
+            data = context.make_array(signature.args[array])(context, builder, arguments[array]).data
+            return builder.gep(data, [index])
 
         def rest(fraction: ir.Value) -> ir.Value:
             return builder.fsub(ir.FloatType()(1.0), fraction)
 
-        self.values = builder.bitcast(pointer(0, v), _vector(CHANNELS).as_pointer())
-        lowest = pointer(2, node)
+        self.values = builder.bitcast(pointer(0, v), _NODE.as_pointer())
         self.sides = self.spread(rest(right), right)
-        self.pairs = [
-            (
-                builder.bitcast(builder.gep(lowest, [offset]), _vector(2 * CHANNELS).as_pointer()),
-                self.spread(*2 * [builder.fmul(in_y, in_z)]),
-            )
-            for offset, in_y, in_z in (
-                (ir.IntType(64)(0), rest(up), rest(front)),
-                (row, up, rest(front)),
-                (layer, rest(up), front),
-                (builder.add(row, layer), up, front),
-            )
-        ]
-
-    def load(self, pointer: ir.Value) -> ir.Value:
-        return self.builder.load(pointer, align=4)
-
-    def store(self, vector: ir.Value, pointer: ir.Value) -> None:
-        self.builder.store(vector, pointer, align=4)
-
-    def times(self, one: ir.Value, other: ir.Value) -> ir.Value:
-        return self.builder.fmul(one, other, flags=_ROUNDING)
-
-    def plus(self, one: ir.Value, other: ir.Value) -> ir.Value:
-        return self.builder.fadd(one, other, flags=_ROUNDING)
+        self.pairs = []
+        lowest, lower, behind = pointer(2, node), rest(up), rest(front)
+        corners = (ir.IntType(64)(0), lower, behind), (row, up, behind), (layer, lower, front)
+        for offset, in_y, in_z in (*corners, (builder.add(row, layer), up, front)):
+            pair = builder.bitcast(builder.gep(lowest, [offset]), _PAIR.as_pointer())
+            self.pairs.append((pair, self.spread(*2 * [builder.fmul(in_y, in_z)])))
 
     def spread(self, *numbers: ir.Value) -> ir.Value:
-        """Return a vector with each number in as many lanes as there are channels."""
-        vector = ir.Constant(_vector(CHANNELS * len(numbers)), ir.Undefined)
-        for lane in range(CHANNELS * len(numbers)):
+        """Return a pair with the first number in all lanes of one node and the second in all of the other."""
+        vector = ir.Constant(_PAIR, ir.Undefined)
+        for lane in _LEFT + _RIGHT:
             vector = self.builder.insert_element(vector, numbers[lane // CHANNELS], ir.IntType(32)(lane))
         return vector
 
@@ -79,27 +63,11 @@ class _Cell:
         return self.builder.shuffle_vector(vector, vector, mask)
 
 
-def _vector(lanes: int) -> ir.VectorType:
-    return ir.VectorType(ir.FloatType(), lanes)
-
-
-def _gather(cell: _Cell) -> None:
-    first, second, third, fourth = (cell.times(cell.load(pair), weight) for pair, weight in cell.pairs)
-    sides = cell.times(cell.plus(cell.plus(first, second), cell.plus(third, fourth)), cell.sides)
-    cell.store(cell.plus(cell.lanes(sides, _LEFT), cell.lanes(sides, _RIGHT)), cell.values)
-
-
-def _scatter(cell: _Cell) -> None:
-    sides = cell.times(cell.lanes(cell.load(cell.values), _LEFT + _LEFT), cell.sides)
-    for pair, weight in cell.pairs:
-        cell.store(cell.plus(cell.load(pair), cell.times(sides, weight)), pair)
-
-
 Operation = Callable[[Floats, int, Floats, int, tuple[int, int], tuple[np.float32, np.float32, np.float32]], None]
 
 
 def _operation(write: Callable[[_Cell], None]) -> Operation:
-    """Make a function of the loops whose instructions `write` writes."""
+    """Make a function of values, v, nodes, node, (row, layer), (right, up, front) with the instructions of `write`."""
 
     def typed(typing: Any, values: Any, v: Any, nodes: Any, node: Any, strides: Any, place: Any) -> Any:
         def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: list[ir.Value]) -> ir.Value:
@@ -111,7 +79,17 @@ def _operation(write: Callable[[_Cell], None]) -> Operation:
     return cast(Operation, intrinsic(typed))
 
 
-gather = _operation(_gather)
-"""Write the trilinear value to values[v : v + 4] for (values, v, nodes, node, (row, layer), (right, up, front))."""
-scatter = _operation(_scatter)
-"""Add values[v : v + 4], times their trilinear weights, to the 8 nodes of the cell: the VJP of `gather`."""
+@_operation
+def gather(cell: _Cell) -> None:
+    """Write the trilinear value of the nodes to values[v : v + 4]."""
+    first, second, third, fourth = (cell.times(cell.load(pair), weight) for pair, weight in cell.pairs)
+    sides = cell.times(cell.plus(cell.plus(first, second), cell.plus(third, fourth)), cell.sides)
+    cell.store(cell.plus(cell.lanes(sides, _LEFT), cell.lanes(sides, _RIGHT)), cell.values)
+
+
+@_operation
+def scatter(cell: _Cell) -> None:
+    """Add values[v : v + 4], times their trilinear weights, to the 8 nodes of the cell: the VJP of `gather`."""
+    sides = cell.times(cell.lanes(cell.load(cell.values), _LEFT + _LEFT), cell.sides)
+    for pair, weight in cell.pairs:
+        cell.store(cell.plus(cell.load(pair), cell.times(sides, weight)), pair)
