@@ -4,8 +4,6 @@ The views are those of the paper's test camera (elevation 45, distance 4, field 
 from eight azimuths, over white, grey and black. The classifier, EfficientNet-Lite1, shares its training data, but no
 weights, with the towers that guide. Its answer for a view is the class with the highest probability, averaged over the
 backgrounds. It does not notice whether an object has one face or four; look at the images too.
-
-Notation: v views, t sentences.
 """
 
 from collections.abc import Sequence
@@ -103,7 +101,7 @@ class Judge:
 
 @torch.no_grad()
 def similarities(judge: AbstractGuidance, views: Sequence[Rendering], sentences: Sequence[str]) -> Tensor:
-    """Return cosines (v, t) of views and sentences, each the mean over the backgrounds."""
+    """Return cosines (v, t) of v views and t sentences, each the mean over the backgrounds."""
     texts = judge.encode_text(sentences)
     images = [_on_backgrounds(view).to(texts.device) for view in views]
     return torch.stack([(judge.encode_image(one) @ texts.T).mean(dim=0) for one in images]).cpu()

@@ -28,11 +28,10 @@ class Cleanness:
     outside: float
 
 
+@torch.no_grad()
 def cleanness(field: AbstractField, views: Sequence[Rendering]) -> Cleanness:
     """Return both measures of a field, given its held-out views."""
-    with torch.no_grad():
-        volume = field.density_volume(CELLS)
-    return Cleanness(fog(torch.cat([view.opacity for view in views])), outside(volume))
+    return Cleanness(fog(torch.cat([view.opacity for view in views])), outside(field.density_volume(CELLS)))
 
 
 def fog(opacity: Tensor) -> float:

@@ -5,8 +5,6 @@ the fraction of objects whose own caption is nearest, R@5 that of objects whose 
 that is no caption is added to them. The same is measured without colours (DreamFusion sec. 4). The captions are the
 object-centric ones of COCO that the paper's code lists: google-research/dreamfields, config/coco_queries_val.py
 (Apache-2.0), by COCO's annotators (CC BY 4.0).
-
-Notation: n objects, c captions, p a fraction of the objects; its standard error is sqrt(p (1 - p) / n).
 """
 
 import math
@@ -69,7 +67,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class Fraction:
-    """A fraction of n objects."""
+    """A fraction p of n objects; its standard error is sqrt(p (1 - p) / n)."""
 
     value: float
     objects: int
@@ -148,7 +146,7 @@ def render_pair(candidate: Candidate, size: int, samples: int) -> ImagePair:
 
 
 def rank(similarities: Tensor, names: Sequence[str], own: str) -> Found:
-    """Rank an image's own caption by the similarities (c,) of all captions; a tie counts against it."""
+    """Rank an image's own caption by the similarities (c,) of c captions; a tie counts against it."""
     index = names.index(own)
     others = torch.cat([similarities[:index], similarities[index + 1 :]])
     place = 1 + int((others >= similarities[index]).sum())

@@ -89,8 +89,7 @@ def load_guides(settings: "GuidanceSettings", device: "torch.device") -> "list[G
 
 
 def _parse_member(text: str) -> Member:
-    match = _MEMBER.fullmatch(text)
-    if match is None:
+    if (match := _MEMBER.fullmatch(text)) is None:
         raise UsageError(
             f"there is no guidance called {text!r}; it must be {name_choices()}, "
             "and may end in :WEIGHT and @START; several are joined by +"

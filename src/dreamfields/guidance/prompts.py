@@ -39,8 +39,7 @@ def clean_prompt(prompt: str) -> str:
 
     Raises UsageError: nothing readable is left, it is too long, or it holds a lone surrogate or NUL.
     """
-    cleaned = clean_text(prompt, "the prompt")
-    if not cleaned:
+    if not (cleaned := clean_text(prompt, "the prompt")):
         raise UsageError('the prompt is empty; say what to make, for example: dreamfields generate "a teapot"')
     return cleaned
 

@@ -104,8 +104,7 @@ class PromptSettings(Settings):
                 found.append(str(error))
             if len(texts) > _MOST_TEXTS:
                 found.append(f"{name} holds {len(texts)} texts; at most {_MOST_TEXTS} are allowed")
-        total = sum(len(text) for _, texts in self._texts() for text in texts)
-        if total > _MOST_CHARACTERS:
+        if (total := sum(len(text) for _, texts in self._texts() for text in texts)) > _MOST_CHARACTERS:
             found.append(
                 f"{', '.join(name for name, _ in self._texts())} have {total} characters together; at most "
                 f"{_MOST_CHARACTERS} are allowed, so shorten them"

@@ -42,8 +42,7 @@ FILES = (
 """Every file that may be read, and so every file that is downloaded."""
 _PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "open_clip_pytorch_model.bin")
 
-KINDS = ("clip", "metaclip_2", "siglip", "siglip2", "vision-text-dual-encoder")
-"""The `model_type` of models that can guide."""
+KINDS = ("clip", "metaclip_2", "siglip", "siglip2", "vision-text-dual-encoder")  # Types that can guide
 
 
 @dataclass(frozen=True)
@@ -148,8 +147,7 @@ def download(model_id: str, revision: str = "main") -> Located:
 
 def home() -> Path:
     """Return the folder of the user's own data: $DREAMFIELDS_HOME, or `dreamfields` in the user's data folder."""
-    named = os.environ.get("DREAMFIELDS_HOME")
-    return Path(named) if named else user_data()
+    return Path(named) if (named := os.environ.get("DREAMFIELDS_HOME")) else user_data()
 
 
 def read_records() -> dict[str, Entry]:
@@ -231,8 +229,7 @@ def file_sha256(path: Path) -> str:
 
 
 def _compare(model: Located, files: Mapping[str, str], recorded: Entry, names: Iterable[str]) -> None:
-    changed = sorted(name for name in names if files.get(name) != recorded.files.get(name))
-    if changed:
+    if changed := sorted(name for name in names if files.get(name) != recorded.files.get(name)):
         raise MissingPackageError(
             f"{changed[0]} of {model.model_id} is not the file that was recorded (sha256); "
             f"delete {model.folder} and run: dreamfields models download {model.model_id}"

@@ -7,7 +7,7 @@ Tschannen et al., 2025), MetaCLIP, and any VisionTextDualEncoder. Weights come f
 import bisect
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, final
+from typing import Any, cast, final
 
 import torch
 from safetensors import SafetensorError
@@ -137,8 +137,7 @@ def _load(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
         if shown:
             logging.enable_progress_bar()
     # transformers itself would fill missing weights with random numbers.
-    lacking = sorted({*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])})
-    if lacking:
+    if lacking := sorted({*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])}):
         raise UsageError(
             f"the weights in {folder} lack {lacking[0]} and {len(lacking) - 1} more; take its folder afresh"
         )
@@ -151,5 +150,4 @@ def _load(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
 
 def _pooled(features: Any) -> Tensor:
     """Return the embeddings (n, d) alone: transformers 5 wraps the tensor."""
-    pooled: Tensor = features if isinstance(features, Tensor) else features.pooler_output
-    return pooled
+    return features if isinstance(features, Tensor) else cast(Tensor, features.pooler_output)

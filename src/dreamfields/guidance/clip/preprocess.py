@@ -40,8 +40,8 @@ class Preprocessing:
             resized = self._resize(images, self.size, self.size)
         else:
             # The longer side is truncated to whole pixels, as in transformers' `get_resize_output_image_size`.
-            short = min(height, width)
-            resized = self._resize(images, *(int(self.shortest_edge * side / short) for side in (height, width)))
+            sides = (int(self.shortest_edge * side / min(height, width)) for side in (height, width))
+            resized = self._resize(images, *sides)
             top, left = ((side - self.size) // 2 for side in resized.shape[-2:])
             resized = resized[..., top : top + self.size, left : left + self.size]
         mean, std = (torch.tensor(values, device=images.device).view(3, 1, 1) for values in (self.mean, self.std))

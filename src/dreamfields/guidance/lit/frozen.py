@@ -32,15 +32,17 @@ class Convolution(nn.Module):
         """Copy and rotate the kernel of a convolution for upright images; its own padding is ignored."""
         super().__init__()
         kernel = upright.weight.detach()
-        self.weight = nn.Buffer(_packed(kernel.flip(2, 3)))
+        # Rotated twice is not rotated; a depthwise kernel has no channels to swap.
+        swapped = kernel.transpose(0, 1) if upright.groups == 1 else kernel
+        kernels = (kernel.flip(2, 3), swapped)  # In the layout that convolutions of channels-last activations prefer
+        rotated, back = (one.contiguous(memory_format=torch.channels_last).clone() for one in kernels)
+        self.weight = nn.Buffer(rotated)
         self.bias = nn.Buffer(torch.zeros(len(kernel)) if upright.bias is None else upright.bias.detach().clone())
         self.groups = upright.groups
         self.stride = int(upright.stride[0])
         self.padding = (kernel.shape[-1] - 1) // 2
         self.clipped = clipped
-        # Rotated twice is not rotated; a depthwise kernel has no channels to swap.
-        swapped = kernel.transpose(0, 1) if self.groups == 1 else kernel
-        self.weight_back = nn.Buffer(_packed(swapped)) if self.stride == 1 else None
+        self.weight_back = nn.Buffer(back) if self.stride == 1 else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the activations, of ceil(size / stride) a side."""
@@ -144,8 +146,3 @@ class _Chain(torch.autograd.Function):
             if skipped is not None:
                 grad = grad.add_(skipped)
         return grad, None
-
-
-def _packed(kernel: Tensor) -> Tensor:
-    """Return a copy in the memory layout that convolutions of channels-last activations prefer."""
-    return kernel.contiguous(memory_format=torch.channels_last).clone()

@@ -116,8 +116,7 @@ class SentenceEncoder(nn.Module):
 
     def unread_words(self, sentence: str) -> tuple[str, ...]:
         """Return the words at the end of a sentence that do not fit into the model's tokens, or not whole."""
-        encoding = self.tokenizer.encode(sentence)
-        if not encoding.overflowing:
+        if not (encoding := self.tokenizer.encode(sentence)).overflowing:
             return ()
         read = max(end for _, end in encoding.offsets)
         # A word that was cut counts as unread, all of it.
