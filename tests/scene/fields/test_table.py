@@ -130,6 +130,7 @@ def test_the_mesh_is_exported_or_the_field_is_said_to_be_empty(run: Run, tmp_pat
 @EACH
 def test_settings_that_the_field_cannot_have_are_refused(name: FieldName) -> None:
     recipe, kind = recipe_of(name), FIELDS[name]
+    able = " or ".join(other for other in FIELDS if FIELDS[other].unbounded)
     for changes, allowed, sentence in [
         ({"render": replace(recipe.render, bounds=False)}, kind.unbounded, "ends with the cube"),
         ({"losses": replace(recipe.losses, density_noise=(1.0, 0.0))}, kind.density_noise, "takes none"),
@@ -137,7 +138,7 @@ def test_settings_that_the_field_cannot_have_are_refused(name: FieldName) -> Non
         if allowed:
             replace(recipe, **changes)  # type: ignore[arg-type]
         else:
-            with pytest.raises(UsageError, match=f"the {name} field {sentence}, so use --field mlp or nerf"):
+            with pytest.raises(UsageError, match=f"the {name} field {sentence}, so use --field {able}"):
                 replace(recipe, **changes)  # type: ignore[arg-type]
 
 
