@@ -93,7 +93,8 @@ class TrainingState:
 
     def most_bytes(self) -> int:
         """Return an upper bound of the saved state's bytes: each parameter with two moments, occupancy and names."""
-        return 3 * sum(one.nbytes for one in self.field.state_dict().values()) + self.occupancy.numel() + 1_000_000
+        values: int = sum(one.nbytes for one in self.field.state_dict().values())
+        return 3 * values + self.occupancy.numel() + 1_000_000
 
     def track(self) -> None:
         """Update the tracked centre of the density, if the recipe tracks it."""
@@ -137,8 +138,9 @@ class TrainingState:
         weights = seeded_generator(self.attempt_seed, "field")
         self.field = FIELDS[self.recipe.field].make(self.recipe, weights).to(self.device)
         self.field.bounded = self.recipe.render.bounds
-        rates = {"lr": settings.learning_rate, "betas": settings.adam_betas, "eps": settings.adam_eps}
-        self.optimizer = torch.optim.Adam(self.field.parameters(), **rates, fused=True)  # Fused: one pass over memory
+        rate, betas, eps = settings.learning_rate, settings.adam_betas, settings.adam_eps
+        # Fused, Adam passes over memory once instead of ten times.
+        self.optimizer = torch.optim.Adam(self.field.parameters(), rate, betas, eps, fused=True)
         self.update_occupancy()
 
     def _live_tensors(self) -> dict[str, Tensor]:
