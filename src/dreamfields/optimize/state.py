@@ -139,8 +139,7 @@ class TrainingState:
         self.field = FIELDS[self.recipe.field].make(self.recipe, weights).to(self.device)
         self.field.bounded = self.recipe.render.bounds
         rate, betas, eps = settings.learning_rate, settings.adam_betas, settings.adam_eps
-        # Fused, Adam passes over memory once instead of ten times.
-        self.optimizer = torch.optim.Adam(self.field.parameters(), rate, betas, eps, fused=True)
+        self.optimizer = torch.optim.Adam(self.field.parameters(), rate, betas, eps, fused=True)  # One pass over memory
         self.update_occupancy()
 
     def _live_tensors(self) -> dict[str, Tensor]:
