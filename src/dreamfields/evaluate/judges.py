@@ -48,6 +48,6 @@ def check_judge(judge: "AbstractGuidance | Judge", guides: Sequence[str], weight
     """Compare a judge with the guides of a run by name and by digest. Raises UsageError: it guided the run."""
     if judge.name in guides or (judge.identity and judge.identity in weights):
         raise UsageError(
-            f"{judge.name} guided {run}, whose object was optimised for its score, so it cannot judge it; "
+            f"{judge.name} guided {run}, so it cannot judge it: the object was optimised for its score; "
             "name another model with --judge"
         )

@@ -22,7 +22,7 @@ JudgeMode = Literal["closed-form", "adapters"]  # What `lit` judges by; other ki
 
 
 class KindModule(Protocol):
-    """What the module of a kind defines."""
+    """The functions that the module of a kind defines."""
 
     def load_guides(self, member: "Member", settings: "GuidanceSettings", device: "torch.device", /) -> "list[Guide]":
         """Return the models that guide, with their weights relative to each other."""

@@ -45,14 +45,14 @@ except BaseException as error:
 
 @dataclass(frozen=True)
 class HubFile:
-    """What the hub says of one file; None where it says nothing."""
+    """The facts that the hub lists for one file; None where it lists none."""
 
     size: int | None  # In bytes
     sha256: str | None
 
 
 def fetch_metadata(model_id: str, revision: str) -> dict[str, HubFile]:
-    """Return what the hub says of a model's files, by name. Raises MissingPackageError: it gives no list in time."""
+    """Return the facts that the hub lists for a model's files, by name. Raises MissingPackageError: no list in time."""
     from huggingface_hub import constants
 
     if constants.is_offline_mode():

@@ -159,7 +159,7 @@ def read_records() -> dict[str, Entry]:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return {model_id: Entry(str(one["revision"]), dict(one["sha256"])) for model_id, one in values.items()}
     except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise StorageError(f"{path} cannot be read ({error}); move it away, and models are recorded anew") from error
+        raise StorageError(f"{path} cannot be read ({error}); move it away; a new one is then written") from error
 
 
 def record(model_id: str, entry: Entry) -> None:
@@ -204,9 +204,9 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"{path} cannot be read ({error}); take the model's folder afresh") from error
+        raise UsageError(f"{path} cannot be read ({error}); copy or download the model again") from error
     if not isinstance(values, dict):
-        raise UsageError(f"{path} is not a JSON object; take the model's folder afresh")
+        raise UsageError(f"{path} is not a JSON object; copy or download the model again")
     return values
 
 

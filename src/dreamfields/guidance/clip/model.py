@@ -131,7 +131,7 @@ def _load(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
         ) from error
     except (KeyError, OSError, RuntimeError, SafetensorError, TypeError, ValueError) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise UsageError(f"the model in {folder} cannot be loaded: {reason[0]}; take its folder afresh") from error
+        raise UsageError(f"the model in {folder} cannot be loaded: {reason[0]}; copy or download it again") from error
     finally:
         logging.set_verbosity(level)
         if shown:
@@ -139,11 +139,11 @@ def _load(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
     # transformers itself would fill missing weights with random numbers.
     if lacking := sorted({*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])}):
         raise UsageError(
-            f"the weights in {folder} lack {lacking[0]} and {len(lacking) - 1} more; take its folder afresh"
+            f"the weights in {folder} lack {lacking[0]} and {len(lacking) - 1} more; copy or download it again"
         )
     if len(tokenizer) > (vocabulary := model.config.text_config.vocab_size):
         raise UsageError(
-            f"the tokenizer in {folder} knows {len(tokenizer)} tokens, its model {vocabulary}; take its folder afresh"
+            f"the tokenizer in {folder} knows {len(tokenizer)} tokens, its model {vocabulary}; download it again"
         )
     return model, tokenizer
 

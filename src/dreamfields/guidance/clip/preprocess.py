@@ -78,12 +78,12 @@ def read_preprocessing(folder: Path, config: Mapping[str, Any]) -> Preprocessing
         preprocessing = _parse(values)
     except (KeyError, TypeError, ValueError) as error:
         raise UsageError(
-            f"the preprocessor_config.json of {folder} cannot be followed: {error!r}; take the model's folder afresh"
+            f"the preprocessor_config.json of {folder} cannot be followed: {error!r}; copy or download the model again"
         ) from error
     if kind != "siglip2" and input_size is not None and preprocessing.size != input_size:
         raise UsageError(
             f"{folder} prepares images of {preprocessing.size} pixels for a model that takes {input_size}; "
-            "take the model's folder afresh"
+            "copy or download the model again"
         )
     return preprocessing
 

@@ -101,7 +101,7 @@ class AdaptedGuidance(AbstractGuidance):
         if wanted != found:
             raise MissingPackageError(
                 f"the adapters for {adapters.tower} take {found} numbers an image, but the tower gives {wanted}; "
-                "train them afresh with: dreamfields lit train DATA --out FILE"
+                "train new ones with: dreamfields lit train DATA --out FILE"
             )
         self.closed_form, self.adapters, self.both = closed_form, adapters, both
         self.name, self.identity = closed_form.name, adapters.identity

@@ -4,8 +4,8 @@ EfficientNet-Lite is a chain of stages of one to three convolutions each, some w
 norms have been folded into the convolutions. It is faster than `plain_activations`, its slow reference, because:
 
 * No separate padding: "same" padding of stride 2 adds its odd row and column at the bottom right, which a convolution
-  cannot. With kernels and images rotated by 180 degrees they are at the top left, where symmetric padding adds them
-  too; what it adds at the bottom right is never reached. The mean over all positions at the end is not affected.
+  cannot. With kernels and images rotated by 180 degrees they are at the top left, where symmetric padding has them
+  too; its row and column at the bottom right are never read. The mean over all positions at the end is not affected.
 * The backward pass of a convolution with stride 1 is a convolution with the rotated kernel and swapped channels; that
   kernel is computed once.
 * Clipping is done in place, in both passes.

@@ -18,7 +18,7 @@ class PackagedFile:
     """A file inside an installed package."""
 
     module: str
-    package: str  # What pip is asked for: its name, and the version where only one will do
+    package: str  # For pip install: its name, with ==VERSION where only one version fits
     file: str  # Its path inside the module's folder
     sha256: str = ""
 
