@@ -14,9 +14,8 @@ from dreamfields.errors import UsageError
 from dreamfields.guidance.lit.adapters import Adapters, packaged_adapters, read_adapters
 from dreamfields.guidance.lit.towers import SentenceEncoder, Tower
 from dreamfields.guidance.lit.weights import GUIDING_ADAPTERS, JUDGE_ADAPTERS, JUDGE_TOWER
-from dreamfields.train.features import TOWERS, Advance, collect, picture_features, sentence_embeddings
+from dreamfields.train.features import PLAIN, TOWERS, Advance, collect, picture_features, sentence_embeddings
 from dreamfields.train.pairs import Pair, PairSet, read_pairs
-from dreamfields.train.views import PLAIN
 
 RANKS = (1, 5, 10)
 

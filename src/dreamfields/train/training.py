@@ -15,11 +15,10 @@ from dreamfields.errors import UsageError
 from dreamfields.guidance.lit.adapters import adapters_bytes
 from dreamfields.guidance.lit.towers import SentenceEncoder, Tower, class_names
 from dreamfields.optimize.randomness import seeded_generator
-from dreamfields.train.features import TOWERS, Advance, collect, picture_features, sentence_embeddings
+from dreamfields.train.features import TOWERS, VIEWS, Advance, collect, picture_features, sentence_embeddings
 from dreamfields.train.fit import TrainingData, fit, restored
 from dreamfields.train.pairs import PairSet, read_pairs
 from dreamfields.train.settings import TuningSettings
-from dreamfields.train.views import VIEWS
 
 DESCRIPTIONS = 10  # Most sentences of a class that are taken from a file of descriptions
 _T = TypeVar("_T")
@@ -36,7 +35,9 @@ def train_adapters(
     """
     chosen, sentences = choose(places), read_descriptions(descriptions)
     data = yield from gather(chosen, sentences, settings, cache)
-    saved = cache / f"training-{digest(chosen, sentences, settings)}.safetensors"
+    sets = [[part.name, [[pair.image, pair.texts] for pair in part.pairs]] for part in chosen]
+    identity = json.dumps([sets, sentences, settings.to_json()]).encode()
+    saved = cache / f"training-{hashlib.sha256(identity).hexdigest()[:24]}.safetensors"
     stage = f"{data.views.shape[1]} images, {len(data.sentences)} sentences; epochs:"
     progress = start = restored(data, settings, saved)
     yield Advance(stage, settings.epochs, progress.epoch, cached=True)
@@ -114,13 +115,6 @@ def gather(
         tower.class_weight,
         tower.class_bias,
     )
-
-
-def digest(chosen: Sequence[PairSet], descriptions: list[list[str]], settings: TuningSettings) -> str:
-    """Return a digest that identifies one training: images by name, captions, descriptions and settings."""
-    sets = [[part.name, [[pair.image, pair.texts] for pair in part.pairs]] for part in chosen]
-    content = json.dumps([sets, descriptions, settings.to_json()])
-    return hashlib.sha256(content.encode()).hexdigest()[:24]
 
 
 def _filled(rows: list[list[_T]]) -> list[list[_T]]:
