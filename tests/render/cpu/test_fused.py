@@ -178,6 +178,15 @@ def test_pixels_and_gradients_equal_the_reference(
     )
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_with_the_settings_of_the_presets_rounding_needs_no_allowance(seed: int) -> None:
+    field, rays = random_field(VoxelSettings(), seed=seed), Camera(30.0 * seed, 5.0 * seed, 4.0, 34.0).rays(7)
+    jitter: Jitter = "ray" if seed % 2 else "sample"
+    options: dict[str, Any] = {"jitter": jitter, "termination": 1e-3, "occupancy": random_cells(8, seed / 11.0, seed)}
+    fast = look("auto", field, rays, 24, **options)
+    assert_same(fast, look("reference", field, rays, 24, **options))
+
+
 @given(st.sampled_from([1e1, 1e3, 1e6, 1e12, 1e30]), any_camera, st.integers(1, 40), st.integers(0, 99))
 def test_extreme_fields_stay_finite_and_equal(spread: float, camera: Camera, samples: int, seed: int) -> None:
     field = random_field(VoxelSettings(coarsest_cells=2, levels=2), spread, seed)
