@@ -39,7 +39,7 @@ def test_several_colours_are_their_mean_and_words_are_whole_and_of_any_case() ->
     assert not torch.equal(red, grey)
 
 
-def test_only_the_middle_of_a_image_counts() -> None:
+def test_only_the_middle_of_an_image_counts() -> None:
     guidance = ToyGuidance()
     framed = plain((0.0, 1.0, 0.0)).clone()
     framed[..., 8:24, 8:24] = plain((1.0, 0.0, 0.0), 16)
