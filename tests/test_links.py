@@ -17,7 +17,7 @@ LARGEST = 1_000_000
 """Bytes of a file that is neither weights nor somebody else's program."""
 MAY_BE_LARGE = ("*.safetensors", "model-viewer.min.js")
 PAGES = ("README.md", "CONTRIBUTING.md", "docs/**/*.md", "benchmarks/results/*.md", "src/**/MODEL_CARD.md")
-FOLDERS = ("src", "tests", "docs", "benchmarks", "scripts", ".ci")
+FOLDERS = ("src", "tests", "docs", "benchmarks", "examples", "scripts", ".ci")
 """Where what is in the tree lies; around them a build or a run may leave more."""
 
 CODE = re.compile(r"^( *)(```|~~~).*?^\1\2|`[^`\n]+`", re.MULTILINE | re.DOTALL)
@@ -76,7 +76,6 @@ def large_files(files: Iterable[Path]) -> Iterator[str]:
             yield f"{path.name} has {path.stat().st_size:,} bytes; the most is {LARGEST:,}"
 
 
-@pytest.mark.skipif((ROOT / "PKG-INFO").exists(), reason="a source distribution has no docs, to which README points")
 def test_links_point_to_what_is_there() -> None:
     files = tree(ROOT)
     pages = sorted({page for pattern in PAGES for page in ROOT.glob(pattern)} & files)
