@@ -10,8 +10,6 @@ from scripts import guard_check
 from scripts.guard_check import GUARDS, Guard, taken_out
 from tests.support.architecture import ROOT, SOURCE
 
-pytestmark = pytest.mark.skipif(not (ROOT / "scripts").is_dir(), reason="an sdist has no scripts")
-
 
 @pytest.mark.parametrize("guard", GUARDS, ids=lambda guard: guard.name)
 def test_a_row_takes_out_one_expression_of_one_function(guard: Guard) -> None:
