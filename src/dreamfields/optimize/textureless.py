@@ -33,6 +33,7 @@ class TexturelessView:
 def is_textureless_step(context: StepContext) -> bool:
     """Draw whether a step renders its views textureless."""
     settings = context.recipe.render
+    # The names of the two streams here are older than the vocabulary; another name would draw other numbers.
     drawn = float(torch.rand((), generator=context.generator("shown in plaster")))
     return context.progress >= settings.textureless_from and drawn < settings.textureless
 
