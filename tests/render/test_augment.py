@@ -11,6 +11,7 @@ from torch.nn import functional
 from dreamfields.render import compose as module
 from dreamfields.render.compose import augment, draw_augmentation
 from dreamfields.render.settings import AugmentSettings
+from tests.support.fields import seeded
 
 STILL = AugmentSettings(
     scale=(1.0, 1.0),
@@ -30,10 +31,6 @@ LIVELY = AugmentSettings(
     saturation=(0.5, 1.5),
     noise=0.04,
 )
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def augmented(images: Tensor, size: int, settings: AugmentSettings, generator: torch.Generator) -> Tensor:

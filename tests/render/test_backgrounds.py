@@ -16,11 +16,7 @@ from dreamfields.render import backgrounds
 from dreamfields.render.backgrounds import checkerboard, draw_backgrounds, fourier, gaussian_blur, noise
 from dreamfields.render.settings import BackgroundSettings
 from dreamfields.scene.colour import correlation
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
+from tests.support.fields import seeded
 
 KINDS = tuple(BackgroundSettings().weights())
 

@@ -13,15 +13,12 @@ import dreamfields.render.cpu
 from dreamfields.render.compose import Augmentation, compose_views, compose_views_reference, draw_augmentation, usable
 from dreamfields.render.renderer import Rendering
 from dreamfields.render.settings import AugmentSettings
+from tests.support.fields import seeded
 
 WILD = AugmentSettings(scale=(0.3, 4.0), rotation_deg=180.0, shift=1.0, contrast=0.9, brightness=0.5, noise=0.2)
 STILL = AugmentSettings(
     scale=(1.0, 1.0), rotation_deg=0.0, shift=0.0, contrast=0.0, brightness=0.0, saturation=(1.0, 1.0), noise=0.0
 )
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def views(count: int, side: int, seed: int = 0) -> Rendering:

@@ -5,10 +5,7 @@ import torch
 
 from dreamfields.render.compose import crop_views, double
 from dreamfields.render.renderer import Rendering
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+from tests.support.fields import seeded
 
 
 def coordinates(size: int = 12) -> Rendering:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from dreamfields.render.settings import Jitter
 from dreamfields.render.volume import MIDDLE, bin_edges, distances_in, draw_jitter
+from tests.support.fields import seeded
 
 NEAR, FAR = torch.tensor([3.0, 0.0, 2.0]), torch.tensor([5.0, 1.0, 2.0])
 """An ordinary ray, one from inside the cube, and one that misses."""
@@ -23,10 +24,6 @@ def midpoints(cut: Tensor) -> Tensor:
 
 def drawn_in(cut: Tensor, seed: int = 0, jitter: Jitter = "sample") -> Tensor:
     return distances_in(cut, draw_jitter(len(cut), cut.shape[1] - 1, jitter, seeded(seed)))
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 @pytest.mark.parametrize("samples", [1, 2, 7, 48])

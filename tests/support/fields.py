@@ -1,4 +1,4 @@
-"""Fields with a known shape, and rays that are lines, for tests of rendering and export."""
+"""Fields with a known shape or of random values, and rays that are lines, for tests of rendering and export."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,9 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dreamfields.scene.fields.base import AbstractField, Evaluator, FieldValues, Query
+from dreamfields.scene.fields.voxels import VoxelField
 from dreamfields.scene.rays import Rays
+from dreamfields.scene.settings import VoxelSettings
 
 Triple = tuple[float, float, float]
+
+SMALL = VoxelSettings(coarsest_cells=2, levels=3)
 
 
 @dataclass(frozen=True)
@@ -97,3 +101,17 @@ def lattice(cells: int) -> Tensor:
     axis = torch.linspace(-1.0, 1.0, cells + 1)
     z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")
     return torch.stack([x, y, z], dim=-1).reshape(-1, 3)
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    """Return a generator of the CPU."""
+    return torch.Generator().manual_seed(seed)
+
+
+def random_voxels(settings: VoxelSettings = SMALL, spread: float = 0.5, seed: int = 0) -> VoxelField:
+    """Return a voxel field of normal grid values."""
+    field, generator = VoxelField(settings), seeded(seed)
+    with torch.no_grad():
+        for grid in field.grids:
+            grid.copy_(spread * torch.randn(grid.shape, generator=generator))
+    return field

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from dreamfields.errors import MissingPackageError
 from dreamfields.guidance.lit import weights
 from dreamfields.guidance.lit.towers import SentenceEncoder, Tower, clipped_normal_mean, fold_batch_norms
-from dreamfields.guidance.lit.weights import GUIDING_TOWERS, JUDGE_TOWER, LITE0, MINILM, package_file
+from dreamfields.guidance.lit.weights import GUIDING_TOWERS, JUDGE_TOWER, LITE0, MINILM, PackagedFile, package_file
 from tests.guidance.conftest import SIZE, Lit
 
 UPSTREAM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -103,11 +103,17 @@ def test_features_count_as_a_share_of_the_native_area(lit: Lit) -> None:
     assert seen[0].unique().tolist() == pytest.approx([(127.5 - 127.0) / 128.0])
 
 
-def test_other_bytes_than_the_pinned_ones_are_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    content = bytearray(package_file(LITE0.weights).read_bytes())
+def copy_with_a_flipped_bit(wanted: PackagedFile, folder: Path) -> Path:
+    """Return a copy of an installed file that differs in one bit of its middle."""
+    content = bytearray(package_file(wanted).read_bytes())
     content[len(content) // 2] ^= 1
-    damaged = tmp_path / "weights.pth"
+    damaged = folder / "damaged"
     damaged.write_bytes(content)
+    return damaged
+
+
+def test_other_bytes_than_the_pinned_ones_are_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    damaged = copy_with_a_flipped_bit(LITE0.weights, tmp_path)
     monkeypatch.setattr(weights, "package_file", lambda _: damaged)
 
     def loaded(*_: Any, **__: Any) -> None:
@@ -136,10 +142,7 @@ def test_the_weights_are_those_that_their_authors_published_and_are_loaded_bit_f
 
 
 def test_an_archive_of_other_bytes_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    content = bytearray(package_file(MINILM).read_bytes())
-    content[len(content) // 2] ^= 1
-    damaged = tmp_path / "model.zip"
-    damaged.write_bytes(content)
+    damaged = copy_with_a_flipped_bit(MINILM, tmp_path)
     monkeypatch.setattr(weights, "package_file", lambda _: damaged)
 
     def opened(*_: Any, **__: Any) -> None:

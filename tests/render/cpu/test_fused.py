@@ -25,11 +25,10 @@ from dreamfields.scene.fields.base import Evaluator, FieldValues, Query
 from dreamfields.scene.fields.voxels import VoxelField
 from dreamfields.scene.rays import Rays
 from dreamfields.scene.settings import VoxelSettings
-from tests.support.fields import lines
+from tests.support.fields import SMALL, lines, random_voxels
 from tests.support.reference import FormulaField, ball
 
 FRONT = Camera(0.0, 0.0)
-SMALL = VoxelSettings(coarsest_cells=2, levels=3)
 SEEDS = st.integers(0, 99)
 
 
@@ -38,15 +37,6 @@ class Seen(NamedTuple):
 
     pixels: Tensor
     gradients: list[Tensor]
-
-
-def random_field(settings: VoxelSettings = SMALL, spread: float = 0.5, seed: int = 0) -> VoxelField:
-    field = VoxelField(settings)
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for grid in field.grids:
-            grid.copy_(spread * torch.randn(grid.shape, generator=generator))
-    return field
 
 
 def random_cells(cells: int, fraction: float, seed: int) -> Tensor:
@@ -170,7 +160,7 @@ def test_pixels_and_gradients_equal_the_reference(
     width: int,
     seed: int,
 ) -> None:
-    field, rays = random_field(settings, seed=seed), camera.rays(7)
+    field, rays = random_voxels(settings, seed=seed), camera.rays(7)
     options: dict[str, Any] = {"occupancy": occupancy, "jitter": jitter, "termination": termination}
     fast = look("auto", field, rays, samples, width=width, **options)
     assert_same(
@@ -180,7 +170,7 @@ def test_pixels_and_gradients_equal_the_reference(
 
 @pytest.mark.parametrize("seed", range(12))
 def test_with_the_settings_of_the_presets_rounding_needs_no_allowance(seed: int) -> None:
-    field, rays = random_field(VoxelSettings(), seed=seed), Camera(30.0 * seed, 5.0 * seed, 4.0, 34.0).rays(7)
+    field, rays = random_voxels(VoxelSettings(), seed=seed), Camera(30.0 * seed, 5.0 * seed, 4.0, 34.0).rays(7)
     jitter: Jitter = "ray" if seed % 2 else "sample"
     options: dict[str, Any] = {"jitter": jitter, "termination": 1e-3, "occupancy": random_cells(8, seed / 11.0, seed)}
     fast = look("auto", field, rays, 24, **options)
@@ -189,7 +179,7 @@ def test_with_the_settings_of_the_presets_rounding_needs_no_allowance(seed: int)
 
 @given(st.sampled_from([1e1, 1e3, 1e6, 1e12, 1e30]), any_camera, st.integers(1, 40), st.integers(0, 99))
 def test_extreme_fields_stay_finite_and_equal(spread: float, camera: Camera, samples: int, seed: int) -> None:
-    field = random_field(VoxelSettings(coarsest_cells=2, levels=2), spread, seed)
+    field = random_voxels(VoxelSettings(coarsest_cells=2, levels=2), spread, seed)
     # To their ends: rounding decides whether a ray ends one sample earlier, and here a sample can weigh anything.
     fast = look("auto", field, camera.rays(5), samples, termination=0.0)
     slow = look("reference", field, camera.rays(5), samples, termination=0.0)
@@ -203,7 +193,7 @@ def test_extreme_fields_stay_finite_and_equal(spread: float, camera: Camera, sam
 @given(st.integers(1, 5), st.integers(1, 4), st.sampled_from([0.0, 0.6, 1.7]), st.integers(1, 3), st.integers(0, 99))
 @example(4, 5, 0.6, 3, 0)
 def test_the_collapsed_grid_is_that_of_the_field(cells: int, levels: int, scale: float, count: int, seed: int) -> None:
-    field = random_field(VoxelSettings(coarsest_cells=cells, levels=levels, level_scale=scale), seed=seed)
+    field = random_voxels(VoxelSettings(coarsest_cells=cells, levels=levels, level_scale=scale), seed=seed)
     slow = field.sum_levels().permute(1, 2, 3, 0)
     with threads(count):
         fast = fused.sum_levels(field)
@@ -216,7 +206,7 @@ def test_the_collapsed_grid_is_that_of_the_field(cells: int, levels: int, scale:
 
 
 def test_nothing_occupied_gives_nothing_and_a_gradient_of_0() -> None:
-    seen = look("auto", random_field(), FRONT.rays(4), 5, occupancy=torch.zeros(2, 2, 2, dtype=torch.bool))
+    seen = look("auto", random_voxels(), FRONT.rays(4), 5, occupancy=torch.zeros(2, 2, 2, dtype=torch.bool))
     assert seen.pixels.shape == (16, 5)
     assert float(seen.pixels.abs().sum()) == 0.0
     assert all(float(gradient.abs().sum()) == 0.0 for gradient in seen.gradients)
@@ -224,13 +214,13 @@ def test_nothing_occupied_gives_nothing_and_a_gradient_of_0() -> None:
 
 def test_rays_that_miss_see_nothing_and_pull_nothing() -> None:
     rays = FRONT.rays(4)
-    seen = look("auto", random_field(), lines(rays.origins, -rays.directions), 5, jitter="ray")
+    seen = look("auto", random_voxels(), lines(rays.origins, -rays.directions), 5, jitter="ray")
     assert float(seen.pixels.abs().sum()) == 0.0
     assert all(float(gradient.abs().sum()) == 0.0 for gradient in seen.gradients)
 
 
 def test_what_is_not_finite_shows() -> None:
-    field = random_field()
+    field = random_voxels()
     with torch.no_grad():
         field.grids[0][1, 1, 1] = torch.nan
     assert look("auto", field, FRONT.rays(5), 20).pixels.isnan().any()
@@ -239,13 +229,13 @@ def test_what_is_not_finite_shows() -> None:
 def test_strange_rays_stay_within_the_arrays() -> None:
     origins = torch.tensor([[torch.nan, 0.0, 4.0], [1e30, 0.0, 4.0], [0.0, 0.0, torch.inf], [0.0, 0.0, 4.0]])
     rays = lines(origins, torch.tensor([[0.0, 0.0, -1.0]]).expand(4, 3))
-    pixels = render_rays_fused(fused.sum_levels(random_field()), SMALL, rays, 9, occupancy=random_cells(4, 0.9, 0))
+    pixels = render_rays_fused(fused.sum_levels(random_voxels()), SMALL, rays, 9, occupancy=random_cells(4, 0.9, 0))
     assert pixels[3, 3] > 0.0
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_the_same_threads_give_the_same_bits_and_others_the_same_to_rounding(count: int) -> None:
-    field, rays = random_field(VoxelSettings(levels=4)), FRONT.rays(30)
+    field, rays = random_voxels(VoxelSettings(levels=4)), FRONT.rays(30)
     options: dict[str, Any] = {"occupancy": random_cells(8, 0.5, 0), "jitter": "ray", "width": 30}
     alone = look("auto", field, rays, 24, **options)
     with threads(count):
@@ -257,7 +247,7 @@ def test_the_same_threads_give_the_same_bits_and_others_the_same_to_rounding(cou
 
 
 def test_fewer_gradients_than_threads_where_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
-    field, rays = random_field(), FRONT.rays(30)
+    field, rays = random_voxels(), FRONT.rays(30)
     plenty = look("auto", field, rays, 10)
     monkeypatch.setattr(fused, "_GRADIENT_BYTES", 1)
     with threads(2):
@@ -266,7 +256,7 @@ def test_fewer_gradients_than_threads_where_memory_is_short(monkeypatch: pytest.
 
 @pytest.mark.parametrize("seed", [None, 0])
 def test_pictures_are_the_same_by_either_way(seed: int | None) -> None:
-    field, cameras = random_field(), [Camera(30.0, 20.0), Camera(200.0, -10.0, fov_deg=60.0)]
+    field, cameras = random_voxels(), [Camera(30.0, 20.0), Camera(200.0, -10.0, fov_deg=60.0)]
     occupancy = occupied_cells(field, 8, 0.5)
 
     def picture(engine: Engine) -> Tensor:
@@ -280,7 +270,7 @@ def test_pictures_are_the_same_by_either_way(seed: int | None) -> None:
 
 @pytest.mark.parametrize("ray_batch_size", [1, 10, 10_000])
 def test_stills_are_the_same_by_either_way(ray_batch_size: int) -> None:
-    field = random_field()
+    field = random_voxels()
     fast = render_still(field, FRONT, 6, 30, ray_batch_size=ray_batch_size)
     slow = render_still(field, FRONT, 6, 30, engine="reference")
     for one, other in zip(vars(fast).values(), vars(slow).values(), strict=True):
@@ -289,7 +279,7 @@ def test_stills_are_the_same_by_either_way(ray_batch_size: int) -> None:
 
 
 def test_a_preview_beside_a_training_changes_neither() -> None:
-    trained, shown = random_field(seed=1), random_field(seed=2)
+    trained, shown = random_voxels(seed=1), random_voxels(seed=2)
     with threads(2):
         step = look("auto", trained, FRONT.rays(32), 24, jitter="sample")
         still = render_still(shown, FRONT, 32, 24).colour
@@ -315,10 +305,10 @@ def test_a_preview_beside_a_training_changes_neither() -> None:
 
 
 def test_only_what_the_loops_can_do_is_asked_of_them() -> None:
-    assert fused.usable(random_field())
+    assert fused.usable(random_voxels())
     assert not fused.usable(FormulaField(ball((0.0, 0.0, 0.0), 0.5, 1.0)))
-    assert not fused.usable(random_field().double())
-    assert not fused.usable(random_field().to("meta"))
+    assert not fused.usable(random_voxels().double())
+    assert not fused.usable(random_voxels().to("meta"))
 
 
 def reference_picture(field: VoxelField) -> Tensor:
@@ -330,7 +320,7 @@ def test_without_numba_the_reference_renders(monkeypatch: pytest.MonkeyPatch) ->
     for name in ("compiled", "kernels", "pyramid", "compose", "vectors"):
         monkeypatch.delitem(sys.modules, f"dreamfields.render.cpu.{name}", raising=False)
         monkeypatch.delattr(dreamfields.render.cpu, name, raising=False)
-    field = random_field()
+    field = random_voxels()
     assert not fused.usable(field)
     picture = render(field, [FRONT], 5, 9, jitter=torch.full((1, 1), 0.3)).colour
     assert torch.equal(picture, reference_picture(field))
@@ -343,7 +333,7 @@ def test_the_reference_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None
         raise AssertionError("the fast path was taken")
 
     monkeypatch.setattr(fused, "render_rays_fused", refuse)
-    field = random_field()
+    field = random_voxels()
     assert reference_picture(field).shape == (1, 3, 5, 5)
     render_still(field, FRONT, 5, 9, engine="reference")
     with pytest.raises(AssertionError, match="the fast path was taken"):

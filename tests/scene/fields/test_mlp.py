@@ -12,12 +12,9 @@ from dreamfields.scene.fields import networks
 from dreamfields.scene.fields.base import FieldValues, Query, lattice
 from dreamfields.scene.fields.mlp import MlpField, ResidualBlock
 from dreamfields.scene.settings import MlpSettings
+from tests.support.fields import seeded
 
 SMALL = MlpSettings(frequencies=8, max_octave=3.0, anneal_steps=10, width=8, hidden=12, blocks=2)
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def small_field(settings: MlpSettings = SMALL, seed: int = 0) -> MlpField:

@@ -15,17 +15,7 @@ from dreamfields.scene.fields.base import Query
 from dreamfields.scene.fields.voxels import VoxelField
 from dreamfields.scene.settings import VoxelSettings
 from tests.support import reference
-
-SMALL = VoxelSettings(coarsest_cells=2, levels=3)
-
-
-def random_field(settings: VoxelSettings = SMALL, spread: float = 0.5, seed: int = 0) -> VoxelField:
-    field = VoxelField(settings)
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for grid in field.grids:
-            grid.copy_(spread * torch.randn(grid.shape, generator=generator))
-    return field
+from tests.support.fields import SMALL, random_voxels
 
 
 def points_in_cube(count: int, seed: int = 0) -> Tensor:
@@ -64,7 +54,7 @@ def test_a_point_rounded_out_of_the_cube_has_the_value_of_the_border() -> None:
 def test_one_grid_on_the_finest_nodes_equals_the_sum_of_levels_in_values_and_gradients(
     levels: int, scale: float, seed: int
 ) -> None:
-    field = random_field(VoxelSettings(coarsest_cells=2, levels=levels, level_scale=scale), seed=seed)
+    field = random_voxels(VoxelSettings(coarsest_cells=2, levels=levels, level_scale=scale), seed=seed)
     grids, points = list(field.grids), points_in_cube(40, seed)
     grad = torch.randn(40, 4)
     finest = voxels.interpolate(field.sum_levels(), points)
@@ -114,7 +104,7 @@ def test_density_and_colour_follow_their_formulas() -> None:
 
 
 def test_the_evaluator_decodes_the_definition() -> None:
-    field, points = random_field(), points_in_cube(20)
+    field, points = random_voxels(), points_in_cube(20)
     values = field.evaluator()(query(points))
     summed = voxels.interpolate_levels(field.levels(), SMALL.level_scale, points)
     expected = voxels.decode(summed, points, SMALL)
@@ -123,7 +113,7 @@ def test_the_evaluator_decodes_the_definition() -> None:
 
 
 def test_every_grid_learns_through_the_evaluator() -> None:
-    field = random_field()
+    field = random_voxels()
     values = field.evaluator()(query(points_in_cube(200)))
     (values.density.sum() + values.colour.sum()).backward()
     for grid in field.grids:
@@ -133,7 +123,7 @@ def test_every_grid_learns_through_the_evaluator() -> None:
 
 @pytest.mark.parametrize("cells", [1, 4, 6, 8])
 def test_the_density_volume_is_the_density_at_its_nodes_indexed_z_y_x(cells: int) -> None:
-    field = random_field()
+    field = random_voxels()
     volume = field.density_volume(cells)
     assert volume.shape == (cells + 1, cells + 1, cells + 1)
     evaluate = field.evaluator()
@@ -144,7 +134,7 @@ def test_the_density_volume_is_the_density_at_its_nodes_indexed_z_y_x(cells: int
 
 @pytest.mark.parametrize("spread", [0.0, 1.0, 1e2, 1e4])
 def test_values_and_gradients_stay_finite_and_in_range(spread: float) -> None:
-    field = random_field(spread=spread)
+    field = random_voxels(spread=spread)
     values = field.evaluator()(query(torch.cat([points_in_cube(50), torch.zeros(1, 3)])))
     assert torch.isfinite(values.density).all()
     assert values.density.min() >= 0.0
