@@ -2,10 +2,10 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 import tyro
 from rich.console import Console
@@ -53,3 +53,8 @@ class RunCommand(Command):
     def check(self) -> None:
         """Make sure that there is a run whose record can be understood."""
         read_record(self.directory)
+
+
+def values_for(kind: type[Settings], source: Settings) -> dict[str, Any]:
+    """Return the values that a source has under the names of a dataclass's fields."""
+    return {entry.name: getattr(source, entry.name) for entry in fields(kind)}

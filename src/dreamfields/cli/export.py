@@ -1,14 +1,14 @@
 """`dreamfields export`: a mesh, or the raw field."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Self
 
 import tyro
 from rich.console import Console
 
-from dreamfields.cli.command import RunCommand
+from dreamfields.cli.command import RunCommand, values_for
 from dreamfields.cli.parsing import parse_as
 from dreamfields.cli.run_folder import open_trained, say_notes
 from dreamfields.cli.terminal import say
@@ -34,7 +34,7 @@ class Export(RunCommand):
         """Return the mesh settings of the run that the arguments name."""
         given = parse_as(cls, arguments, "dreamfields export")
         own = read_record(given.directory).config.export
-        return replace(given, mesh=MeshSettings(**{one.name: getattr(own, one.name) for one in fields(MeshSettings)}))
+        return replace(given, mesh=MeshSettings(**values_for(MeshSettings, own)))
 
     def run(self, console: Console) -> int:
         """Write the file, and say what it lacks."""

@@ -1,7 +1,7 @@
 """`dreamfields generate`: a new run, from a preset, a file of settings and flags."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Self
@@ -10,7 +10,7 @@ import tyro
 from rich.console import Console
 
 from dreamfields import presets
-from dreamfields.cli.command import Command
+from dreamfields.cli.command import Command, values_for
 from dreamfields.cli.config_file import merge, read_config
 from dreamfields.cli.parsing import value_of
 from dreamfields.cli.run_folder import complete
@@ -69,8 +69,7 @@ class Generate(Command):
             config = Config.from_json(merge(base.to_json(), values))
         except UsageError as error:
             raise UsageError(f"{file}: {error}") from error
-        own = {entry.name: getattr(config, entry.name) for entry in fields(Config)}
-        return cls(**{**own, "prompt": values.get("prompt", ""), "preset": name})
+        return cls(**{**values_for(Config, config), "prompt": values.get("prompt", ""), "preset": name})
 
     @cached_property
     def configuration(self) -> Config:
@@ -81,8 +80,7 @@ class Generate(Command):
                 recipe = replace(recipe, optimize=replace(recipe.optimize, steps=self.steps))
             if self.guidance is not None:
                 recipe = replace(recipe, guidance=replace(recipe.guidance, name=self.guidance))
-            own = {entry.name: getattr(self, entry.name) for entry in fields(Config)}
-            config = Config(**{**own, "recipe": recipe})
+            config = Config(**{**values_for(Config, self), "recipe": recipe})
         return config
 
     @cached_property
