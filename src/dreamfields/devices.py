@@ -4,6 +4,8 @@ import importlib.metadata
 import os
 import platform
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -46,3 +48,19 @@ def thread_count(threads: int) -> int:
     """Return the number of CPU threads to use; 0 takes all cores that this process may use."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return threads or cores
+
+
+@contextmanager
+def cpu_threads(threads: int) -> Iterator[None]:
+    """Let torch compute with `thread_count(threads)` threads in the block, and then with as many as before."""
+    import torch
+
+    before, wanted = torch.get_num_threads(), thread_count(threads)
+    # Setting the number, even to the same, drops what torch has prepared for its convolutions.
+    if wanted != before:
+        torch.set_num_threads(wanted)
+    try:
+        yield
+    finally:
+        if torch.get_num_threads() != before:
+            torch.set_num_threads(before)

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from dreamfields.errors import StorageError
+from dreamfields.errors import StorageError, UsageError
 
 
 def atomic_write(path: Path, content: bytes) -> None:
@@ -94,6 +94,17 @@ def sweep(folder: Path) -> None:
         remove(path)
 
 
+def user_path(given: str | Path) -> Path:
+    """Return a path as a user means it: a leading ~ is a home folder, also where no shell has replaced it.
+
+    Raises UsageError: this system knows no such home folder.
+    """
+    try:
+        return Path(given).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"{str(given)!r} begins with a home folder that is not known; write the whole path") from error
+
+
 def user_data() -> Path:
     """Return the folder of data, in $XDG_DATA_HOME or ~/.local/share. Raises StorageError: there is no home folder."""
     return _user_folder("XDG_DATA_HOME", ".local/share")
@@ -147,10 +158,15 @@ def _sync_directory(path: Path) -> None:
 
 
 def _refused(path: Path, size: int, error: OSError) -> StorageError:
-    needed = f"{size} bytes"
+    needed, advice = f"{size} bytes", "choose another place"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        advice = "free some space or choose another place"
         with contextlib.suppress(OSError):
             found = os.statvfs(path.parent)
             needed += f", {found.f_bavail * found.f_frsize} free"
+    elif error.errno in (errno.EACCES, errno.EPERM):
+        advice = "change who may write there, or choose another place"
+    elif error.errno == errno.EIO:
+        advice = "check the disk, or choose another place"
     reason = error.strerror or str(error)
-    return StorageError(f"cannot write {path} ({needed}): {reason}; free some space or choose another place")
+    return StorageError(f"cannot write {path} ({needed}): {reason}; {advice}")

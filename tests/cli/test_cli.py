@@ -5,6 +5,7 @@ import json
 import os
 import resource
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,16 +27,19 @@ from dreamfields.cli import main as cli
 from dreamfields.cli.doctor import Doctor
 from dreamfields.cli.generate import Generate
 from dreamfields.cli.main import main
+from dreamfields.cli.retrieval import Retrieval
 from dreamfields.cli.run_folder import complete
+from dreamfields.cli.runs import Runs
 from dreamfields.cli.terminal import console_on
 from dreamfields.config import Config
-from dreamfields.errors import MissingPackageError
+from dreamfields.errors import MissingPackageError, StorageError
 from dreamfields.evaluate import classifier as judge
 from dreamfields.export.mesh import unwrap
 from dreamfields.guidance.lit.weights import GUIDING_TOWERS, MINILM
 from dreamfields.presets import PRESETS
 from dreamfields.runs.checkpoint import load_newest, manifests
 from dreamfields.runs.directory import RunDirectory
+from dreamfields.storage import atomic_write
 from tests.support.architecture import HEAVY_PACKAGES
 from tests.support.toys import PROMPT, sha256_of, tiny_config
 
@@ -122,6 +126,20 @@ def run_light(folder: Path, *arguments: str, more: tuple[Path, ...] = ()) -> "su
         ),
         (["generate", PROMPT, "--azimuth-prompts", "0:{}", "front:{}"], "azimuth_prompts name 0 degrees twice"),
         (["generate", PROMPT, "--geometry-promt", "a"], "no option --geometry-promt; did you mean --geometry-prompt?"),
+        (
+            ["generate", "-a teapot"],
+            "'-a teapot' begins with a dash, as options do; a prompt like that comes last, after --",
+        ),
+        (["generate", "-teapot"], "comes last, after --: -- '-teapot'"),
+        (["generate", "--", "-a teapot", "--steps", "3"], "--steps comes after --, where all is plain text"),
+        (["generate", PROMPT, "--out", "~no-such-user/x"], "a home folder that is not known; write the whole path"),
+        (["generate", PROMPT, "--config=~no-such-user/x"], "a home folder that is not known"),
+        (["generate", "\u8336\u58f6"], "lit can read no word of the prompt, '\u8336\u58f6'; it reads English"),
+        (["generate", PROMPT, "--paraphrases", "a ball", "\u7403"], "lit can read no word of paraphrases, '\u7403'"),
+        (
+            ["generate", PROMPT, "--azimuth-prompts", "front:{}", "back:{} \u7403"],
+            "lit can read no word of azimuth_prompts, ' \u7403'",
+        ),
         (["models", "download"], "name a model, for example: dreamfields models download openai/clip-vit-base-patch16"),
         (["models", "download", "FOLDER"], "is not the id of a model; it must be owner/name"),
         (["genrate", PROMPT], "no command called 'genrate'; did you mean 'generate'?"),
@@ -269,10 +287,10 @@ def test_an_option_changes_what_it_names_and_nothing_else(place: int) -> None:
 
 
 @contextmanager
-def started(*arguments: str) -> "Iterator[subprocess.Popen[str]]":
-    """Start the command; it is killed on the way out, and in any case after five minutes."""
+def started(*arguments: str, before: str = ":") -> "Iterator[subprocess.Popen[str]]":
+    """Start the command after one of the shell; it is killed on the way out, and in any case after five minutes."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "dreamfields", *arguments],
+        ["sh", "-c", f'{before}; exec "$@"', "sh", sys.executable, "-m", "dreamfields", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -454,6 +472,101 @@ def test_a_broken_record_is_refused_before_anything_heavy(no_heavy_packages: Pat
         assert part in sentence
 
 
+def test_a_prompt_that_begins_with_a_dash_comes_after_two_of_them() -> None:
+    command = cli.parse(["generate", "--steps", "3", "--", "-a teapot"], console_on(None))
+    assert isinstance(command, Generate)
+    assert (command.prompt, command.steps) == ("-a teapot", 3)
+
+
+@pytest.mark.parametrize("form", ["--out=~/new", "--out ~/new"])
+def test_a_home_folder_that_no_shell_has_put_in_is_put_in(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    command = cli.parse(["generate", PROMPT, *form.split()], console_on(None))
+    assert isinstance(command, Generate)
+    assert command.out == tmp_path / "new"
+    assert cli.parse(["runs", "~/new"], console_on(None)) == Runs(tmp_path / "new")
+    retrieval = cli.parse(["evaluate", "retrieval", "~/a", "b"], console_on(None))
+    assert isinstance(retrieval, Retrieval)
+    assert retrieval.folders == (tmp_path / "a", Path("b"))
+
+
+def test_a_path_is_printed_as_it_is_and_a_command_so_that_it_can_be_pasted(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(finished, "my [/b] runs/a-red-ball-0")
+    odd = "a [/b]'s [red].png"
+    assert main(["render", str(finished), "--size", "16", "--out", odd]) == 0
+    assert capsys.readouterr().out == f"wrote {odd}\n"
+    assert main(["generate", PROMPT, "--guidance", "toy", "--out", "my [/b] runs"]) == 2
+    sentence = capsys.readouterr().err.rstrip("\n")
+    words = shlex.split(sentence.partition("continue it with: ")[2])
+    assert words == ["dreamfields", "resume", "my [/b] runs/a-red-ball-0"]
+    assert main(words[1:]) == 0
+    assert RunDirectory(Path("-x/a")).resume_command == "dreamfields resume ./-x/a"
+
+
+def test_a_run_that_nobody_may_write_to_can_be_used(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(path: Path, content: bytes) -> None:
+        if path.is_relative_to(run):
+            raise StorageError(f"cannot write {path}: Permission denied; choose another place")
+        atomic_write(path, content)
+
+    def locked(_: RunDirectory) -> None:
+        raise StorageError("cannot work there")
+
+    run = shutil.copytree(finished, tmp_path / "run")
+    for module in ("runs.directory", "runs.run", "export.formats.table", "export.pictures.video", "cli.evaluate"):
+        monkeypatch.setattr(f"dreamfields.{module}.atomic_write", refused)
+    monkeypatch.setattr(RunDirectory, "locked", locked)
+    view = judge.ViewJudgement(0.0, 0.5, "ball", True, True)
+    monkeypatch.setattr(api.Run, "evaluate", lambda *_: judge.Judgement("judge", ("ball",), (view,)))
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    for command in (
+        ["export", str(run), "--out", str(mine / "x.glb")],
+        ["video", str(run), "--size", "16", "--out", str(mine / "x.gif")],
+        ["render", str(run), "--size", "16", "--out", str(mine / "x.png")],
+        ["evaluate", str(run)],
+        ["evaluate", str(run), "--out", str(mine / "x.json")],
+        ["resume", str(run)],
+    ):
+        assert main(command) == 0, capsys.readouterr().err
+    assert sorted(path.name for path in mine.iterdir()) == ["x.gif", "x.glb", "x.json", "x.png"]
+    assert "note: the judgement is not kept: cannot write" in capsys.readouterr().out
+    assert main(["evaluate", str(run), "--out", str(run / "x.json")]) == 4
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+@pytest.mark.parametrize(("command", "code"), [(["--help"], 0), (["runs", "."], 0), (["runs", "nowhere"], 2)])
+def test_closed_streams_change_no_exit_code(closed: str, command: list[str], code: int, tmp_path: Path) -> None:
+    script = f'exec "$@" {closed}'
+    words = ["sh", "-c", script, "sh", sys.executable, "-m", "dreamfields", *command]
+    done = subprocess.run(words, capture_output=True, text=True, env=environment(), cwd=tmp_path, timeout=60)
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize("command", [["--help"], ["generate", "--help-all"], ["--version"], ["runs", "."], ["doctor"]])
+def test_a_reader_that_has_gone_costs_no_word(command: list[str], tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        words = [sys.executable, "-m", "dreamfields", *command]
+        done = subprocess.run(
+            words, stdout=writing, stderr=subprocess.PIPE, env=environment(), cwd=tmp_path, timeout=60
+        )
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 class NoRoom(io.StringIO):
     """An output that takes nothing after some lines."""
 
@@ -469,6 +582,19 @@ def test_an_output_that_takes_no_more_ends_no_run(tmp_path: Path) -> None:
     assert complete(run, console_on(output)) == 0
     assert output.closed
     assert api.load(run.path).status == "finished"
+
+
+def test_a_run_started_to_ignore_signals_as_by_nohup_is_made_to_its_end(tmp_path: Path) -> None:
+    arguments = ["generate", PROMPT, "--out", str(tmp_path), "--steps", "30", *TINY_OPTIONS]
+    with started(*arguments, before="trap '' HUP INT") as process:
+        assert process.stdout is not None
+        while "step" not in process.stdout.readline():
+            pass
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGHUP):
+            process.send_signal(number)
+        output, errors = process.communicate(timeout=300)
+        assert (process.returncode, errors) == (0, ""), output
+    assert json.loads((tmp_path / "a-red-ball-0" / "run.json").read_text())["status"] == "finished"
 
 
 def test_a_reader_that_leaves_ends_no_run(tmp_path: Path) -> None:

@@ -186,3 +186,20 @@ def test_nothing_is_said_where_nobody_reads(words: list[str], stream: str, tmp_p
     with process.stderr:
         said = process.stderr.read()
     assert (process.wait(timeout=120), said) == (0, "")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["export", "--help"], ["generate", "--help-all"]])
+def test_help_is_the_same_without_docstrings_and_assertions(arguments: list[str]) -> None:
+    texts = [
+        subprocess.run(
+            [sys.executable, *flags, "-m", "dreamfields", *arguments],
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        ).stdout
+        for flags in ([], ["-OO"])
+    ]
+    assert texts[0] == texts[1]
+    assert "export" in texts[0]

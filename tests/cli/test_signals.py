@@ -67,3 +67,18 @@ def test_the_handlers_are_put_back_after_an_error() -> None:
     with pytest.raises(ValueError, match="lost"), StopRequest():
         raise ValueError("lost")
     assert [signal.getsignal(one) for one in SIGNALS] == before
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_that_was_ignored_before_stays_ignored(number: signal.Signals) -> None:
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        with StopRequest() as stop:
+            stop.immediate = True
+            os.kill(os.getpid(), number)
+            os.kill(os.getpid(), number)
+            time.sleep(0.05)
+            assert stop.number is None
+        assert signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        signal.signal(number, before)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dreamfields.errors import UsageError
-from dreamfields.guidance.ensemble import Member, label, parse_members
+from dreamfields.guidance.ensemble import Member, check_readable, label, parse_members
 from dreamfields.guidance.settings import GuidanceSettings
 
 
@@ -65,3 +65,13 @@ def test_a_label_keeps_ids_whole_and_of_folders_the_last_part_alone(
     assert label("clip:openai/clip-vit-base-patch16:2") == "clip:openai/clip-vit-base-patch16"
     monkeypatch.chdir(tmp_path)
     assert label("clip:inner/mine") == "clip:mine"
+
+
+def test_a_text_is_refused_where_no_word_of_it_can_be_read() -> None:
+    lit = GuidanceSettings(name="lit")
+    check_readable(lit, [("the prompt", "a 茶壶"), ("style", "")])
+    with pytest.raises(UsageError, match="lit can read no word of style, '- 茶壶 🫖'; it reads English"):
+        check_readable(lit, [("the prompt", "a teapot"), ("style", "- 茶壶 🫖")])
+    with pytest.raises(UsageError, match="lit can read no word"):  # Each member must read it.
+        check_readable(GuidanceSettings(name="toy+lit@0.5"), [("the prompt", "茶壶")])
+    check_readable(GuidanceSettings(name="toy"), [("the prompt", "茶壶")])

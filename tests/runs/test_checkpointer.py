@@ -41,6 +41,9 @@ def test_a_machine_that_computes_other_bits_is_said(stopped: api.Run, monkeypatc
     monkeypatch.setattr(checkpointer, "machine_facts", lambda _: now)
     run = api.load(stopped.path)
     assert run.load_state().step == 7
+    run.export(run.path / "now.glb")
+    assert run.notes == []  # So far nothing is computed that depends on it.
+    next(run.steps())
     (note,) = run.notes
     assert note.startswith("torch was ")
     assert note.endswith(" and is 9.9 now: its last bits will differ")
@@ -72,3 +75,15 @@ def test_more_steps_and_another_cadence_make_no_other_run(stopped: api.Run) -> N
     longer = replace(recipe, optimize=replace(recipe.optimize, steps=20, checkpoint_every=3))
     run = api.Run(stopped.directory, replace(stopped.record, config=replace(stopped.config, recipe=longer)))
     assert [step.index for step in run.steps()] == list(range(8, 21))
+
+
+def test_of_a_finished_run_another_machine_is_no_matter(stopped: api.Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    list(stopped.steps())
+    stopped.finish()
+    before = (stopped.path / "run.json").read_text()
+    monkeypatch.setattr(checkpointer, "machine_facts", lambda _: {"torch": "9.9", "threads": 7})
+    run = api.load(stopped.path)
+    assert list(run.steps()) == []
+    run.export(run.path / "object.glb")
+    assert run.notes == []
+    assert (stopped.path / "run.json").read_text() == before

@@ -29,7 +29,7 @@ def logged(directory: RunDirectory) -> list[tuple[int, int]]:
 
 def test_names_are_plain_words_where_they_can_be() -> None:
     assert directory_name("a teapot", 0) == "a-teapot-0"
-    assert directory_name("A  Teapot", 12) == "a-teapot-12"
+    assert directory_name("a teapot 2", 12) == "a-teapot-2-12"
 
 
 @given(st.text(alphabet=st.characters(), min_size=1, max_size=80), st.integers(0, 2**31 - 1))
@@ -51,6 +51,8 @@ def test_any_prompt_gets_a_safe_name(text: str, seed: int) -> None:
         ("a-b", "a b"),
         ("x" * 41, "x" * 42),
         ("a teapot!", "a teapot"),
+        ("A TEAPOT", "a teapot"),
+        ("A Teapot", "A TEAPOT"),
         ("\N{FIRE}", "\N{DROPLET}"),
         ("../../etc", "etc"),
         ("a " + "long " * 10 + "cat", "a " + "long " * 10 + "dog"),
@@ -66,7 +68,7 @@ def test_a_new_run_needs_a_folder_and_a_free_name(tmp_path: Path) -> None:
     assert directory.path == tmp_path / "runs" / "a-teapot-0"
     assert not directory.path.exists()
     directory.write_record({})
-    with pytest.raises(UsageError, match=r"already holds a run .*dreamfields resume .*a-teapot-0.* --seed or --out"):
+    with pytest.raises(UsageError, match=r"already holds a run .* --seed or --out.*dreamfields resume .*a-teapot-0$"):
         directory.refuse_taken()
     RunDirectory(run_path(tmp_path / "runs", "a teapot", 1)).refuse_taken()
     (tmp_path / "file").write_text("")

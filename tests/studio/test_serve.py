@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from email.message import Message
 from pathlib import Path
@@ -294,3 +294,38 @@ def test_a_taken_port_is_one_sentence_and_exit_5(finished: Run, capsys: pytest.C
         assert main(["view", str(finished.path), "--port", port]) == 5
     (sentence,) = capsys.readouterr().err.splitlines()
     assert sentence.startswith(f"dreamfields: port {port} is in use")
+
+
+def test_a_user_whom_the_system_has_no_name_for_gets_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown() -> str:
+        raise KeyError("getpwuid(): uid not found: 4242")
+
+    monkeypatch.setattr("getpass.getuser", unknown)
+    output = io.StringIO()
+    serve.announce(8350, TOKEN, Console(file=output))
+    assert f"ssh -N -L 8350:127.0.0.1:8350 {os.getuid()}@" in output.getvalue()
+
+
+def test_a_server_started_to_ignore_signals_goes_on(finished: Run) -> None:
+    script = "trap '' INT HUP; exec \"$@\""
+    command = ["sh", "-c", script, "sh", sys.executable, "-m", "dreamfields", "view", str(finished.path), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"COLUMNS": "80"}) as process:
+        assert process.stdout is not None
+        try:
+            address = next(line for line in process.stdout if "http://" in line).strip()
+            port = int(re.findall(r":(\d+)/", address)[0])
+            for _ in range(200):  # The handlers are set a moment after the address is printed.
+                with suppress(OSError), socket.create_connection(("127.0.0.1", port), PATIENCE) as connection:
+                    connection.sendall(f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
+                    if connection.recv(9) == b"HTTP/1.1 ":
+                        break
+                time.sleep(0.05)
+            for number in (signal.SIGINT, signal.SIGHUP, signal.SIGINT):
+                process.send_signal(number)
+            time.sleep(1.0)
+            assert process.poll() is None
+            assert ask(port, "/").status == 401  # It still answers.
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(PATIENCE) in (0, -signal.SIGTERM)
+        finally:
+            process.kill()

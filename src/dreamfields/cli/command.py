@@ -13,6 +13,7 @@ from rich.console import Console
 from dreamfields.runs.directory import RunDirectory
 from dreamfields.runs.record import read_record
 from dreamfields.settings import Settings
+from dreamfields.storage import user_path
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,16 @@ class Command(Settings, ABC):
 
     Modules of commands load nothing heavy; only `run` does. Each method raises a `DreamfieldsError` if it cannot go on.
     """
+
+    def __post_init__(self) -> None:
+        """Check the fields, after each leading ~ of a path has been replaced, which not every shell does."""
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if isinstance(value, Path):
+                object.__setattr__(self, entry.name, user_path(value))
+            elif isinstance(value, tuple) and any(isinstance(one, Path) for one in value):
+                object.__setattr__(self, entry.name, tuple(map(user_path, value)))
+        super().__post_init__()
 
     @classmethod
     def defaults(cls, arguments: Sequence[str]) -> Self | None:

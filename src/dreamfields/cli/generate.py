@@ -19,9 +19,10 @@ from dreamfields.errors import UsageError
 from dreamfields.export.settings import ExportSettings
 from dreamfields.guidance.settings import PromptSettings
 from dreamfields.optimize.settings import Recipe
-from dreamfields.runs.checks import check_runnable
+from dreamfields.runs.checks import check_readable, check_runnable
 from dreamfields.runs.directory import RunDirectory, run_path
 from dreamfields.settings import collected_faults
+from dreamfields.storage import user_path
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Generate(Command):
         given, file = value_of("--preset", arguments), value_of("--config", arguments)
         name = presets.DEFAULT if given is None else given
         chosen = presets.preset(name)
-        values = read_config(Path(file)) if file else {}
+        values = read_config(user_path(file)) if file else {}
         # A placeholder, so that all else can be checked; the prompt itself may still be on the command line.
         base = Config("a prompt", recipe=chosen.recipe, export=chosen.export)
         try:
@@ -93,8 +94,9 @@ class Generate(Command):
         _ = self.configuration
 
     def check(self) -> None:
-        """Make sure that device, weights and disk space are there."""
+        """Make sure that device, weights and disk space are there, and that the prompt can be read."""
         check_runnable(self.configuration, self.directory)
+        check_readable(self.configuration)
 
     def run(self, console: Console) -> int:
         """Make the object."""

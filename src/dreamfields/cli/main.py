@@ -4,7 +4,6 @@ Everything that can be checked without torch is checked before torch is loaded, 
 A new command is one new file and one line in `COMMANDS`.
 """
 
-import inspect
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -22,7 +21,7 @@ from dreamfields.cli.export import Export
 from dreamfields.cli.generate import Generate
 from dreamfields.cli.lit import Lit
 from dreamfields.cli.models import Models
-from dreamfields.cli.options import help_text
+from dreamfields.cli.options import class_text, help_text
 from dreamfields.cli.parsing import parse_as
 from dreamfields.cli.render import Render
 from dreamfields.cli.resume import Resume
@@ -32,6 +31,7 @@ from dreamfields.cli.terminal import console_on, guarded, say
 from dreamfields.cli.video import Video
 from dreamfields.cli.view import View
 from dreamfields.errors import DreamfieldsError, StorageError, UsageError
+from dreamfields.runs.lock import check_platform
 from dreamfields.settings import collected_faults, unknown_name
 
 COMMANDS: Final[Mapping[str, type[Command]]] = MappingProxyType(
@@ -60,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with guarded(errors) as outcome:
         command = parse(list(sys.argv[1:] if arguments is None else arguments), console)
         if command is not None:
+            check_platform()
             refuse_lost_folder()
             command.check()
             outcome.code = command.run(console)
@@ -104,7 +105,7 @@ def refuse_lost_folder() -> None:
 
 def overview() -> str:
     """Return the text of `dreamfields --help`."""
-    rows = [f"  {name:18} {(inspect.getdoc(kind) or '').splitlines()[0]}" for name, kind in COMMANDS.items()]
+    rows = [f"  {name:18} {class_text(kind)}" for name, kind in COMMANDS.items()]
     head = "dreamfields: a sentence in, a 3D object out\n\nusage: dreamfields COMMAND ... (COMMAND --help says more)\n"
     return "\n".join([head, *rows, "", 'example: dreamfields generate "a teapot" --seed 0'])
 

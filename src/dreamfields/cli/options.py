@@ -71,7 +71,7 @@ def help_text(kind: type[Any], prog: str, default: Any, width: int, *, everythin
     options = list(list_options(kind, default))
     shown = [option for option in options if everything or "." not in option.name]
     places = [one.name if one.default is MISSING else f"[{one.name}]" for one in shown if not one.is_flag]
-    lines = [" ".join(["usage:", prog, *places, "[OPTIONS]"]), "", *textwrap.wrap(inspect.getdoc(kind) or "", width)]
+    lines = [" ".join(["usage:", prog, *places, "[OPTIONS]"]), "", *textwrap.wrap(class_text(kind), width)]
     for part, members in groupby(shown, lambda option: option.part):
         lines += ["", f"{part.rstrip('.') or 'arguments'}:"]
         for option in members:
@@ -79,6 +79,12 @@ def help_text(kind: type[Any], prog: str, default: Any, width: int, *, everythin
     if len(shown) < len(options):
         lines += ["", f"--help-all shows all {sum(option.is_flag for option in options)} flags"]
     return "\n".join(lines)
+
+
+def class_text(kind: type[Any]) -> str:
+    """Return the docstring of a class on one line, read from its source: `python -OO` drops docstrings."""
+    definition = _classes(kind.__module__)[kind.__name__]
+    return " ".join((ast.get_docstring(definition) or "").split())
 
 
 def _row(option: Option, width: int) -> list[str]:
@@ -124,7 +130,7 @@ def _field_texts(kind: type[Any]) -> dict[str, str]:
     """Return the string below each field of a dataclass, its parents' among them, on one line."""
     texts: dict[str, str] = {}
     for owner in filter(dataclasses.is_dataclass, reversed(kind.__mro__)):
-        for field, below in pairwise(_class_bodies(owner.__module__).get(owner.__name__, [])):
+        for field, below in pairwise(_classes(owner.__module__)[owner.__name__].body):
             match field, below:
                 case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
                     texts[name] = " ".join(text.split())
@@ -132,7 +138,7 @@ def _field_texts(kind: type[Any]) -> dict[str, str]:
 
 
 @cache
-def _class_bodies(module: str) -> dict[str, list[ast.stmt]]:
-    """Return the statements of each class of a module."""
+def _classes(module: str) -> dict[str, ast.ClassDef]:
+    """Return the syntax trees of the classes of a module."""
     tree = ast.parse(inspect.getsource(sys.modules[module]))
-    return {node.name: node.body for node in tree.body if isinstance(node, ast.ClassDef)}
+    return {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}

@@ -55,6 +55,11 @@ def _unknown(given: str, known: list[str]) -> str:
     """Return the sentence for an option that does not exist, with the nearest that does."""
     if not given.startswith("-"):
         return f"there is one argument too many: {given[:80]!r}; put a prompt of several words in quotes"
+    if not given.startswith("--"):  # No option has a single dash.
+        text = given[:80]
+        return f"{text!r} begins with a dash, as options do; a prompt like that comes last, after --: -- {text!r}"
+    if given.split("=")[0] in known:
+        return f"{given[:80]} comes after --, where all is plain text; put options before --"
     near = difflib.get_close_matches(given.split("=")[0][:80], known, n=1, cutoff=0.4)
     hint = f"did you mean {near[0]}?" if near else "the command's --help lists all"
     return f"there is no option {given.split('=')[0][:80]}; {hint}"

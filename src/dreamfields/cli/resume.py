@@ -6,6 +6,7 @@ from rich.console import Console
 
 from dreamfields.cli.command import RunCommand
 from dreamfields.cli.run_folder import complete
+from dreamfields.cli.terminal import say
 from dreamfields.runs.checks import check_runnable
 from dreamfields.runs.record import read_record
 
@@ -20,6 +21,9 @@ class Resume(RunCommand):
 
     def run(self, console: Console) -> int:
         """Run the steps that are left and write the files."""
+        if read_record(self.directory).status == "finished":  # So far it can be said of a folder that is only read.
+            say(console, f"{self.folder} is finished already; there is nothing left to do")
+            return 0
         with self.directory.locked():  # Before torch is loaded, as in `generate`.
             from dreamfields.runs.run import Run
 

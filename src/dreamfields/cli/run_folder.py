@@ -9,6 +9,7 @@ from rich.console import Console
 from dreamfields.cli.progress import StepProgress
 from dreamfields.cli.signals import StopRequest
 from dreamfields.cli.terminal import say
+from dreamfields.devices import cpu_threads, thread_count
 from dreamfields.guidance.ensemble import label
 from dreamfields.runs.directory import RECORD, RunDirectory
 
@@ -29,9 +30,12 @@ def say_notes(notes: list[str], console: Console) -> None:
 
 def open_trained(directory: RunDirectory, console: Console) -> "Run":
     """Open a run, load its newest checkpoint, and print what was wrong with that, such as a damaged file."""
+    import torch
+
     from dreamfields.runs.run import Run
 
     run = Run.open(directory)
+    torch.set_num_threads(thread_count(run.config.threads))  # For all that the command computes
     known = len(run.notes)
     run.load_state()
     say_notes(run.notes[known:], console)
@@ -40,10 +44,7 @@ def open_trained(directory: RunDirectory, console: Console) -> "Run":
 
 def complete(run: "Run", console: Console) -> int:
     """Run the steps that are left, write the files, and return the exit code: 0, or 128 + signal after a stop."""
-    if run.status == "finished":
-        say(console, f"{run.path} is finished already; there is nothing left to do")
-        return 0
-    with StopRequest() as stop:
+    with cpu_threads(run.config.threads), StopRequest() as stop:
         try:
             # Until a step is under way, and once all are saved, there is nothing to wait for.
             stop.immediate = True
@@ -58,7 +59,7 @@ def complete(run: "Run", console: Console) -> int:
         except KeyboardInterrupt:
             if stop.number is None:
                 raise
-        say(console, f"stopped and saved; go on with: dreamfields resume {run.path}")
+        say(console, f"stopped and saved; go on with: {run.directory.resume_command}")
         return 128 + stop.number
 
 

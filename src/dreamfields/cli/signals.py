@@ -1,4 +1,7 @@
-"""Signals: a first Ctrl-C, SIGTERM or SIGHUP asks for a stop at the next whole step; a second one stops at once."""
+"""Signals: a first Ctrl-C, SIGTERM or SIGHUP asks for a stop at the next whole step; a second one stops at once.
+
+A signal that the process was started to ignore, as `nohup` and a shell's background jobs are, stays ignored.
+"""
 
 import os
 import signal
@@ -25,13 +28,14 @@ class StopRequest:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        """Install the handlers."""
+        """Install the handlers of all signals that are not ignored."""
         reading, self._writing = os.pipe()
         os.set_blocking(self._writing, False)
         threading.Thread(target=_exit_at_second, args=(reading,), daemon=True).start()
         self._wakeup_before = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
         for number in _NUMBERS:
-            self._before[number] = signal.signal(number, self._note)
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(self, *_: object) -> None:

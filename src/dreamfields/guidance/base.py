@@ -36,6 +36,10 @@ class AbstractGuidance(nn.Module, ABC):
         """Return the words at the end of a sentence that the model ignores; by default none."""
         return ()
 
+    def unknown_words(self, sentence: str) -> tuple[str, ...]:
+        """Return the words of a sentence that the model has no tokens for; by default none."""
+        return ()
+
     def textureless_embedding(self, text_embedding: Tensor) -> Tensor | None:
         """Return the embedding (d,) to score textureless images with, by default the same; None if it cannot."""
         return text_embedding

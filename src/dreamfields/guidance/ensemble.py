@@ -11,7 +11,9 @@ by default; the start is the fraction of the steps after which the member guides
 like a weight or a start needs a final slash. Importing this module does not import torch.
 """
 
+import itertools
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -74,6 +76,21 @@ def check_weights(settings: "GuidanceSettings") -> None:
     """
     for member in parse_members(settings.name):
         kind_named(member.kind).check(member, settings)
+
+
+def check_readable(settings: "GuidanceSettings", texts: Iterable[tuple[str, str]]) -> None:
+    """Refuse texts, each with what it is called, of which a model that guides cannot read a single word.
+
+    Raises UsageError: there is one; its embedding would mean nothing.
+    """
+    for member, (name, text) in itertools.product(parse_members(settings.name), texts):
+        unknown = kind_named(member.kind).unknown_words(text)
+        known = [word for word in text.split() if word not in unknown and any(map(str.isalnum, word))]
+        if unknown and not known:
+            raise UsageError(
+                f"{member.label} can read no word of {name}, {text[:80]!r}; it reads English, so translate it, or "
+                "guide with a model that reads this language (docs/guidance.md)"
+            )
 
 
 def load_guides(settings: "GuidanceSettings", device: "torch.device") -> "list[Guide]":

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, Protocol, cast
 
 from dreamfields.guidance.clip import hub
-from dreamfields.guidance.lit import weights
+from dreamfields.guidance.lit import weights, words
 
 if TYPE_CHECKING:
     import torch
@@ -43,13 +43,22 @@ class Kind:
     check_judge: "Callable[[Member], None]" = lambda *_: None
     """Raises a `DreamfieldsError` unless the weights that judge are on this machine."""
 
+    unknown_words: "Callable[[str], tuple[str, ...]]" = lambda _: ()
+    """Returns the words of a text that it cannot read, where that can be told without loading a model."""
+
     def import_module(self) -> KindModule:
         """Import the module of this kind, and torch with it."""
         return cast(KindModule, importlib.import_module(self.module))
 
 
 KINDS: Final = (
-    Kind("lit", "dreamfields.guidance.lit.load", check=weights.check, check_judge=weights.check_judge),
+    Kind(
+        "lit",
+        "dreamfields.guidance.lit.load",
+        check=weights.check,
+        check_judge=weights.check_judge,
+        unknown_words=words.unknown_words,
+    ),
     Kind("toy", "dreamfields.guidance.toy"),
     Kind("clip", "dreamfields.guidance.clip.model", takes_model_id=True, check=hub.check, check_judge=hub.check),
 )

@@ -35,6 +35,7 @@ class Checkpointer:
         self.identity = identity
         self.notify = notify
         self._damaged: tuple[Path, ...] = ()
+        self._saved_on: Mapping[str, Any] = {}
 
     def restore(self, state: TrainingState) -> None:
         """Bring a fresh state to the newest whole checkpoint, if there is any.
@@ -54,8 +55,12 @@ class Checkpointer:
         self._damaged = tuple(saved.passed_over)
         for fault in saved.passed_over.values():
             self.notify(f"{fault}; the one before it, of step {state.step}, is used instead")
+        self._saved_on = saved.machine
+
+    def compare_machine(self, state: TrainingState) -> None:
+        """Say what will change the last bits of the steps to come; to be called where there are any."""
         now = machine_facts(state.device)
-        for name, then in saved.machine.items():
+        for name, then in self._saved_on.items():
             if name in now and now[name] != then:
                 self.notify(
                     f"{name} was {then} when this run was saved and is {now[name]} now: its last bits will differ"

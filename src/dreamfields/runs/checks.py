@@ -7,7 +7,8 @@ from typing import Final
 from dreamfields.config import Config
 from dreamfields.devices import check_device
 from dreamfields.errors import StorageError
-from dreamfields.guidance.ensemble import check_weights
+from dreamfields.guidance import ensemble
+from dreamfields.guidance.prompts import parse_azimuth_prompts
 from dreamfields.optimize.settings import Recipe
 from dreamfields.runs.directory import RunDirectory
 from dreamfields.scene.fields import FIELDS
@@ -28,8 +29,20 @@ def check_runnable(config: Config, directory: RunDirectory) -> None:
         StorageError: the disk has too little room.
     """
     check_device(config.device)
-    check_weights(config.recipe.guidance)
+    ensemble.check_weights(config.recipe.guidance)
     check_space(directory.path, run_bytes(config.recipe, config.export.most_bytes()))
+
+
+def check_readable(config: Config) -> None:
+    """Make sure that each text of a new run has a word that the models that guide can read; without torch.
+
+    Raises UsageError: one has none.
+    """
+    prompts = config.prompts
+    texts = [("the prompt", config.prompt), *(("paraphrases", text) for text in prompts.paraphrases)]
+    texts += [(name, getattr(prompts, name)) for name in ("negative_prompt", "geometry_prompt", "style")]
+    wordings = (one.wording.replace("{}", "") for one in parse_azimuth_prompts(prompts.azimuth_prompts))
+    ensemble.check_readable(config.recipe.guidance, [*texts, *(("azimuth_prompts", text) for text in wordings)])
 
 
 def checkpoint_bytes(recipe: Recipe) -> int:

@@ -14,6 +14,7 @@ import hashlib
 import json
 import math
 import re
+import shlex
 import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -47,6 +48,12 @@ class RunDirectory:
         self._lock = FolderLock(path)
         self._unwritten: list[str] = []
 
+    @property
+    def resume_command(self) -> str:
+        """Return the command that goes on with the run here, ready to be pasted into a shell."""
+        path = str(self.path)
+        return shlex.join(["dreamfields", "resume", f"./{path}" if path.startswith("-") else path])
+
     def exists(self) -> bool:
         """Tell whether a run has been started here."""
         return (self.path / RECORD).is_file()
@@ -55,8 +62,8 @@ class RunDirectory:
         """Make sure that no run has been started here. Raises UsageError: there is one."""
         if self.exists():
             raise UsageError(
-                f"{self.path} already holds a run of this prompt and seed; continue it with: "
-                f"dreamfields resume {self.path}, or choose another --seed or --out"
+                f"{self.path} already holds a run of this prompt and seed; choose another --seed or --out, or continue "
+                f"it with: {self.resume_command}"
             )
 
     def read_record(self) -> dict[str, Any]:
@@ -135,7 +142,7 @@ def directory_name(prompt: str, seed: int) -> str:
     plain = unicodedata.normalize("NFKD", prompt.lower()).encode("ascii", "ignore").decode()
     slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
     short = slug[:_SLUG_LENGTH].strip("-")
-    if short != slug or re.sub(r"[a-z0-9 ]", "", prompt.lower()):
+    if short != slug or re.search(r"[^a-z0-9 ]", prompt):  # Capitals, too: some file systems take them for small ones.
         short = f"{short}-{hashlib.sha256(prompt.encode()).hexdigest()[:8]}".strip("-")
     return f"{short}-{seed}"
 

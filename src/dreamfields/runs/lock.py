@@ -5,7 +5,6 @@ people who holds it: `filelock` has no such text for kernel locks, so using it w
 """
 
 import errno
-import fcntl
 import os
 import socket
 import time
@@ -14,12 +13,30 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, final
 
-from dreamfields.errors import LockedError
+from dreamfields.errors import LockedError, MissingPackageError
 from dreamfields.storage import refusals
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    HAS_LOCKS = False
+else:
+    HAS_LOCKS = True
 
 NAME: Final = ".lock"
 _HOLDER_TIMEOUT_S: Final = 0.3  # Seconds that a new holder may take to write who it is
 _LONGEST: Final = 500
+
+
+def check_platform() -> None:
+    """Make sure that this system has the locks and the file system calls that runs rely on.
+
+    Raises MissingPackageError: it has not, as Windows has not.
+    """
+    if not HAS_LOCKS:
+        raise MissingPackageError(
+            "this system lacks the file locks of Linux and macOS, which runs need; on Windows, install it in WSL"
+        )
 
 
 @final
@@ -37,9 +54,11 @@ class FolderLock:
 
         Raises:
             LockedError: another process, or another object of this one, holds it; the sentence names the holder.
+            MissingPackageError: this system has no such locks.
             StorageError: the system refuses to make the lock.
         """
         if self._depth == 0:
+            check_platform()
             self._descriptor = self._take()
         self._depth += 1
         try:

@@ -1,18 +1,19 @@
 """A run: one prompt's optimisation, and the folder with its record, its checkpoints and the files made of it."""
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import replace
+from functools import wraps
 from pathlib import Path
-from typing import Final, final
+from typing import Concatenate, Final, ParamSpec, TypeVar, final
 
 import torch
 from PIL import Image
 
 from dreamfields import __version__
 from dreamfields.config import Config
-from dreamfields.devices import resolve_device, thread_count
+from dreamfields.devices import cpu_threads, resolve_device
 from dreamfields.errors import DreamfieldsError, MissingPackageError, StorageError, UsageError
 from dreamfields.evaluate.classifier import Judge, Judgement, nearest_class
 from dreamfields.evaluate.retrieval import Candidate
@@ -40,6 +41,21 @@ from dreamfields.scene.cameras import Camera
 from dreamfields.storage import atomic_write
 
 MESH_SUFFIX: Final = ".glb"
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
+
+
+def _in_own_threads(
+    method: "Callable[Concatenate[Run, _Arguments], _Result]",
+) -> "Callable[Concatenate[Run, _Arguments], _Result]":
+    """Let a method compute with as many threads as its run has, and leave the process's number as it was."""
+
+    @wraps(method)
+    def wrapped(run: "Run", /, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
+        with cpu_threads(run.config.threads):
+            return method(run, *args, **kwargs)
+
+    return wrapped
 
 
 @final
@@ -101,13 +117,13 @@ class Run:
         """Return how files differ from what was asked for, one sentence each, such as a GIF in place of an MP4."""
         return list(self.record.export_notes.values())
 
+    @_in_own_threads
     def load_state(self) -> TrainingState:
-        """Return the optimisation's state; the first call reads the newest checkpoint and sets torch's threads.
+        """Return the optimisation's state; the first call reads the newest checkpoint.
 
         Raises CheckpointError: there are checkpoints, but none is whole.
         """
         if self._state is None:
-            torch.set_num_threads(thread_count(self.config.threads))
             state = TrainingState(self.config.recipe, self.config.seed, resolve_device(self.config.device))
             self._checkpointer.restore(state)
             self._state = state
@@ -117,7 +133,7 @@ class Run:
         """Return the state of a run that has something to show. Raises UsageError: not one step has been saved."""
         state = self.load_state()
         if state.step == 0 and state.attempt == 0:
-            raise UsageError(f"{self.path} has nothing to show yet; make it with: dreamfields resume {self.path}")
+            raise UsageError(f"{self.path} has nothing to show yet; make it with: {self.directory.resume_command}")
         return state
 
     def steps(self) -> Generator[Step]:
@@ -131,12 +147,158 @@ class Run:
             MissingPackageError: weights are not installed, or not those that the run began with.
             DegenerateError: the optimisation is not finite any more.
         """
+        steps = self._steps()
+        try:
+            while True:
+                with cpu_threads(self.config.threads):
+                    step = next(steps, None)
+                if step is None:
+                    return
+                yield step
+        finally:
+            with cpu_threads(self.config.threads):
+                steps.close()
+
+    @_in_own_threads
+    def finish(self) -> list[Path]:
+        """Write the contact sheet, the videos, the mesh and a page that shows it, and return their paths.
+
+        Raises:
+            LockedError: another process works in the folder.
+            DegenerateError: the field has no surface to export; the pictures are written all the same.
+        """
+        with self.directory.locked():
+            self._file.read_again()
+            paths = [self.sheet(self.path / "contact_sheet.png"), self.turntable(self.path / "turntable.mp4")]
+            frames = self._time_lapse().pictures()
+            if len(frames) > 1:
+                paths.append(self._write_video(frames, self.path / "timelapse.mp4", self.config.export.video_fps))
+            asset = self.asset()
+            paths += [self.export(self.path / f"object{suffix}", asset) for suffix in (MESH_SUFFIX, ".html")]
+            self._file.write("finished")
+        return paths
+
+    @_in_own_threads
+    def evaluate(self, classes: list[str] | None = None, judge: Judge | None = None) -> Judgement:
+        """Judge held-out views with a model that never guides; see `dreamfields.evaluate.classifier`.
+
+        Args:
+            classes: ImageNet class names that count as right; None takes the one nearest to the prompt.
+            judge: a judge loaded before; None loads it.
+        """
+        state = self.trained_state()
+        return (judge or Judge(state.device)).judge(state.field, classes or [nearest_class(self.config.prompt)])
+
+    @_in_own_threads
+    def candidate(self) -> Candidate:
+        """Return the object as retrieval judges it."""
+        state = self.trained_state()
+        return Candidate(self.path.name, self.config.prompt, state.field, state.target)
+
+    @_in_own_threads
+    def render(self, camera: Camera, size: int = 512, samples: int = 128) -> Rendering:
+        """Render one picture of the field, `size` pixels a side."""
+        state = self.trained_state()
+        return render_still(state.field, camera, size, samples, occupancy=state.occupancy)
+
+    def asset(self, settings: ExportSettings | None = None, size_mm: float = PRINT_MM) -> Asset:
+        """Return the object ready for export, by the run's settings or others; what its files share is made once.
+
+        Formats that have a size make its largest extent `size_mm` millimetres.
+        """
+        chosen, state = settings or self.config.export, self.trained_state()
+        facts, config = self.metadata(), self.config.to_json()
+        return Asset(state.field, chosen, facts, occupancy=state.occupancy, size_mm=size_mm, config=config)
+
+    @_in_own_threads
+    def mesh(self) -> Mesh:
+        """Return the object's surface with its colours and texture, +Y up and outward faces.
+
+        Raises DegenerateError: the field has no surface.
+        """
+        return self.asset().mesh
+
+    @_in_own_threads
+    def export(self, path: str | Path, asset: Asset | None = None) -> Path:
+        """Write the object in the format of the path's ending and return the path.
+
+        Of a GLB in the run's folder run.json keeps a summary: its faces, its texture, and how well it fits the field.
+
+        Raises:
+            UsageError: the ending names no known format.
+            MissingPackageError: the format needs a package that is not installed.
+            DegenerateError: the field has no surface; nothing is written.
+        """
+        target, made = Path(path), asset or self.asset()
+        write_asset(made, target)
+        if target.suffix == MESH_SUFFIX:
+            self._file.describe(target, made.note, made.summary)
+        return target
+
+    def viewer(self, path: str | Path) -> Path:
+        """Write one page (.html) that shows the mesh in any browser, without a network, and return its path."""
+        return self.export(path)
+
+    @_in_own_threads
+    def sheet(self, path: str | Path) -> Path:
+        """Write the contact sheet of eight views as PNG and return the path."""
+        state = self.trained_state()
+        return self._write_png(contact_sheet(state.field, self.config.export, state.occupancy), Path(path))
+
+    @_in_own_threads
+    def turntable(self, path: str | Path) -> Path:
+        """Write the video of one turn, or a GIF where MP4 cannot be made, and return where it is."""
+        state = self.trained_state()
+        frames = turntable(state.field, self.config.export, state.occupancy)
+        return self._write_video(frames, Path(path), self.config.export.video_fps)
+
+    @_in_own_threads
+    def picture(self, path: str | Path, camera: Camera, shot: Shot | None = None) -> Path:
+        """Write one picture of the field as PNG and return its path; the shot sets its size and what it shows.
+
+        Raises DegenerateError: there is nothing to see; nothing is written.
+        """
+        state = self.trained_state()
+        image = take(state.field, camera, shot or Shot(), frame(state.field), state.occupancy)
+        refuse_blank([image])
+        return self._write_png(image, Path(path))
+
+    @_in_own_threads
+    def film(self, path: str | Path, along: CameraPath | None = None, shot: Shot | None = None, fps: int = 24) -> Path:
+        """Write a video along a camera's path, one turn if not given, and return where it is.
+
+        The ending, .mp4, .webm, .gif or .webp, is the format; the returned path's ending is that which could be made.
+
+        Raises:
+            UsageError: the ending names no known format.
+            DegenerateError: there is nothing to see; nothing is written.
+        """
+        video_suffix(Path(path))
+        state, settings = self.trained_state(), self.config.export
+        chosen = shot or Shot(settings.video_size, settings.still_samples)
+        frames = film(state.field, along or Orbit(), chosen, state.occupancy)
+        refuse_blank(frames)
+        return self._write_video(frames, Path(path), fps)
+
+    def metadata(self) -> dict[str, str | int | float]:
+        """Return the facts that every exported file carries."""
+        return {
+            "prompt": self.config.prompt,
+            "seed": self.config.seed,
+            "guidance": label(self.config.recipe.guidance.name),
+            "steps": self.config.recipe.optimize.steps,
+            "generator": f"dreamfields {__version__}",
+        }
+
+    def _steps(self) -> Generator[Step]:
+        """Do what `steps` says, in the threads that the caller sets each time."""
         with self.directory.locked():
             self._file.read_again()
             state, settings = self.load_state(), self.config.recipe.optimize
             if state.step >= settings.steps:
                 return
             self._checkpointer.tidy(state)
+            self._checkpointer.compare_machine(state)
             guides = self._load_guides(state.device)
             template = self.config.recipe.guidance.template
             targets = make_targets(guides, template, self.config.prompt, self.config.prompts)
@@ -165,127 +327,6 @@ class Run:
                 # An exception inside a step may leave half of it done; the last periodic checkpoint is then the newest.
                 self._end(state, whole)
 
-    def finish(self) -> list[Path]:
-        """Write the contact sheet, the videos, the mesh and a page that shows it, and return their paths.
-
-        Raises:
-            LockedError: another process works in the folder.
-            DegenerateError: the field has no surface to export; the pictures are written all the same.
-        """
-        with self.directory.locked():
-            self._file.read_again()
-            paths = [self.sheet(self.path / "contact_sheet.png"), self.turntable(self.path / "turntable.mp4")]
-            frames = self._time_lapse().pictures()
-            if len(frames) > 1:
-                paths.append(self._write_video(frames, self.path / "timelapse.mp4", self.config.export.video_fps))
-            asset = self.asset()
-            paths += [self.export(self.path / f"object{suffix}", asset) for suffix in (MESH_SUFFIX, ".html")]
-            self._file.write("finished")
-        return paths
-
-    def evaluate(self, classes: list[str] | None = None, judge: Judge | None = None) -> Judgement:
-        """Judge held-out views with a model that never guides; see `dreamfields.evaluate.classifier`.
-
-        Args:
-            classes: ImageNet class names that count as right; None takes the one nearest to the prompt.
-            judge: a judge loaded before; None loads it.
-        """
-        state = self.trained_state()
-        return (judge or Judge(state.device)).judge(state.field, classes or [nearest_class(self.config.prompt)])
-
-    def candidate(self) -> Candidate:
-        """Return the object as retrieval judges it."""
-        state = self.trained_state()
-        return Candidate(self.path.name, self.config.prompt, state.field, state.target)
-
-    def render(self, camera: Camera, size: int = 512, samples: int = 128) -> Rendering:
-        """Render one picture of the field, `size` pixels a side."""
-        state = self.trained_state()
-        return render_still(state.field, camera, size, samples, occupancy=state.occupancy)
-
-    def asset(self, settings: ExportSettings | None = None, size_mm: float = PRINT_MM) -> Asset:
-        """Return the object ready for export, by the run's settings or others; what its files share is made once.
-
-        Formats that have a size make its largest extent `size_mm` millimetres.
-        """
-        chosen, state = settings or self.config.export, self.trained_state()
-        facts, config = self.metadata(), self.config.to_json()
-        return Asset(state.field, chosen, facts, occupancy=state.occupancy, size_mm=size_mm, config=config)
-
-    def mesh(self) -> Mesh:
-        """Return the object's surface with its colours and texture, +Y up and outward faces.
-
-        Raises DegenerateError: the field has no surface.
-        """
-        return self.asset().mesh
-
-    def export(self, path: str | Path, asset: Asset | None = None) -> Path:
-        """Write the object in the format of the path's ending and return the path.
-
-        Of a GLB in the run's folder run.json keeps a summary: its faces, its texture, and how well it fits the field.
-
-        Raises:
-            UsageError: the ending names no known format.
-            MissingPackageError: the format needs a package that is not installed.
-            DegenerateError: the field has no surface; nothing is written.
-        """
-        target, made = Path(path), asset or self.asset()
-        write_asset(made, target)
-        if target.suffix == MESH_SUFFIX:
-            self._file.describe(target, made.note, made.summary)
-        return target
-
-    def viewer(self, path: str | Path) -> Path:
-        """Write one page (.html) that shows the mesh in any browser, without a network, and return its path."""
-        return self.export(path)
-
-    def sheet(self, path: str | Path) -> Path:
-        """Write the contact sheet of eight views as PNG and return the path."""
-        state = self.trained_state()
-        return self._write_png(contact_sheet(state.field, self.config.export, state.occupancy), Path(path))
-
-    def turntable(self, path: str | Path) -> Path:
-        """Write the video of one turn, or a GIF where MP4 cannot be made, and return where it is."""
-        state = self.trained_state()
-        frames = turntable(state.field, self.config.export, state.occupancy)
-        return self._write_video(frames, Path(path), self.config.export.video_fps)
-
-    def picture(self, path: str | Path, camera: Camera, shot: Shot | None = None) -> Path:
-        """Write one picture of the field as PNG and return its path; the shot sets its size and what it shows.
-
-        Raises DegenerateError: there is nothing to see; nothing is written.
-        """
-        state = self.trained_state()
-        image = take(state.field, camera, shot or Shot(), frame(state.field), state.occupancy)
-        refuse_blank([image])
-        return self._write_png(image, Path(path))
-
-    def film(self, path: str | Path, along: CameraPath | None = None, shot: Shot | None = None, fps: int = 24) -> Path:
-        """Write a video along a camera's path, one turn if not given, and return where it is.
-
-        The ending, .mp4, .webm, .gif or .webp, is the format; the returned path's ending is that which could be made.
-
-        Raises:
-            UsageError: the ending names no known format.
-            DegenerateError: there is nothing to see; nothing is written.
-        """
-        video_suffix(Path(path))
-        state, settings = self.trained_state(), self.config.export
-        chosen = shot or Shot(settings.video_size, settings.still_samples)
-        frames = film(state.field, along or Orbit(), chosen, state.occupancy)
-        refuse_blank(frames)
-        return self._write_video(frames, Path(path), fps)
-
-    def metadata(self) -> dict[str, str | int | float]:
-        """Return the facts that every exported file carries."""
-        return {
-            "prompt": self.config.prompt,
-            "seed": self.config.seed,
-            "guidance": label(self.config.recipe.guidance.name),
-            "steps": self.config.recipe.optimize.steps,
-            "generator": f"dreamfields {__version__}",
-        }
-
     def _load_guides(self, device: torch.device) -> list[Guide]:
         """Load who guides, and record their names, digests of their weights, and which words they cannot read."""
         guides = load_guides(self.config.recipe.guidance, device)
@@ -298,10 +339,12 @@ class Run:
                 )
         self._file.begin_session(names, weights)
         template = self.config.recipe.guidance.template
-        sentence = max(all_sentences(template, self.config.prompt, self.config.prompts), key=len)
-        for guide in guides:
-            if words := guide.guidance.unread_words(sentence):
-                self._file.notify(f'{guide.guidance.name} cannot read the whole prompt; dropped: "{" ".join(words)}"')
+        sentences = all_sentences(template, self.config.prompt, self.config.prompts)
+        for model in (guide.guidance for guide in guides):
+            if words := model.unread_words(max(sentences, key=len)):
+                self._file.notify(f'{model.name} cannot read the whole prompt; dropped: "{" ".join(words)}"')
+            if unknown := dict.fromkeys(word for sentence in sentences for word in model.unknown_words(sentence)):
+                self._file.notify(f'{model.name} does not know what these words mean: "{" ".join(unknown)}"')
         return guides
 
     def _end(self, state: TrainingState, whole: bool) -> None:

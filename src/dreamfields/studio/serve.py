@@ -8,13 +8,15 @@ import asyncio
 import errno
 import getpass
 import json
+import os
 import secrets
+import signal
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager, suppress
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, final
 
 import uvicorn
 from rich.console import Console
@@ -93,8 +95,22 @@ def make_server(journal: Journal, listener: socket.socket, token: str) -> uvicor
         limit_concurrency=64,
         timeout_graceful_shutdown=2,
     )
-    server = uvicorn.Server(config)
+    server = _Server(config)
     return server
+
+
+@final
+class _Server(uvicorn.Server):
+    """A server that leaves signals ignored that its process was started to ignore, as a shell's background jobs are."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop at SIGINT and SIGTERM, unless they are ignored."""
+        ignored = [one for one in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(one) is signal.SIG_IGN]
+        with super().capture_signals():
+            for number in ignored:
+                signal.signal(number, signal.SIG_IGN)
+            yield
 
 
 def announce(port: int, token: str, console: Console) -> None:
@@ -102,7 +118,7 @@ def announce(port: int, token: str, console: Console) -> None:
     lines = [
         f"  http://{HOST}:{port}/?token={token}",
         "From another machine, run this there and open the same address:",
-        f"  ssh -N -L {port}:{HOST}:{port} {getpass.getuser()}@{socket.gethostname()}",
+        f"  ssh -N -L {port}:{HOST}:{port} {_user()}@{socket.gethostname()}",
         "Ctrl-C ends the page, never the run.",
     ]
     console.print("\n".join(lines), soft_wrap=True, markup=False)
@@ -165,6 +181,14 @@ async def _stream(watcher: Watcher, is_stopping: Callable[[], bool]) -> AsyncIte
             silent += _POLL_S
     finally:
         watcher.viewers -= 1
+
+
+def _user() -> str:
+    """Return who runs this process; a number where the system has no name for it, as in many containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # OSError since Python 3.13
+        return str(os.getuid())
 
 
 def _event(name: str, content: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from PIL import Image
 
 from dreamfields.errors import UsageError
+from dreamfields.storage import user_path
 
 Split = Literal["train", "heldout"]
 _LARGEST_PIXELS = 64_000_000
@@ -67,7 +68,9 @@ class PairSet:
 def read_pairs(place: str) -> PairSet:
     """Return the set at a folder or at `CAPTIONS.json:FOLDER`. Raises UsageError: none is there, or a line is wrong."""
     stem, mark, folder = place.partition(".json:")
-    return _read_coco(Path(f"{stem}.json"), Path(folder)) if mark else _read_folder(Path(place))
+    if mark:
+        return _read_coco(user_path(f"{stem}.json"), user_path(folder))
+    return _read_folder(user_path(place))
 
 
 def _read_folder(folder: Path) -> PairSet:

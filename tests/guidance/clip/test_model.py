@@ -259,3 +259,12 @@ def test_loading_prints_nothing_and_restores_the_library_s_verbosity(
     guidance.unread_words(" ".join(["red"] * 50))
     assert capfd.readouterr() == ("", "")
     assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == before
+
+
+def test_words_that_the_tokenizer_lacks_are_named_where_it_has_a_token_for_them(
+    clip: Callable[..., ClipGuidance],
+) -> None:
+    guidance = clip("clip")
+    assert guidance.unknown_words("a red 茶壶 Ball zebra") == ("茶壶", "zebra")
+    guidance.tokenizer.unk_token = guidance.tokenizer.eos_token  # As OpenAI's, which spells any text in bytes.
+    assert guidance.unknown_words("a red 茶壶") == ()

@@ -326,3 +326,9 @@ def test_the_judge_reads_sentences_and_is_not_among_the_guides() -> None:
     assert scores.argmax(dim=1).tolist() == list(range(len(images))), scores
     guiding = load_guides(GuidanceSettings(mode="adapters", image_size=SIZE), CPU)
     assert judge.name not in [guide.guidance.name for guide in guiding]
+
+
+def test_words_in_other_scripts_are_named(lit: Lit) -> None:
+    guide = lit.guides[0]
+    assert guide.unknown_words("a red 茶壶 teapot") == ("茶壶",)
+    assert guide.unknown_words("a red teapot") == ()

@@ -29,20 +29,23 @@ ADDED, OVERWRITTEN = 6.0, 5.0
 
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
-    """A copy of the compiled renderer alone, without a cache."""
+    """A copy of the compiled renderer and what it imports, without a cache."""
     copy = tmp_path / "source" / "dreamfields" / "render" / "cpu"
     shutil.copytree(SOURCES, copy, ignore=shutil.ignore_patterns("__pycache__"))
     for folder in (copy.parent, copy.parent.parent):
         (folder / "__init__.py").touch()
+    for name in ("errors.py", "storage.py"):
+        shutil.copy(SOURCES.parents[1] / name, copy.parents[1])
     return copy
 
 
-def distribute(package: Path) -> tuple[float, bool]:
+def distribute(package: Path, before: str = "", **more: str) -> tuple[float, bool]:
     """Run a loop of `kernels` in a new process; return its result, and whether its code came from the cache."""
     source = package.parents[2]
-    environment = {"PYTHONPATH": str(source), "HOME": str(source / "home"), "PYTHONDONTWRITEBYTECODE": "1"}
-    run = [sys.executable, "-c", PROGRAM]
-    words = subprocess.run(run, env=environment, check=True, capture_output=True, text=True).stdout.split()
+    environment = {"PYTHONPATH": str(source), "HOME": str(source / "home"), "PYTHONDONTWRITEBYTECODE": "1", **more}
+    run = [sys.executable, "-c", before + PROGRAM]
+    ended = subprocess.run(run, env=environment, cwd=source, check=True, capture_output=True, text=True)
+    words = ended.stdout.split()
     return float(words[0]), words[1] == "1"
 
 
@@ -84,6 +87,22 @@ def test_without_a_writable_folder_in_the_package_the_cache_is_in_the_user_s_and
     shutil.rmtree(home)
     home.touch()
     assert [distribute(package) for _ in range(2)] == [(ADDED, False), (ADDED, False)]
+
+
+def test_without_a_home_folder_nothing_is_cached_and_no_folder_is_made(package: Path, tmp_path: Path) -> None:
+    (package / "__pycache__").touch()
+    # As for a user id that the system has no entry for, with HOME unset.
+    homeless = """
+import os.path, pathlib
+os.path.expanduser = lambda path: path
+def home(): raise RuntimeError("Could not determine home directory.")
+pathlib.Path.home = home
+"""
+    before = set(tmp_path.rglob("*"))
+    assert distribute(package, homeless) == (ADDED, False)
+    assert set(tmp_path.rglob("*")) == before
+    named = {"NUMBA_CACHE_DIR": str(tmp_path / "numba")}
+    assert [distribute(package, homeless, **named) for _ in range(2)] == [(ADDED, False), (ADDED, True)]
 
 
 def test_code_of_no_file_is_compiled_without_a_cache() -> None:

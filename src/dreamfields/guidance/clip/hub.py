@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from dreamfields.errors import MissingPackageError, StorageError, UsageError
 from dreamfields.guidance.clip.download import HubFile, fetch, fetch_metadata
-from dreamfields.storage import atomic_write, user_data
+from dreamfields.storage import atomic_write, user_data, user_path
 
 if TYPE_CHECKING:
     from dreamfields.guidance.ensemble import Member
@@ -72,7 +72,7 @@ def locate(model_id: str) -> Located:
 
     Raises MissingPackageError: it is not on this machine, or lacks a file; UsageError: it is no model that can guide.
     """
-    folder = Path(model_id).expanduser()
+    folder = user_path(model_id)
     if folder.is_dir():
         check_folder(folder, f"clip:{model_id} needs a whole model as transformers saves it")
         return Located(model_id, folder, None)
@@ -147,7 +147,7 @@ def download(model_id: str, revision: str = "main") -> Located:
 
 def home() -> Path:
     """Return the folder of the user's own data: $DREAMFIELDS_HOME, or `dreamfields` in the user's data folder."""
-    return Path(named) if (named := os.environ.get("DREAMFIELDS_HOME")) else user_data()
+    return user_path(named) if (named := os.environ.get("DREAMFIELDS_HOME")) else user_data()
 
 
 def read_records() -> dict[str, Entry]:
@@ -171,7 +171,7 @@ def record(model_id: str, entry: Entry) -> None:
 
 def is_path(model_id: str) -> bool:
     """Return whether a model id is a folder: one exists, or it cannot be an id of the hub (`name` or `owner/name`)."""
-    return Path(model_id).expanduser().is_dir() or not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", model_id, re.ASCII)
+    return user_path(model_id).is_dir() or not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", model_id, re.ASCII)
 
 
 def check_folder(folder: Path, remedy: str) -> None:

@@ -61,6 +61,19 @@ class ClipGuidance(AbstractGuidance):
         fitting = bisect.bisect_right(range(len(words) + 1), self.longest, key=tokens) - 1
         return tuple(words[max(fitting, 0) :])
 
+    def unknown_words(self, sentence: str) -> tuple[str, ...]:
+        """Return the words of a sentence that the tokenizer has no tokens for; one that spells bytes has them all."""
+        tokenizer, unknown = self.tokenizer, self.tokenizer.unk_token_id
+        # A tokenizer of bytes needs no unknown token, and names another one for it.
+        if unknown is None or unknown in (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id):
+            return ()
+
+        def tokens(word: str) -> list[int]:
+            found: list[int] = tokenizer(self._spelling(word), add_special_tokens=False)["input_ids"]
+            return found
+
+        return tuple(word for word in sentence.split() if unknown in tokens(word))
+
     def _tokens(self, sentences: list[str]) -> Any:
         """Return the inputs of the text tower, padded as it was trained."""
         siglip = self.kind.startswith("siglip")

@@ -137,6 +137,10 @@ class AdaptedGuidance(AbstractGuidance):
         """Return the words at the end of a sentence that the text tower ignores."""
         return self.closed_form.unread_words(sentence)
 
+    def unknown_words(self, sentence: str) -> tuple[str, ...]:
+        """Return the words of a sentence that the text tower cannot read: it reads English."""
+        return self.closed_form.unknown_words(sentence)
+
     def textureless_embedding(self, text_embedding: Tensor) -> Tensor | None:
         """Return the adapters' part of an embedding (d,); None where the adapters' weight is less than one quarter."""
         if not self.both:

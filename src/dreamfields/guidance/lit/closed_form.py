@@ -23,6 +23,7 @@ from torch.nn import functional
 
 from dreamfields.guidance.base import AbstractGuidance
 from dreamfields.guidance.lit.towers import SentenceEncoder, Tower, class_names
+from dreamfields.guidance.lit.words import unknown_words
 from dreamfields.guidance.prompts import fill_template
 
 Bridge = Literal["classes", "features", "both"]
@@ -85,6 +86,10 @@ class LitGuidance(AbstractGuidance):
     def unread_words(self, sentence: str) -> tuple[str, ...]:
         """Return the words at the end of a sentence that the text tower ignores."""
         return self.sentences.unread_words(sentence)
+
+    def unknown_words(self, sentence: str) -> tuple[str, ...]:
+        """Return the words of a sentence that the text tower cannot read: it reads English."""
+        return unknown_words(sentence)
 
     def score(self, images: Tensor, text_embedding: Tensor, sharpness: float = 0.0) -> Tensor:
         """Return (b,): a tenth of the wanted classes' margin in logits, the features' cosine, or the mean of both."""

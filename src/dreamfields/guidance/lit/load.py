@@ -1,7 +1,5 @@
 """Loading `lit`: two towers guide, and a third one, with adapters of its own, judges."""
 
-from pathlib import Path
-
 import torch
 
 from dreamfields.errors import UsageError
@@ -14,6 +12,7 @@ from dreamfields.guidance.lit.towers import SentenceEncoder, Tower
 from dreamfields.guidance.lit.weights import GUIDING_ADAPTERS, GUIDING_TOWERS, JUDGE_ADAPTERS, JUDGE_TOWER
 from dreamfields.guidance.prompts import wordings
 from dreamfields.guidance.settings import GuidanceSettings
+from dreamfields.storage import user_path
 
 
 def load_guides(_: Member, settings: GuidanceSettings, device: torch.device) -> list[Guide]:
@@ -54,7 +53,7 @@ def _load_adapters(settings: GuidanceSettings) -> dict[str, Adapters]:
         return {source.tower.name: packaged_adapters(source) for source in GUIDING_ADAPTERS}
     trained: dict[str, Adapters] = {}
     for path in settings.adapters:
-        adapters = read_adapters(Path(path))
+        adapters = read_adapters(user_path(path))
         if (tower := adapters.tower) == JUDGE_TOWER.name:
             raise UsageError(f"{path} belongs to {tower}, which only judges and never guides; train for lite0 or lite2")
         if tower in trained:

@@ -2,11 +2,13 @@
 
 import hashlib
 import importlib.util
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dreamfields.errors import MissingPackageError
+from dreamfields.storage import user_path
 
 if TYPE_CHECKING:
     from dreamfields.guidance.ensemble import Member
@@ -120,9 +122,9 @@ def check(_: "Member", settings: "GuidanceSettings") -> None:
         for source in GUIDING_ADAPTERS:
             source.path()
     for path in settings.adapters:
-        if not Path(path).is_file():
+        if not user_path(path).is_file():
             raise MissingPackageError(
-                f"there are no adapters {path}; make them with: dreamfields lit train DATA --out {path}"
+                f"there are no adapters {path}; make them with: dreamfields lit train DATA --out {shlex.quote(path)}"
             )
 
 

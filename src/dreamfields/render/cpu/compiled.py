@@ -9,8 +9,12 @@ from typing import Any, TypeVar, cast
 
 import llvmlite
 import numpy as np
+from numba import config as numba_settings
 from numba import njit
 from numba.core.caching import FunctionCache, IndexDataCacheFile
+
+from dreamfields.errors import StorageError
+from dreamfields.storage import user_cache
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -31,7 +35,10 @@ def compiled(*, fuse: bool = True) -> Callable[[Function], Function]:
 
     def decorate(function: Function) -> Function:
         dispatcher = njit(**options)(function)
-        with suppress(RuntimeError):  # The function is in no file, or no folder is writable.
+        # The function is in no file, or no folder is writable; without a home Numba would write into a folder "~".
+        with suppress(RuntimeError, StorageError):
+            if not numba_settings.CACHE_DIR:  # type: ignore[attr-defined]
+                user_cache()
             dispatcher._cache = _Cache(function)
         return cast(Function, dispatcher)
 
