@@ -53,6 +53,8 @@ EXTRAS = {"export.formats.usdz": {"pxr"}, "export.mesh.unwrap_program": {"xatlas
 MAX_FUNCTION_LINES = 60
 MAX_FILE_LINES = 400
 MAX_ARGUMENTS = 8
+# The Python API takes by keyword what the command line takes as flags.
+KEYWORDS_UNCOUNTED = {"api"}
 MAX_DEPTH = 2
 MAX_ROOT_MODULES = 8
 
@@ -175,10 +177,11 @@ def functions_are_short(module: str, tree: ast.Module) -> Iterator[str]:
 
 
 def functions_take_few_arguments(module: str, tree: ast.Module) -> Iterator[str]:
-    """No function takes more arguments than a reader can hold; `self` and `cls` do not count."""
+    """No function takes more arguments than a reader can hold; `self`, `cls` and the API's keywords do not count."""
     for function in _functions(tree):
         given = function.args
-        names = [argument.arg for argument in (*given.posonlyargs, *given.args, *given.kwonlyargs)]
+        keywords = [] if module in KEYWORDS_UNCOUNTED else given.kwonlyargs
+        names = [argument.arg for argument in (*given.posonlyargs, *given.args, *keywords)]
         names += [argument.arg for argument in (given.vararg, given.kwarg) if argument]
         count = len([name for name in names if name not in ("self", "cls")])
         if count > MAX_ARGUMENTS:
