@@ -222,7 +222,7 @@ def test_sentences_say_what_was_given_and_what_is_allowed() -> None:
     assert sentence(names=("a", 1)) == "names is ('a', 1); it must be a list, each text"
     assert sentence(loud=1) == "loud is 1; it must be true or false"
     assert sentence(title=b"a") == "title is b'a'; it must be text"
-    assert sentence(inner=3) == "inner is 3; it must be Inner"
+    assert sentence(inner=3) == "inner is 3; it must be an Inner"
 
 
 def test_a_choice_names_the_choices() -> None:

@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dreamfields.api import Run, generate, load, start
+    from dreamfields.api import Run, configure, generate, load, start
     from dreamfields.config import Config
     from dreamfields.errors import DreamfieldsError
     from dreamfields.evaluate.classifier import Judge, Judgement
@@ -38,6 +38,7 @@ __all__ = [
     "Run",
     "Step",
     "__version__",
+    "configure",
     "generate",
     "load",
     "start",
@@ -56,6 +57,7 @@ _HOMES = {
     "Rendering": "dreamfields.render.renderer",
     "Run": "dreamfields.api",
     "Step": "dreamfields.optimize.loop",
+    "configure": "dreamfields.api",
     "generate": "dreamfields.api",
     "load": "dreamfields.api",
     "start": "dreamfields.api",

@@ -1,8 +1,10 @@
 """The configuration of a run: its prompt, the recipe of its optimisation, and the settings of its exports."""
 
 import contextlib
+import dataclasses
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, Final, get_type_hints
 
 from dreamfields.devices import Device
 from dreamfields.errors import UsageError
@@ -10,7 +12,10 @@ from dreamfields.export.settings import ExportSettings
 from dreamfields.guidance.prompts import clean_prompt
 from dreamfields.guidance.settings import PromptSettings
 from dreamfields.optimize.settings import Recipe
-from dreamfields.settings import Range, Settings
+from dreamfields.settings import Range, Settings, collected_faults, merge, unknown_name
+
+_UNNAMED: Final = ("prompts", "recipe")  # Parts that the names of their settings do not begin with
+_SHORT_NAMES: Final[Mapping[str, str]] = {"steps": "optimize.steps", "guidance": "guidance.name"}
 
 
 @dataclass(frozen=True)
@@ -62,3 +67,47 @@ class Config(Settings):
         for part, settings in {**recipe, "prompts": values["prompts"]}.items():
             plain |= {f"{part}.{name}": value for name, value in settings.items()}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
+
+
+def with_settings(base: Config, values: Mapping[str, object]) -> Config:
+    """Return a configuration with other values of some settings, by names as `full_name` takes them.
+
+    Lists count as tuples.
+
+    Raises UsageError: names are unknown (the nearest is offered) or values cannot be used; the sentence lists all.
+    """
+    paths, nested = setting_paths(), dict[str, Any]()
+    with collected_faults() as faults:
+        for given, value in values.items():
+            name = full_name(given)
+            if name not in paths:
+                hint = "dreamfields generate --help-all lists all"
+                faults.append(unknown_name(str(given), list(paths), "setting", hint))
+                continue
+            *parts, last = paths[name]
+            one = {last: value}
+            for part in reversed(parts):
+                one = {part: one}
+            nested = merge(nested, one)
+        config = Config.from_json(merge(base.to_json(), nested))
+    return config
+
+
+def full_name(given: object) -> str:
+    """Return the dotted name of a setting, with underscores; `steps` is short for `optimize.steps`, as its flag is."""
+    name = str(given).replace("-", "_")
+    return _SHORT_NAMES.get(name, name)
+
+
+def setting_paths() -> dict[str, tuple[str, ...]]:
+    """Return where in a `Config` each single setting is, by the name of its flag, such as `optimize.steps`."""
+    return dict(_paths(Config, "", ()))
+
+
+def _paths(kind: type[Settings], prefix: str, path: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    hints = get_type_hints(kind)
+    for name in (entry.name for entry in dataclasses.fields(kind)):
+        if isinstance(hints[name], type) and issubclass(hints[name], Settings):
+            yield from _paths(hints[name], prefix if name in _UNNAMED else f"{prefix}{name}.", (*path, name))
+        else:
+            yield f"{prefix}{name}", (*path, name)

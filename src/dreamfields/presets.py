@@ -53,6 +53,6 @@ DEFAULT = "quick"
 
 def preset(name: str) -> Preset:
     """Return a preset by name. Raises UsageError: there is none of that name; the nearest name is offered."""
-    if name not in PRESETS:
-        raise UsageError(unknown_name(name, list(PRESETS), "preset"))
+    if not isinstance(name, str) or name not in PRESETS:
+        raise UsageError(unknown_name(str(name), list(PRESETS), "preset"))
     return PRESETS[name]

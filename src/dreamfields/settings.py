@@ -126,11 +126,26 @@ class Settings:
         return settings
 
 
-def unknown_name(given: str, known: list[str], what: str) -> str:
-    """Return the sentence for an unknown name, with the nearest known name or all known names."""
+def shortened(value: object) -> str:
+    """Return a value as sentences quote it: its representation, cut in the middle if it is long."""
+    return _SHORT.repr(value)
+
+
+def unknown_name(given: str, known: list[str], what: str, else_hint: str = "") -> str:
+    """Return the sentence for an unknown name, with the nearest known name, or a hint; if empty, all known names."""
     near = difflib.get_close_matches(given, known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known))}"
-    return f"there is no {what} called {_SHORT.repr(given)}; {hint}"
+    hint = f"did you mean {near[0]!r}?" if near else else_hint or f"known: {', '.join(sorted(known))}"
+    return f"there is no {what} called {shortened(given)}; {hint}"
+
+
+def merge(base: Mapping[str, Any], values: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return nested values with others over them; names that the base does not know are kept."""
+    merged = dict(base)
+    for name, value in values.items():
+        if isinstance(below := base.get(name), Mapping) and isinstance(value, Mapping):
+            value = merge(below, value)
+        merged[str(name)] = value
+    return merged
 
 
 def value_from_json(value: Any, hint: Any) -> Any:
@@ -152,7 +167,7 @@ def fault_in(name: str, value: Any, hint: Any, limits: tuple[Any, ...] = ()) -> 
     if origin in (types.UnionType, typing.Union):
         (inner,) = (option for option in parts if option is not types.NoneType)
         return None if value is None else fault_in(name, value, inner, limits)
-    must_be = f"{name} is {_SHORT.repr(value)}; it must be"
+    must_be = f"{name} is {shortened(value)}; it must be"
     if origin is typing.Literal:
         return None if value in parts else f"{must_be} one of {', '.join(map(str, parts))}"
     if not _is_a(value, hint):
@@ -185,4 +200,5 @@ def _in_words(expected: Any) -> str:
     if origin is Mapping:
         return "a table by name" if parts[1] is Any else f"{_in_words(parts[1])} by name"
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-    return names.get(expected) or str(getattr(expected, "__name__", expected))
+    name = str(getattr(expected, "__name__", expected))
+    return names.get(expected) or f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"

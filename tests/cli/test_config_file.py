@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from dreamfields.cli.config_file import merge, read_config
+from dreamfields.cli.config_file import read_config
 from dreamfields.cli.main import main
 from dreamfields.config import Config
 from dreamfields.guidance.settings import PromptSettings
 from dreamfields.presets import PRESETS
 from dreamfields.runs.directory import RunDirectory
+from dreamfields.settings import merge
 from tests.cli.test_cli import configured, flat, no_heavy_packages, run_light
 from tests.support.toys import PROMPT
 

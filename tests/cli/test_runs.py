@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dreamfields.cli.main import main
-from dreamfields.cli.runs import last_score, summarize
+from dreamfields.cli.runs import summarize
 from dreamfields.config import Config
 from dreamfields.runs.directory import RunDirectory
 from tests.cli.test_cli import no_heavy_packages, run_light
@@ -80,23 +80,6 @@ def test_a_run_itself_an_empty_folder_and_none(runs: Path, capsys: pytest.Captur
     for folder in ("missing", "file"):
         assert main(["runs", str(runs / folder)]) == 2
         assert f"there is no folder {runs / folder}" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("lines", "score"),
-    [
-        ([], None),
-        ([line(0.5)], 0.5),
-        ([line(9.0)] * 50 + [line(0.25)] * 20, 0.25),
-        ([line(0.5), line(None), '{"score": 1', "[]", "7", "\xff", '{"score": "x"}'], 0.5),
-        (['{"score": NaN}', '{"score": 1e999}', '{"score": 1' + "0" * 400 + "}"], None),
-        ([line(0.5)] * 2000, 0.5),
-    ],
-)
-def test_the_score_is_the_mean_of_the_last_steps(tmp_path: Path, lines: list[str], score: float | None) -> None:
-    path = tmp_path / "metrics.jsonl"
-    path.write_text("\n".join(lines), encoding="latin-1")
-    assert last_score(path) == (score if score is None else pytest.approx(score))
 
 
 def test_metrics_that_are_no_file_are_no_score(tmp_path: Path) -> None:

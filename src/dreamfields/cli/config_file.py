@@ -48,16 +48,6 @@ def read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def merge(base: Mapping[str, Any], values: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return nested values with others over them; names that the base does not know are kept."""
-    merged = dict(base)
-    for name, value in values.items():
-        if isinstance(below := base.get(name), Mapping) and isinstance(value, Mapping):
-            value = merge(below, value)
-        merged[str(name)] = value
-    return merged
-
-
 def _parse(text: str) -> Any:
     """Return what a text of JSON or YAML holds; JSON is tried first, for YAML reads some of it differently."""
     try:

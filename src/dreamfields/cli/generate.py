@@ -1,7 +1,7 @@
 """`dreamfields generate`: a new run, from a preset, a file of settings and flags."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Self
@@ -11,17 +11,17 @@ from rich.console import Console
 
 from dreamfields import presets
 from dreamfields.cli.command import Command, values_for
-from dreamfields.cli.config_file import merge, read_config
+from dreamfields.cli.config_file import read_config
 from dreamfields.cli.parsing import value_of
 from dreamfields.cli.run_folder import complete
-from dreamfields.config import Config
+from dreamfields.config import Config, with_settings
 from dreamfields.errors import UsageError
 from dreamfields.export.settings import ExportSettings
 from dreamfields.guidance.settings import PromptSettings
 from dreamfields.optimize.settings import Recipe
 from dreamfields.runs.checks import check_readable, check_runnable
 from dreamfields.runs.directory import RunDirectory, run_path
-from dreamfields.settings import collected_faults
+from dreamfields.settings import collected_faults, merge
 from dreamfields.storage import user_path
 
 
@@ -75,13 +75,10 @@ class Generate(Command):
     @cached_property
     def configuration(self) -> Config:
         """The configuration of the run. Raises UsageError: a value cannot be used; all of them are named."""
+        short = {"steps": self.steps, "guidance": self.guidance}
         with collected_faults():
-            recipe = self.recipe
-            if self.steps is not None:
-                recipe = replace(recipe, optimize=replace(recipe.optimize, steps=self.steps))
-            if self.guidance is not None:
-                recipe = replace(recipe, guidance=replace(recipe.guidance, name=self.guidance))
-            config = Config(**{**values_for(Config, self), "recipe": recipe})
+            given = {name: value for name, value in short.items() if value is not None}
+            config = with_settings(Config(**values_for(Config, self)), given)
         return config
 
     @cached_property

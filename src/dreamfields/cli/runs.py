@@ -3,8 +3,7 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import fmean
-from typing import Annotated, Final
+from typing import Annotated
 
 import tyro
 from rich.console import Console
@@ -14,10 +13,8 @@ from dreamfields.cli.run_folder import find_runs
 from dreamfields.cli.terminal import say, say_table
 from dreamfields.errors import DreamfieldsError, UsageError
 from dreamfields.runs.directory import RunDirectory
+from dreamfields.runs.metrics import last_score
 from dreamfields.runs.record import read_record
-
-_STEPS: Final = 20
-_TAIL_BYTES: Final = 16_384  # Of metrics.jsonl: more than so many steps take
 
 
 @dataclass(frozen=True)
@@ -76,25 +73,3 @@ def summarize(path: Path) -> Summary:
         return Summary(path.name, "damaged", error=str(error))
     config, score = record.config, last_score(directory.metrics)
     return Summary(path.name, record.status, config.prompt, config.seed, score, record.seconds)
-
-
-def last_score(metrics: Path) -> float | None:
-    """Return the mean score of the last steps in metrics.jsonl; None without any."""
-    try:
-        if not metrics.is_file():
-            return None
-        with metrics.open("rb") as file:
-            file.seek(-min(_TAIL_BYTES, metrics.stat().st_size), 2)
-            scores = [score for line in file if (score := _score(line)) is not None]
-    except OSError:
-        return None
-    return fmean(scores[-_STEPS:]) if scores else None
-
-
-def _score(line: bytes) -> float | None:
-    """Return the score in a line; None if it is torn or holds none."""
-    try:
-        score = json.loads(line)["score"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
-    return float(score) if isinstance(score, (int, float)) and abs(score) < 1e12 else None

@@ -22,6 +22,7 @@ from dreamfields.guidance.base import AbstractGuidance
 from dreamfields.render.occupancy import visible_cells
 from dreamfields.render.renderer import render_still
 from dreamfields.render.shading import ShadedField, light_beside
+from dreamfields.reprs import short_repr
 from dreamfields.scene.cameras import Camera
 from dreamfields.scene.fields.base import AbstractField
 
@@ -35,6 +36,8 @@ class Candidate:
     field: AbstractField
     target: tuple[float, float, float] = (0.0, 0.0, 0.0)  # The point that the last training cameras looked at
 
+    __repr__ = short_repr
+
 
 @dataclass(frozen=True)
 class ImagePair:
@@ -44,6 +47,8 @@ class ImagePair:
     prompt: str
     colour: Tensor
     textureless: Tensor
+
+    __repr__ = short_repr
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,8 @@ class Judged:
     caption: str
     colour: Found
     textureless: Found
+
+    __repr__ = short_repr
 
 
 @dataclass(frozen=True)
@@ -85,6 +92,8 @@ class Retrieval:
     judge: str
     captions: int  # Number of captions to choose from
     objects: tuple[Judged, ...]
+
+    __repr__ = short_repr
 
     def fraction(self, within: int, textureless: bool = False) -> Fraction:
         """Return R@within of the images with colours, or of the textureless ones."""

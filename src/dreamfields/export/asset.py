@@ -14,6 +14,7 @@ from dreamfields.export.mesh.fidelity import MeshFidelity, held_out_cameras, mes
 from dreamfields.export.mesh.mesh import Mesh
 from dreamfields.export.mesh.surface import extract_mesh
 from dreamfields.export.settings import ExportSettings, Metadata
+from dreamfields.reprs import short_repr
 from dreamfields.scene.cameras import Camera
 from dreamfields.scene.fields.base import AbstractField
 
@@ -33,6 +34,8 @@ class Asset:
     occupancy: Tensor | None = None  # Cells that may hold density, bool (k, k, k); None for everywhere
     size_mm: float = PRINT_MM  # Largest extent in millimetres, in formats that have a size
     config: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # All settings of the run as JSON values
+
+    __repr__ = short_repr
 
     @cached_property
     def untextured(self) -> Mesh:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dreamfields.reprs import short_repr
+
 
 class AbstractGuidance(nn.Module, ABC):
     """A frozen joint image-text model, differentiable with respect to its images."""
@@ -60,6 +62,8 @@ class Guide:
     guidance: AbstractGuidance
     weight: float = 1.0  # Multiplies its loss
     start: float = 0.0  # Fraction of the steps after which it guides, in [0, 1)
+
+    __repr__ = short_repr
 
 
 def mean_direction(embeddings: Tensor) -> Tensor:

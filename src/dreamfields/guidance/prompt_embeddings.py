@@ -19,6 +19,7 @@ from torch.nn import functional
 from dreamfields.guidance.base import AbstractGuidance, mean_direction
 from dreamfields.guidance.prompts import azimuth_weights, fill_template, fill_wordings, parse_azimuth_prompts
 from dreamfields.guidance.settings import PromptSettings
+from dreamfields.reprs import short_repr
 
 Sentences = tuple[tuple[str, ...], ...]  # p times k sentences, before they are put into a template
 
@@ -30,6 +31,8 @@ class PromptEmbeddings:
     table: Tensor  # (p, k, d) unit vectors
     anchors_deg: tuple[float, ...] = (0.0,)
     """Azimuths at which the weight of each of the k wordings is 1, rising, in [0, 360)."""
+
+    __repr__ = short_repr
 
     @property
     def paraphrases(self) -> int:

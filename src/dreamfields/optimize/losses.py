@@ -12,6 +12,7 @@ from torch import Tensor
 from dreamfields.optimize import schedules
 from dreamfields.optimize.settings import LossSettings
 from dreamfields.render.renderer import Rendering
+from dreamfields.reprs import short_repr
 
 
 def guidance_loss(scores: Tensor) -> Tensor:
@@ -49,6 +50,8 @@ class TermInputs:
     progress: float  # Fraction of all steps done, in [0, 1)
     rendering: Rendering  # (v, ...), the step's views
     fog: Tensor  # (), of these views; computed once for the term and the step's report
+
+    __repr__ = short_repr
 
 
 @dataclass(frozen=True)

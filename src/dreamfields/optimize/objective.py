@@ -23,6 +23,7 @@ from dreamfields.optimize.textureless import TexturelessView
 from dreamfields.render.backgrounds import draw_backgrounds
 from dreamfields.render.compose import compose_views, crop_views, double, draw_augmentation
 from dreamfields.render.renderer import Rendering
+from dreamfields.reprs import short_repr
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class Target:
     geometry: PromptEmbeddings | None = None  # Of the geometry prompt, if there is one
     geometry_weight: float = 0.0  # Weight of the geometry prompt's score, relative to the prompt's
 
+    __repr__ = short_repr
+
 
 @dataclass(frozen=True)
 class Objective:
@@ -45,6 +48,8 @@ class Objective:
     terms: Mapping[str, Tensor]  # Weighted, () each: "guidance", then those of `losses.TERMS` at this step
     score: float  # Mean score of the views, in [-1, 1]
     fog: float  # Fog of the views, in [0, 1], whatever its weight
+
+    __repr__ = short_repr
 
     def total(self) -> Tensor:
         """Return the sum of the terms in their order: ()."""

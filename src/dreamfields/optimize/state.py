@@ -14,6 +14,7 @@ from dreamfields.optimize.collapse import RunningMeans
 from dreamfields.optimize.randomness import derive_seed, seeded_generator
 from dreamfields.optimize.settings import Recipe
 from dreamfields.render.occupancy import occupied_cells
+from dreamfields.reprs import one_line, short_repr
 from dreamfields.scene.cameras import camera_target, density_centre, follow
 from dreamfields.scene.fields import FIELDS
 from dreamfields.scene.fields.base import AbstractField
@@ -30,6 +31,8 @@ class Saved:
 
     counters: Mapping[str, Any]
     tensors: Mapping[str, Tensor]
+
+    __repr__ = short_repr
 
 
 @final
@@ -49,6 +52,11 @@ class TrainingState:
         """Make the state before the first step of the first attempt."""
         self.recipe, self.seed, self.device = recipe, seed, device
         self._begin(attempt=0, rollbacks=0)
+
+    def __repr__(self) -> str:
+        """Return the step, the attempt, the kind of field, and where its tensors are."""
+        done = [f"step {self.step} of {self.recipe.optimize.steps}", f"attempt {self.attempt}"]
+        return one_line("TrainingState", [*done, type(self.field).__name__, f"on {self.device}"])
 
     def restart(self) -> None:
         """Begin the next attempt with a new field and a new seed."""

@@ -16,6 +16,7 @@ from dreamfields.optimize.randomness import StepContext
 from dreamfields.render.renderer import Rendering, render_jittered
 from dreamfields.render.settings import RenderSettings
 from dreamfields.render.shading import light_beside, textureless_fields
+from dreamfields.reprs import short_repr
 from dreamfields.scene.cameras import Camera
 from dreamfields.scene.fields.base import AbstractField
 
@@ -28,6 +29,8 @@ class TexturelessView:
 
     rendering: Rendering  # (1, ...)
     azimuth_deg: float  # Azimuth of its camera
+
+    __repr__ = short_repr
 
 
 def is_textureless_step(context: StepContext) -> bool:

@@ -23,6 +23,7 @@ from dreamfields.render.cpu.threads import in_threads
 from dreamfields.render.renderer import Rendering
 from dreamfields.render.settings import AugmentSettings
 from dreamfields.render.volume import composite
+from dreamfields.reprs import short_repr
 
 GRAIN_DEVIATION = math.sqrt((256**2 - 1) / 12.0)  # Standard deviation of a uniform byte
 
@@ -36,6 +37,8 @@ class Augmentation:
     tone: Tensor  # (b, 3) factor of saturation, factor of contrast, difference of brightness
     grain: Tensor  # (b, 3, size, size) noise, uint8
     noise: float  # Standard deviation of the noise
+
+    __repr__ = short_repr
 
 
 def draw_augmentation(count: int, size: int, settings: AugmentSettings, generator: Generator) -> Augmentation:

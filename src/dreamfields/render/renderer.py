@@ -14,6 +14,7 @@ from dreamfields.render.cpu import fused
 from dreamfields.render.occupancy import is_occupied
 from dreamfields.render.settings import TERMINATION, RenderSettings
 from dreamfields.render.volume import MIDDLE, bin_edges, distances_in, draw_jitter, find_span
+from dreamfields.reprs import short_repr
 from dreamfields.scene.cameras import Camera, rays_of
 from dreamfields.scene.fields.base import AbstractField, Evaluator, Query
 from dreamfields.scene.rays import Rays
@@ -29,6 +30,8 @@ class Rendering:
     colour: Tensor  # (b, 3, h, w) in [0, 1], premultiplied by opacity
     opacity: Tensor  # (b, 1, h, w) in [0, 1]
     depth: Tensor  # (b, 1, h, w) distance along the ray in scene units, premultiplied by opacity
+
+    __repr__ = short_repr
 
     @classmethod
     def of_pixels(cls, pixels: Tensor, size: int) -> "Rendering":

@@ -21,6 +21,7 @@ import torch
 
 from dreamfields.errors import CheckpointError, DegenerateError
 from dreamfields.optimize.state import Saved, TrainingState, first_nonfinite
+from dreamfields.reprs import short_repr
 from dreamfields.runs.manifest import manifest_bytes, read_manifest, read_tensors_safely
 from dreamfields.runs.upgrade import upgrade_identity
 from dreamfields.storage import atomic_write, move_aside, read_regular, remove
@@ -37,6 +38,8 @@ class Checkpoint(Saved):
     machine: Mapping[str, Any] = field(default_factory=dict)  # See `machine_facts`
     passed_over: Mapping[Path, str] = field(default_factory=dict)
     """What is wrong with each newer checkpoint, by its manifest."""
+
+    __repr__ = short_repr
 
 
 def save_checkpoint(folder: Path, state: TrainingState, identity: Mapping[str, Any] | None = None) -> Path:

@@ -16,13 +16,14 @@ import math
 import re
 import shlex
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 
 from dreamfields.errors import StorageError, UsageError
 from dreamfields.runs.lock import FolderLock
+from dreamfields.runs.metrics import read_metrics
 from dreamfields.storage import append_line, atomic_write, read_regular, sweep
 
 if TYPE_CHECKING:
@@ -102,7 +103,8 @@ class RunDirectory:
         self._unwritten = []
         if not self.metrics.exists():
             return
-        kept = [line for line in _lines(self.metrics) if (line["attempt"], line["index"]) <= (attempt, step)]
+        lines = read_metrics(self.metrics)
+        kept = [line for line in lines if (line["attempt"], line["index"]) <= (attempt, step)]
         atomic_write(self.metrics, "".join(json.dumps(line) + "\n" for line in kept).encode())
 
     def sweep(self) -> None:
@@ -152,14 +154,3 @@ def _plain(value: object) -> object:
     if isinstance(value, enum.Enum):
         return value.name.lower()
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the metrics' lines; one torn by a crash, or written by another program, is skipped."""
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            values = json.loads(line)
-            if isinstance(values["attempt"], int) and isinstance(values["index"], int):
-                yield values
-        except (ValueError, KeyError, TypeError, RecursionError):
-            continue

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
-from typing import Concatenate, Final, ParamSpec, TypeVar, final
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar, final
 
 import torch
 from PIL import Image
@@ -33,8 +33,10 @@ from dreamfields.optimize.objective import make_targets
 from dreamfields.optimize.state import TrainingState
 from dreamfields.render.framing import frame
 from dreamfields.render.renderer import Rendering, render_still
+from dreamfields.reprs import shortened_text
 from dreamfields.runs.checkpointer import Checkpointer
 from dreamfields.runs.directory import RunDirectory
+from dreamfields.runs.metrics import last_index, last_score, read_metrics
 from dreamfields.runs.record import RunRecord, Status, read_record
 from dreamfields.runs.record_file import RecordFile
 from dreamfields.scene.cameras import Camera
@@ -69,6 +71,15 @@ class Run:
         self._state: TrainingState | None = None
         self._checkpointer = Checkpointer(directory, record.config.identity(), self._file.notify)
 
+    def __repr__(self) -> str:
+        """Return prompt, seed, status, steps, score and folder on one line; never raises, even if files are gone."""
+        steps, done = f"{self.config.recipe.optimize.steps} steps", last_index(self.directory.metrics)
+        parts = [f'Run "{shortened_text(self.prompt)}"', f"seed {self.seed}", self.status]
+        parts.append(steps if done is None else f"{done} of {steps}")
+        if self.score is not None:
+            parts.append(f"score {self.score:.3f}")
+        return f"<{', '.join([*parts, str(self.path)])}>"
+
     @classmethod
     def begin(cls, directory: RunDirectory, config: Config) -> "Run":
         """Make the folder of a new run and its first record; `check_runnable` has told that it can work.
@@ -101,6 +112,29 @@ class Run:
     def config(self) -> Config:
         """Return the configuration that the run is made from."""
         return self.record.config
+
+    @property
+    def prompt(self) -> str:
+        """Return the description of the object."""
+        return self.config.prompt
+
+    @property
+    def seed(self) -> int:
+        """Return the seed of all random draws."""
+        return self.config.seed
+
+    @property
+    def score(self) -> float | None:
+        """Return the mean score of the last 20 steps, as `dreamfields runs` prints it; None before any step."""
+        return last_score(self.directory.metrics)
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """Return what metrics.jsonl says now: of each step the `index`, `attempt`, `score`, `loss` and more, as `Step`.
+
+        Raises StorageError: the file cannot be read.
+        """
+        return read_metrics(self.directory.metrics)
 
     @property
     def status(self) -> Status:

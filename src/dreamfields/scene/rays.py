@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dreamfields.reprs import short_repr
+
 
 @dataclass(frozen=True)
 class Rays:
@@ -16,6 +18,8 @@ class Rays:
     origins: Tensor  # (n, 3) in scene units
     directions: Tensor  # (n, 3), unit length
     radii: Tensor  # (n,) growth of the cone's radius per scene unit along the ray; 0 for a ray without width
+
+    __repr__ = short_repr
 
     def __len__(self) -> int:
         """Return the number of rays."""

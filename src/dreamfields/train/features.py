@@ -32,6 +32,7 @@ from dreamfields.guidance.lit.weights import LITE0, LITE1, LITE2
 from dreamfields.optimize.randomness import seeded_generator
 from dreamfields.render.backgrounds import draw_backgrounds
 from dreamfields.render.settings import BackgroundSettings
+from dreamfields.reprs import short_repr
 from dreamfields.storage import atomic_write
 from dreamfields.train.pairs import Pair, PairSet
 from dreamfields.train.settings import Precision
@@ -53,6 +54,8 @@ class Chunk:
 
     values: Tensor  # (n, f), float32
     cached: bool  # Whether they were read from the cache
+
+    __repr__ = short_repr
 
 
 @dataclass(frozen=True)

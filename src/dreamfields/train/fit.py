@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from dreamfields.guidance.lit.adapters import Adapters, Projection
 from dreamfields.optimize.randomness import derive_seed, seeded_generator
+from dreamfields.reprs import short_repr
 from dreamfields.storage import atomic_write
 from dreamfields.train.settings import TuningSettings
 
@@ -41,6 +42,8 @@ class TrainingData:
     class_weight: Tensor  # (c, g), g < f: weights of the tower's classifier on the final features
     class_bias: Tensor  # (c,): its bias
 
+    __repr__ = short_repr
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -54,6 +57,8 @@ class Progress:
     best_state: dict[str, Tensor] = field(default_factory=dict)  # The adapters after it
     loss: float = math.nan  # Mean over the steps of the last epoch
     score: float = math.nan  # Mean reciprocal rank after it, in [0, 1]
+
+    __repr__ = short_repr
 
 
 def new_adapters(data: TrainingData, settings: TuningSettings) -> Adapters:

@@ -22,6 +22,7 @@ from dreamfields.export.mesh.unwrap import unwrap
 from dreamfields.export.settings import ExportSettings
 from dreamfields.render.renderer import Rendering, render_still
 from dreamfields.render.volume import colour_from_weights, opacity_from_weights, weights_from_density
+from dreamfields.reprs import short_repr
 from dreamfields.scene.cameras import Camera
 from dreamfields.scene.fields.base import AbstractField, Evaluator, Query
 
@@ -37,6 +38,8 @@ class SurfaceView:
     rendering: Rendering  # The field
     coverage: Coverage  # The mesh
     depths: NDArray[np.float32]  # (size, size) of the mesh along the viewing direction; infinite where there is none
+
+    __repr__ = short_repr
 
 
 def surface_colours(field: AbstractField, points: Floats, normals: Floats, spacing: float) -> NDArray[np.uint8]:

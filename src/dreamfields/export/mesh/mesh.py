@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dreamfields.reprs import one_line, short_repr
+
 Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.integer[Any]]
 
@@ -21,6 +23,8 @@ class Atlas:
     vertices: NDArray[np.int32]  # (w,) the mesh's vertex of each corner
     faces: NDArray[np.int32]  # (f, 3) corners of each face, in the order of the mesh's faces and their vertices
 
+    __repr__ = short_repr
+
 
 @dataclass(frozen=True)
 class Texture:
@@ -28,6 +32,10 @@ class Texture:
 
     image: NDArray[np.uint8]  # (s, s, 3) sRGB, row 0 at the top
     atlas: Atlas
+
+    def __repr__(self) -> str:
+        """Return the size in texels and the number of texture corners."""
+        return one_line("Texture", [_texels(self), f"{len(self.atlas.vertices):,} corners"])
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,11 @@ class Mesh:
     faces: NDArray[np.int32]  # (f, 3) indices of vertices, counter-clockwise seen from outside
     colours: NDArray[np.uint8]  # (v, 3) sRGB
     texture: Texture | None = None  # Finer than the vertices' colours; None where there is none
+
+    def __repr__(self) -> str:
+        """Return the numbers of vertices and faces, and the texture's size in texels."""
+        counts = [f"{len(self.vertices):,} vertices", f"{len(self.faces):,} faces"]
+        return one_line("Mesh", [*counts, "no texture" if self.texture is None else f"texture {_texels(self.texture)}"])
 
 
 def vertex_normals(vertices: Floats, faces: Integers) -> Floats:
@@ -78,3 +91,8 @@ def stood_on_ground(mesh: Mesh) -> Floats:
 def to_print_frame(mesh: Mesh, size_mm: float) -> Floats:
     """Return the vertices (v, 3) as printers' software wants them: millimetres, on the bed z = 0, front towards -Y."""
     return stood_on_ground(mesh)[:, [0, 2, 1]] * [size_mm, -size_mm, size_mm]
+
+
+def _texels(texture: Texture) -> str:
+    height, width = texture.image.shape[:2]
+    return f"{width} x {height}"

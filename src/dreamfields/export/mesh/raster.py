@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dreamfields.export.mesh.mesh import Floats, Integers
+from dreamfields.reprs import short_repr
 from dreamfields.scene.cameras import Camera
 
 BATCH_PIXELS: Final = 2_000_000  # Pixels of faces' bounding boxes that are tested at a time, some 0.2 GB
@@ -24,6 +25,8 @@ class Coverage:
 
     faces: NDArray[np.int32]  # (size, size) index of the face, -1 where there is none
     weights: NDArray[np.float32]  # (size, size, 3) perspective-correct barycentric coordinates in it; 0 where none
+
+    __repr__ = short_repr
 
     @property
     def mask(self) -> NDArray[np.bool_]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from dreamfields.reprs import short_repr
+
 
 @dataclass(frozen=True)
 class Query:
@@ -19,6 +21,8 @@ class Query:
     directions: Tensor  # (n, 3) unit directions of the rays through the points
     lengths: Tensor  # (n,) lengths of the ray segments around the points, in scene units
     radii: Tensor  # (n,) radii of the rays' cones at the points, in scene units; 0 for rays without width
+
+    __repr__ = short_repr
 
     def __len__(self) -> int:
         """Return the number of points."""
@@ -35,6 +39,8 @@ class FieldValues:
 
     density: Tensor  # (n,), non-negative, in inverse scene units
     colour: Tensor  # (n, 3) in [0, 1]
+
+    __repr__ = short_repr
 
 
 Evaluator = Callable[[Query], FieldValues]  # Evaluates one fixed state of a field
