@@ -121,8 +121,10 @@ def encoded_bytes(program: str, frames: Sequence[Image.Image], fps: int, suffix:
 def ffmpeg_command(program: str, size: tuple[int, int], fps: int, file: Path) -> list[str]:
     """Return the command that reads raw RGB frames of an even size (width, height) and writes a video file."""
     source = f"-f rawvideo -pix_fmt rgb24 -s {size[0]}x{size[1]} -r {fps} -i pipe:0"
-    convert = "-vf scale=out_color_matrix=bt709,format=yuv420p"
-    # Without tags players guess the conversion to RGB from the size of the image, and colours shift.
+    # Without tags players guess the conversion to RGB from the size of the image, and colours shift. Encoders take them
+    # from the frames in some versions of ffmpeg and from the options in others, so both have them.
+    marked = "setparams=color_primaries=bt709:color_trc=bt709:colorspace=bt709:range=tv"
+    convert = f"-vf scale=out_color_matrix=bt709,format=yuv420p,{marked}"
     tags = "-color_primaries bt709 -color_trc bt709 -colorspace bt709 -color_range tv"
     # One thread and no version stamps: the same frames are the same bytes.
     exact = "-threads 1 -fflags +bitexact -flags:v +bitexact -map_metadata -1"
