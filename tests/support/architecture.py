@@ -60,6 +60,11 @@ MAX_ROOT_MODULES = 8
 LIGHT_MODULES = {
     "errors",
     "scene.fields",
+    "export.endings",
+    "export.formats.companions",
+    "export.formats.packages",
+    "export.formats.table",
+    "export.pictures.table",
     "config",
     "paper",
     "presets",

@@ -17,7 +17,6 @@ from dreamfields.export.settings import ExportSettings, Metadata
 from dreamfields.scene.cameras import Camera
 from dreamfields.scene.fields.base import AbstractField
 
-PRINT_MM: Final = 100.0  # Default largest extent of a printed object in millimetres: it fits every common printer
 TEXELS_PER_PIXEL: Final = 4  # Texels a side of the texture over pixels a side of the views, each of one side only
 FIDELITY_SIZE: Final = 128  # Pixels a side of the views in which a mesh is compared with its field
 
@@ -31,7 +30,7 @@ class Asset:
     settings: ExportSettings
     facts: Metadata  # Written into the files
     occupancy: Tensor | None = None  # Cells that may hold density, bool (k, k, k); None for everywhere
-    size_mm: float = PRINT_MM  # Largest extent in millimetres, in formats that have a size
+    size_mm: float | None = None  # Largest extent in millimetres in formats with a unit of length; None for their own
     config: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # All settings of the run as JSON values
 
     @cached_property

@@ -16,13 +16,14 @@ from dreamfields.devices import resolve_device, thread_count
 from dreamfields.errors import DreamfieldsError, MissingPackageError, StorageError, UsageError
 from dreamfields.evaluate.classifier import Judge, Judgement, nearest_class
 from dreamfields.evaluate.retrieval import Candidate
-from dreamfields.export.asset import PRINT_MM, Asset
-from dreamfields.export.formats.table import write_asset
+from dreamfields.export.asset import Asset
+from dreamfields.export.formats.table import check_target, write_asset
 from dreamfields.export.mesh.mesh import Mesh
 from dreamfields.export.pictures.film import TimeLapse, film, turntable
 from dreamfields.export.pictures.paths import CameraPath, Orbit
-from dreamfields.export.pictures.stills import Shot, contact_sheet, png_bytes, refuse_blank, take
-from dreamfields.export.pictures.video import video_suffix, write_video
+from dreamfields.export.pictures.stills import Shot, contact_sheet, picture_bytes, refuse_blank, take
+from dreamfields.export.pictures.table import picture_format, video_suffix
+from dreamfields.export.pictures.video import write_video
 from dreamfields.export.settings import ExportSettings
 from dreamfields.guidance.base import Guide
 from dreamfields.guidance.ensemble import label, load_guides
@@ -203,10 +204,11 @@ class Run:
         state = self.trained_state()
         return render_still(state.field, camera, size, samples, occupancy=state.occupancy)
 
-    def asset(self, settings: ExportSettings | None = None, size_mm: float = PRINT_MM) -> Asset:
+    def asset(self, settings: ExportSettings | None = None, size_mm: float | None = None) -> Asset:
         """Return the object ready for export, by the run's settings or others; what its files share is made once.
 
-        Formats that have a size make its largest extent `size_mm` millimetres.
+        Formats with a unit of length (.glb, .html, .usdz, .stl, .3mf) make its largest extent `size_mm` millimetres;
+        None is each format's own default. The others are in scene units.
         """
         chosen, state = settings or self.config.export, self.trained_state()
         facts, config = self.metadata(), self.config.to_json()
@@ -219,19 +221,24 @@ class Run:
         """
         return self.asset().mesh
 
-    def export(self, path: str | Path, asset: Asset | None = None) -> Path:
+    def export(self, path: str | Path, asset: Asset | None = None, *, force: bool = False) -> Path:
         """Write the object in the format of the path's ending and return the path.
+
+        An OBJ has an MTL and a PNG file beside it, which replace files of the same names only if those were written by
+        an earlier export; `force` replaces others, too.
 
         Of a GLB in the run's folder run.json keeps a summary: its faces, its texture, and how well it fits the field.
 
         Raises:
-            UsageError: the ending names no known format.
-            MissingPackageError: the format needs a package that is not installed.
+            UsageError: the ending names no known format, or another file would be replaced; nothing is computed.
+            MissingPackageError: the format needs a package that is not installed; nothing is computed.
             DegenerateError: the field has no surface; nothing is written.
         """
-        target, made = Path(path), asset or self.asset()
-        write_asset(made, target)
-        if target.suffix == MESH_SUFFIX:
+        target = Path(path)
+        check_target(target, force=force)
+        made = asset or self.asset()
+        write_asset(made, target, force=force)
+        if target.suffix.lower() == MESH_SUFFIX:
             self._file.describe(target, made.note, made.summary)
         return target
 
@@ -240,30 +247,42 @@ class Run:
         return self.export(path)
 
     def sheet(self, path: str | Path) -> Path:
-        """Write the contact sheet of eight views as PNG and return the path."""
+        """Write the contact sheet of eight views, as PNG, JPEG or WebP by the path's ending, and return the path.
+
+        Raises UsageError: the ending names none of these; nothing is rendered.
+        """
+        picture_format(Path(path))
         state = self.trained_state()
-        return self._write_png(contact_sheet(state.field, self.config.export, state.occupancy), Path(path))
+        return self._write_picture(contact_sheet(state.field, self.config.export, state.occupancy), Path(path))
 
     def turntable(self, path: str | Path) -> Path:
-        """Write the video of one turn, or a GIF where MP4 cannot be made, and return where it is."""
+        """Write the video of one turn, or a GIF where MP4 cannot be made, and return where it is; see `film`."""
+        video_suffix(Path(path))
         state = self.trained_state()
         frames = turntable(state.field, self.config.export, state.occupancy)
         return self._write_video(frames, Path(path), self.config.export.video_fps)
 
     def picture(self, path: str | Path, camera: Camera, shot: Shot | None = None) -> Path:
-        """Write one picture of the field as PNG and return its path; the shot sets its size and what it shows.
+        """Write one picture of the field and return its path; the shot sets its size and what it shows.
 
-        Raises DegenerateError: there is nothing to see; nothing is written.
+        The ending, .png, .jpg, .jpeg or .webp, is the format.
+
+        Raises:
+            UsageError: the ending names no known format, or a transparent picture is to be a JPEG; nothing is rendered.
+            DegenerateError: there is nothing to see; nothing is written.
         """
+        chosen = shot or Shot()
+        picture_format(Path(path), transparent=chosen.transparent)
         state = self.trained_state()
-        image = take(state.field, camera, shot or Shot(), frame(state.field), state.occupancy)
+        image = take(state.field, camera, chosen, frame(state.field), state.occupancy)
         refuse_blank([image])
-        return self._write_png(image, Path(path))
+        return self._write_picture(image, Path(path))
 
     def film(self, path: str | Path, along: CameraPath | None = None, shot: Shot | None = None, fps: int = 24) -> Path:
         """Write a video along a camera's path, one turn if not given, and return where it is.
 
         The ending, .mp4, .webm, .gif or .webp, is the format; the returned path's ending is that which could be made.
+        Outside the run's folder a file of another name than the given one replaces nothing: `spin-2.gif`.
 
         Raises:
             UsageError: the ending names no known format.
@@ -322,11 +341,11 @@ class Run:
     def _time_lapse(self) -> TimeLapse:
         return TimeLapse(self.path / "previews", self.config.recipe.optimize.steps, self.config.export)
 
-    def _write_png(self, image: Image.Image, path: Path) -> Path:
-        atomic_write(path, png_bytes(image, self.metadata()))
+    def _write_picture(self, image: Image.Image, path: Path) -> Path:
+        atomic_write(path, picture_bytes(image, picture_format(path), self.metadata()))
         return path
 
     def _write_video(self, frames: list[Image.Image], path: Path, fps: int) -> Path:
-        target, note = write_video(frames, fps, path)
+        target, note = write_video(frames, fps, path, self.path)
         self._file.describe(path, note)
         return target

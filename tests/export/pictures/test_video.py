@@ -5,7 +5,7 @@ import re
 import stat
 import subprocess
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import imageio_ffmpeg
 import numpy as np
@@ -15,7 +15,8 @@ from PIL import Image
 
 from dreamfields.errors import UsageError
 from dreamfields.export.pictures import video
-from dreamfields.export.pictures.video import VideoSuffix, encode_video, encoded_bytes, gif_durations, write_video
+from dreamfields.export.pictures.table import VIDEOS, VideoSuffix, video_suffix
+from dreamfields.export.pictures.video import encode_video, encoded_bytes, gif_durations, write_video
 
 COLOURS = [(200, 40, 40), (40, 200, 40), (40, 40, 200), (220, 220, 220), (10, 10, 10)]
 
@@ -205,6 +206,37 @@ def test_a_webm_that_cannot_be_made_is_a_webp_that_says_why(monkeypatch: pytest.
     assert note.startswith("the video is a WebP, not a WebM: no ffmpeg was found")
     with Image.open(path) as again:
         assert again.n_frames == 5  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("suffix", "other"), [(".mp4", ".gif"), (".webm", ".webp")])
+def test_a_video_of_another_name_than_the_given_one_replaces_nothing_outside_the_run(
+    suffix: str, other: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(video, "encoders", list)
+    run, path = tmp_path / "run", tmp_path / f"spin{suffix}"
+    (tmp_path / f"spin{other}").write_bytes(b"mine")
+    (tmp_path / f"spin-2{other}").symlink_to(tmp_path / "nowhere")
+    made, note = write_video(plain_frames(8, 8), 24, path, run)
+    assert made == tmp_path / f"spin-3{other}"
+    assert note.endswith(f"(written as spin-3{other})")
+    assert (tmp_path / f"spin{other}").read_bytes() == b"mine"
+    # In the run's own folder it is the run's own.
+    assert write_video(plain_frames(8, 8), 24, path, tmp_path)[0] == tmp_path / f"spin{other}"
+    assert (tmp_path / f"spin{other}").read_bytes() != b"mine"
+
+
+def test_a_video_that_was_asked_for_is_replaced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "Spin.GIF"
+    path.write_bytes(b"earlier")
+    assert write_video(plain_frames(8, 8), 24, path) == (path, "")
+    assert path.read_bytes()[:4] == b"GIF8"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_video_s_ending_is_its_format_in_small_letters_or_capitals() -> None:
+    assert get_args(VideoSuffix) == tuple(VIDEOS)
+    for ending in VIDEOS:
+        assert video_suffix(Path(f"a{ending}")) == video_suffix(Path(f"a{ending.upper()}")) == ending
 
 
 def test_a_video_of_no_known_ending_is_refused(tmp_path: Path) -> None:

@@ -5,24 +5,22 @@ ffmpeg is not run by `imageio_ffmpeg.write_frames`, which has no time limit and 
 
 import contextlib
 import io
+import itertools
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 
 import imageio_ffmpeg
 import numpy as np
 from PIL import Image
 
 from dreamfields.errors import UsageError
-from dreamfields.settings import unknown_name
+from dreamfields.export.pictures.table import VideoSuffix, video_suffix
 from dreamfields.storage import atomic_write
-
-VideoSuffix = Literal[".mp4", ".webm", ".gif", ".webp"]
-VIDEO_SUFFIXES: Final[tuple[VideoSuffix, ...]] = get_args(VideoSuffix)
 
 CODECS: Final[Mapping[str, str]] = {
     ".mp4": "-c:v libx264 -preset medium -crf 18 -movflags +faststart",
@@ -66,22 +64,30 @@ def encode_video(frames: Sequence[Image.Image], fps: int, suffix: VideoSuffix = 
     return Video(".webp", animated_bytes(frames, fps, ".webp"), f"the video is a WebP, not a WebM: {reason}")
 
 
-def video_suffix(path: Path) -> VideoSuffix:
-    """Return the format that a path's suffix names. Raises UsageError: it names none."""
-    for known in VIDEO_SUFFIXES:
-        if path.suffix == known:
-            return known
-    raise UsageError(unknown_name(path.suffix, list(VIDEO_SUFFIXES), "video format"))
-
-
-def write_video(frames: Sequence[Image.Image], fps: int, path: Path) -> tuple[Path, str]:
+def write_video(
+    frames: Sequence[Image.Image], fps: int, path: Path, own_folder: Path | None = None
+) -> tuple[Path, str]:
     """Write a video; return its path, whose suffix is its actual format, and why that is not the requested one or "".
 
+    A file of another name than the requested one replaces nothing, unless it is in `own_folder`.
     Raises UsageError: the suffix names no known format, or the frames make no video.
     """
-    video = encode_video(frames, fps, video_suffix(path))
-    atomic_write(path.with_suffix(video.suffix), video.content)
-    return path.with_suffix(video.suffix), video.note
+    requested = video_suffix(path)
+    video = encode_video(frames, fps, requested)
+    target, note = path, video.note
+    if video.suffix != requested:
+        target = path.with_suffix(video.suffix)
+        if own_folder is None or path.parent.resolve() != own_folder.resolve():
+            target = free_name(target)
+        note = f"{note} (written as {target.name})"
+    atomic_write(target, video.content)
+    return target, note
+
+
+def free_name(path: Path) -> Path:
+    """Return a path or, where something is there, the first that is free of `spin-2.gif`, `spin-3.gif` and so on."""
+    names = itertools.chain([path], (path.with_stem(f"{path.stem}-{number}") for number in itertools.count(2)))
+    return next(name for name in names if not (name.exists() or name.is_symlink()))
 
 
 def encoders() -> list[str]:
