@@ -13,9 +13,8 @@ from dreamfields.cli.parsing import parse_as
 from dreamfields.cli.run_folder import open_trained, say_notes
 from dreamfields.cli.terminal import say
 from dreamfields.export.formats.table import check_size, check_target
-from dreamfields.export.settings import MeshSettings
+from dreamfields.export.settings import MeshSettings, Millimetres
 from dreamfields.runs.record import read_record
-from dreamfields.settings import Range
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ class Export(RunCommand):
     out: Path | None = None
     """The file; its ending is the format: .glb, .obj, .ply, .stl, .3mf, .usdz, .npz, or .html for a page that shows it.
     RUN/object.glb if not given."""
-    size_mm: Annotated[float | None, Range(0.1, 100_000.0)] = None
+    size_mm: Millimetres = None
     """Largest extent in millimetres; 200 for .glb, .usdz, .html and 100 for .stl, .3mf if not given. Other formats have
     no unit."""
     force: bool = False

@@ -24,7 +24,7 @@ from dreamfields.export.pictures.paths import CameraPath, Orbit
 from dreamfields.export.pictures.stills import Shot, contact_sheet, picture_bytes, refuse_blank, take
 from dreamfields.export.pictures.table import picture_format, video_suffix
 from dreamfields.export.pictures.video import write_video
-from dreamfields.export.settings import ExportSettings
+from dreamfields.export.settings import ExportSettings, Millimetres
 from dreamfields.guidance.base import Guide
 from dreamfields.guidance.ensemble import label, load_guides
 from dreamfields.guidance.prompt_embeddings import all_sentences
@@ -204,11 +204,11 @@ class Run:
         state = self.trained_state()
         return render_still(state.field, camera, size, samples, occupancy=state.occupancy)
 
-    def asset(self, settings: ExportSettings | None = None, size_mm: float | None = None) -> Asset:
+    def asset(self, settings: ExportSettings | None = None, size_mm: Millimetres = None) -> Asset:
         """Return the object ready for export, by the run's settings or others; what its files share is made once.
 
         Formats with a unit of length (.glb, .html, .usdz, .stl, .3mf) make its largest extent `size_mm` millimetres;
-        None is each format's own default. The others are in scene units.
+        None is each format's own default. The others are in scene units. Raises UsageError: the size is out of range.
         """
         chosen, state = settings or self.config.export, self.trained_state()
         facts, config = self.metadata(), self.config.to_json()

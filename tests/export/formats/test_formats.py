@@ -24,7 +24,7 @@ from PIL import Image
 from trimesh.visual import ColorVisuals, TextureVisuals
 from trimesh.visual.material import PBRMaterial
 
-from dreamfields.errors import DegenerateError, DreamfieldsError, MissingPackageError, UsageError
+from dreamfields.errors import DegenerateError, DreamfieldsError, MissingPackageError, StorageError, UsageError
 from dreamfields.export.asset import Asset
 from dreamfields.export.formats.glb import glb_bytes, linear_from_srgb
 from dreamfields.export.formats.table import AR_MM, FORMATS, PRINT_MM, check_size, check_target, write_asset
@@ -297,6 +297,12 @@ def test_a_size_has_no_meaning_without_a_unit(suffix: str, tmp_path: Path) -> No
     check_size(tmp_path / f"object{sized[0]}", 100.0)
 
 
+@pytest.mark.parametrize("size_mm", [0.0, -1.0, float("nan"), 1e6])
+def test_a_size_out_of_range_is_refused(size_mm: float) -> None:
+    with pytest.raises(UsageError, match=r"size_mm is .*; it must be from 0\.1 to 100,000"):
+        asset_of(three_balls(), size_mm=size_mm)
+
+
 @pytest.mark.parametrize("suffix", PRINTED)
 def test_a_print_stands_on_the_bed(suffix: str) -> None:
     shape = read(FORMATS[suffix].files(asset_of(three_balls(), size_mm=40.0), "object")[f"object{suffix}"], suffix)
@@ -442,6 +448,14 @@ def test_a_file_that_nobody_named_is_replaced_only_where_dreamfields_wrote_it(tm
         assert not there.with_suffix(".obj").exists()
         check_target(there.with_suffix(".stl"))
         check_target(there.with_suffix(".obj"), force=True)
+
+
+def test_a_place_that_cannot_be_looked_at_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    for path in (tmp_path / "file" / "cup.obj", tmp_path / f"{'x' * 251}.obj", tmp_path / f"{'x' * 300}.obj"):
+        with pytest.raises(StorageError):
+            write_asset(asset(), path)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_file_that_nobody_named_is_replaced_by_force_and_then_again(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ ffmpeg is not run by `imageio_ffmpeg.write_frames`, which has no time limit and 
 import contextlib
 import io
 import itertools
+import os
 import shutil
 import subprocess
 import tempfile
@@ -87,7 +88,7 @@ def write_video(
 def free_name(path: Path) -> Path:
     """Return a path or, where something is there, the first that is free of `spin-2.gif`, `spin-3.gif` and so on."""
     names = itertools.chain([path], (path.with_stem(f"{path.stem}-{number}") for number in itertools.count(2)))
-    return next(name for name in names if not (name.exists() or name.is_symlink()))
+    return next(name for name in names if not os.path.lexists(name))
 
 
 def encoders() -> list[str]:
