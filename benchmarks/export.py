@@ -16,7 +16,7 @@ from PIL import Image
 
 from dreamfields import api, presets
 from dreamfields.export.asset import Asset
-from dreamfields.export.formats.table import WRITERS, write_asset
+from dreamfields.export.formats.table import FORMATS, write_asset
 from dreamfields.export.mesh.components import cameras_around
 from dreamfields.export.mesh.fidelity import held_out_cameras
 from dreamfields.export.mesh.raster import cover_view
@@ -52,7 +52,7 @@ def measure(path: Path, out: Path, preset: str) -> tuple[float, float]:
     asset = run.asset(presets.preset(preset).export)
     write_asset(asset, out / f"{path.name}.glb")
     seconds = work() - began
-    for suffix in WRITERS:
+    for suffix in FORMATS:
         write_asset(asset, out / f"{path.name}{suffix}")
     shape = read(out / f"{path.name}.glb")
     ious, errors, strips = compare(shape, asset)
@@ -98,9 +98,10 @@ def draw(shape: trimesh.Trimesh, camera: Camera) -> tuple[NDArray[np.float64], N
 
 
 def read(path: Path) -> trimesh.Trimesh:
-    """Read the one mesh of a file."""
-    (shape,) = trimesh.load_scene(path).geometry.values()
-    return shape
+    """Read the one mesh of a file, a GLB in scene units, as the field and its cameras are."""
+    scene = trimesh.load_scene(path)
+    (shape,) = scene.geometry.values()
+    return shape.apply_scale(1.0 / scene.metadata.get("metres_per_unit", 1.0))
 
 
 def work() -> float:

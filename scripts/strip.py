@@ -1,13 +1,13 @@
 """Put two sides of finished runs into one picture: python scripts/strip.py OUT.webp RUN [RUN ...]."""
 
-import io
 import sys
 from pathlib import Path
 
 from PIL import Image
 
 import dreamfields
-from dreamfields.export.pictures.stills import view
+from dreamfields.export.pictures.stills import picture_bytes, view
+from dreamfields.export.pictures.table import picture_format
 from dreamfields.render.framing import frame
 from dreamfields.scene.cameras import Camera
 from dreamfields.storage import atomic_write
@@ -18,6 +18,7 @@ AZIMUTHS_DEG = (0.0, 135.0)
 
 def main(out: str, *runs: str) -> None:
     """Write the strip: one column a run, one row a side."""
+    chosen = picture_format(Path(out))
     strip = Image.new("RGB", (SIZE * len(runs), SIZE * len(AZIMUTHS_DEG)), "white")
     for column, path in enumerate(runs):
         field = dreamfields.load(path).load_state().field
@@ -25,9 +26,7 @@ def main(out: str, *runs: str) -> None:
         for row, azimuth in enumerate(AZIMUTHS_DEG):
             camera = Camera(azimuth, 20.0, fov_deg=framing.fov_deg, target=framing.target)
             strip.paste(view(field, camera, SIZE, samples=96), (column * SIZE, row * SIZE))
-    file = io.BytesIO()
-    strip.save(file, "WEBP", quality=85, method=6)
-    atomic_write(Path(out), file.getvalue())
+    atomic_write(Path(out), picture_bytes(strip, chosen, {}))
 
 
 if __name__ == "__main__":

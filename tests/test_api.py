@@ -3,6 +3,7 @@
 import json
 import shutil
 import socket
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -108,6 +109,49 @@ def test_a_finished_run_can_be_loaded_shown_and_exported_again(finished: Run, tm
     with pytest.raises(UsageError, match=r"mesh format called '\.glp'; did you mean '\.glb'"):
         run.export(tmp_path / "object.glp")
     assert not (tmp_path / "object.glp").exists()
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_the_run_is_even_read(
+    finished: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Run, "load_state", None)
+    monkeypatch.setitem(sys.modules, "pxr", None)
+    run, camera = load(finished.path), Camera(0.0, 20.0)
+    (tmp_path / "cup.png").write_bytes(b"mine")
+    for name in ("object.fbx", "object", "cup.obj"):
+        with pytest.raises(UsageError):
+            run.export(tmp_path / name)
+    with pytest.raises(MissingPackageError, match="usd-core"):
+        run.export(tmp_path / "object.usdz")
+    for name in ("side.gif", "side"):
+        with pytest.raises(UsageError, match="picture format"):
+            run.picture(tmp_path / name, camera)
+        with pytest.raises(UsageError, match="picture format"):
+            run.sheet(tmp_path / name)
+    with pytest.raises(UsageError, match="cannot leave the background out"):
+        run.picture(tmp_path / "side.jpg", camera, Shot(transparent=True))
+    for make in (run.film, run.turntable):
+        with pytest.raises(UsageError, match="video format"):
+            make(tmp_path / "film.avi")
+    assert [path.name for path in tmp_path.iterdir()] == ["cup.png"]
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [(".png", "PNG"), (".JPG", "JPEG"), (".jpeg", "JPEG"), (".webp", "WEBP")])
+def test_pictures_and_sheets_are_in_the_format_of_their_ending(
+    finished: Run, tmp_path: Path, suffix: str, codec: str
+) -> None:
+    side = finished.picture(tmp_path / f"side{suffix}", Camera(0.0, 20.0), Shot(16, 8))
+    sheet = finished.sheet(tmp_path / f"sheet{suffix}")
+    for path in (side, sheet):
+        with Image.open(path) as picture:
+            assert picture.format == codec
+        assert PROMPT.encode() in path.read_bytes()
+
+
+def test_a_glb_of_any_case_in_the_run_s_folder_is_described(finished: Run, tmp_path: Path) -> None:
+    run = load(shutil.copytree(finished.path, tmp_path / "run"))
+    run.export(run.path / "Small.GLB", run.asset(replace(TINY_EXPORT, max_faces=120)))
+    assert recorded(run)["mesh"]["faces"] <= 120
 
 
 def test_the_record_says_how_well_the_mesh_fits(finished: Run) -> None:

@@ -29,7 +29,7 @@ from dreamfields.guidance.lit.towers import class_names
 from dreamfields.guidance.prompts import clean_prompt
 from dreamfields.guidance.toy import ToyGuidance
 from tests.support.architecture import ROOT
-from tests.support.toys import TINY_EXPORT
+from tests.support.toys import TINY_EXPORT, tiny_config
 
 
 def load(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
@@ -428,3 +428,17 @@ def test_results_say_no_folder_of_the_machine(monkeypatch: pytest.MonkeyPatch) -
     assert runs.shown("--guidance.adapters=../mine/a.safetensors --steps 3") == (
         "--guidance.adapters=a.safetensors --steps 3"
     )
+
+
+def test_the_benchmark_of_exports_reads_a_glb_back_in_scene_units(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export = load("export", monkeypatch)
+    run = api.start(tiny_config(), tmp_path / "runs")
+    for _ in run.steps():
+        pass
+    asset = run.asset(size_mm=30.0)
+    vertices = asset.untextured.vertices
+    shape = export.read(run.export(tmp_path / "a.glb", asset))
+    assert shape.bounds.ravel() == pytest.approx([*vertices.min(axis=0), *vertices.max(axis=0)], abs=1e-5)
+    assert max(export.read(run.export(tmp_path / "a.stl", asset)).extents) == pytest.approx(30.0, rel=1e-5)

@@ -281,7 +281,7 @@ def test_a_run_s_page_lives_with_the_run_survives_a_reload_and_ends_with_the_obj
             tab.until(f"document.getElementById('object').src !== {mesh!r} && {DRAWN}")
             *place, fov = tab.ask(EYES)
             assert place == pytest.approx(eyes[:3], rel=0.02)
-            # What is kept is how large the object is shown, and the ball has grown; framed anew, it would be 30.
+            # What is kept is how large the object is shown; framed anew, it would be 30.
             assert fov == pytest.approx(eyes[3], rel=0.1)
             tab.picture("live-running-test")
             curve = tab.ask("document.getElementById('line').getAttribute('points').split(' ').length")

@@ -16,6 +16,7 @@ from dreamfields.runs.checks import check_readable, check_runnable
 from dreamfields.runs.directory import RunDirectory, run_path
 from dreamfields.runs.run import Run
 from dreamfields.settings import collected_faults, shortened
+from dreamfields.storage import user_path
 
 __all__ = ["Run", "configure", "generate", "load", "start"]
 
@@ -154,7 +155,7 @@ def start(
     )
     if not isinstance(out, (str, os.PathLike)):
         raise UsageError(f"out is {shortened(out)}; it must be a folder, as text or a Path")
-    directory = RunDirectory(run_path(Path(out), config.prompt, config.seed))
+    directory = RunDirectory(run_path(user_path(out), config.prompt, config.seed))
     directory.refuse_taken()
     check_runnable(config, directory)
     check_readable(config)
@@ -163,7 +164,7 @@ def start(
 
 def load(path: str | Path) -> Run:
     """Open a run. Raises UsageError: the folder has no run. Raises StorageError: its record cannot be read."""
-    return Run.open(RunDirectory(Path(path)))
+    return Run.open(RunDirectory(user_path(path)))
 
 
 def _base(prompt: str | Config, preset: str | None) -> Config:

@@ -1,5 +1,6 @@
 """The command line: mistakes cost one sentence and no torch, and a run that is stopped says how to go on."""
 
+import importlib.util
 import io
 import json
 import os
@@ -149,6 +150,10 @@ def run_light(folder: Path, *arguments: str, more: tuple[Path, ...] = ()) -> "su
         (["export", "FOLDER", "--size-mm", "0"], "size_mm is 0.0; it must be from 0.1 to 100,000"),
         (["export", "FOLDER", "--texture-size", "-1"], "texture_size is -1; it must be from 0 to 8,192"),
         (["render", "FOLDER", "--zoom", "0"], "zoom is 0.0; it must be from 0.1 to 20"),
+        (["render", "FOLDER", "--out", "x"], "'x' has no ending, which says the picture format; give it one of .png"),
+        (["render", "FOLDER", "--out", "x.gif"], "no picture format called '.gif'; known: .png, .jpg, .jpeg, .webp"),
+        (["render", "FOLDER", "--out", "x.JPG", "--transparent"], ".JPG cannot leave the background out; use .png or"),
+        (["video", "FOLDER", "--out", "x.avi"], "no video format called '.avi'; known: .mp4, .webm, .gif, .webp"),
         (["video", "FOLDER", "--path", "FILE"], "cannot be read as a camera path"),
         (["video", "FOLDER", "--fps", "0"], "fps is 0; it must be from 1 to 60"),
     ],
@@ -372,14 +377,57 @@ def test_render_writes_a_picture(finished: Path, tmp_path: Path, capsys: pytest.
         assert alpha.getpixel((12, 12)) > 128  # type: ignore[operator]
 
 
-@pytest.mark.parametrize("suffix", [".glb", ".obj", ".ply", ".stl", ".3mf"])
+@pytest.mark.parametrize(("suffix", "mode"), [(".JPG", "RGB"), (".jpeg", "RGB"), (".webp", "RGBA"), (".PNG", "RGBA")])
+def test_render_writes_the_format_of_the_ending(finished: Path, tmp_path: Path, suffix: str, mode: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    options = ["--zoom", "0.5", *(["--transparent"] if mode == "RGBA" else [])]
+    assert main(["render", str(finished), "--size", "24", "--out", str(path), *options]) == 0
+    with Image.open(path) as picture:
+        codec = {".JPG": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".PNG": "PNG"}[suffix]
+        assert (picture.format, picture.mode, picture.size) == (codec, mode, (24, 24))
+    assert PROMPT.encode() in path.read_bytes()
+
+
+@pytest.mark.parametrize("suffix", [".glb", ".obj", ".ply", ".STL", ".3mf"])
 def test_export_writes_a_mesh_of_each_format(finished: Path, tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / f"object{suffix}"
-    assert main(["export", str(finished), "--out", str(path), "--size-mm", "30"]) == 0
+    path, unit_mm = tmp_path / f"object{suffix}", {".glb": 1000.0, ".STL": 1.0, ".3mf": 1.0}.get(suffix)
+    size = ["--size-mm", "30"] if unit_mm else []
+    assert main(["export", str(finished), "--out", str(path), *size]) == 0
     shape = trimesh.load_scene(path).to_mesh()
     assert len(shape.faces) > 50
-    if suffix in (".stl", ".3mf"):
-        assert max(shape.extents) == pytest.approx(30.0, rel=1e-5)
+    if unit_mm:
+        assert max(shape.extents) * unit_mm == pytest.approx(30.0, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "code", "said"),
+    [
+        ("x.fbx", [], 2, "no mesh format called '.fbx'; known: .glb, .obj, .ply, .stl, .3mf, .usdz, .npz, .html"),
+        ("x", [], 2, "'x' has no ending, which says the mesh format"),
+        ("x.ply", ["--size-mm", "80"], 2, ".ply has no unit of length; leave --size-mm out"),
+        ("cup.obj", [], 2, "cup.png would be replaced and is no part of an earlier export"),
+        ("x.usdz", [], 3, "USDZ needs the package usd-core; run: pip install usd-core, or export to .glb"),
+    ],
+)
+def test_an_export_that_cannot_be_written_is_refused_before_anything_heavy(
+    no_heavy_packages: Path, finished: Path, tmp_path: Path, name: str, options: list[str], code: int, said: str
+) -> None:
+    (tmp_path / "cup.png").write_bytes(b"mine")
+    if code == 3 and importlib.util.find_spec("pxr") is not None:
+        pytest.skip("usd-core is installed")
+    done = run_light(no_heavy_packages, "export", str(finished), "--out", str(tmp_path / name), *options)
+    assert (done.returncode, done.stdout) == (code, ""), done.stderr
+    (sentence,) = done.stderr.splitlines()
+    assert said in sentence
+    assert [path.name for path in tmp_path.iterdir()] == ["cup.png"]
+
+
+def test_a_forced_export_replaces_what_is_beside_it(finished: Path, tmp_path: Path) -> None:
+    (tmp_path / "cup.png").write_bytes(b"mine")
+    assert main(["export", str(finished), "--out", str(tmp_path / "cup.obj"), "--force"]) == 0
+    with Image.open(tmp_path / "cup.png") as texture:
+        assert texture.size == (128, 128)
+    assert main(["export", str(finished), "--out", str(tmp_path / "cup.obj")]) == 0
 
 
 def test_export_says_when_a_texture_is_not_what_it_should_be(
@@ -407,7 +455,7 @@ def test_video_follows_a_path_and_shows_a_pass(finished: Path, tmp_path: Path, c
 def test_an_unknown_format_is_refused(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", str(finished), "--out", str(tmp_path / "object.obx")]) == 2
     (sentence,) = capsys.readouterr().err.splitlines()
-    assert "no mesh format called '.obx'" in sentence
+    assert "no mesh format called '.obx'; did you mean '.obj'? known: .glb" in sentence
 
 
 def test_evaluate_shows_a_table_and_keeps_it(

@@ -146,7 +146,7 @@ def test_no_run_or_a_damaged_one_is_a_sentence(tmp_path: Path) -> None:
 def test_only_what_a_run_makes_is_listed(run: Run, tmp_path: Path) -> None:
     outside = tmp_path / "outside.png"
     outside.write_bytes(b"canary")
-    made = ["contact_sheet.png", "object.glb", "object.html", "turntable.mp4"]
+    made = ["T.STL", "contact_sheet.png", "object.glb", "object.html", "turntable.mp4"]
     for name in [*made, ".hidden.png", "notes.txt", "key.pem", "object.glb.bak"]:
         (run.path / name).write_bytes(b"x")
     (run.path / "linked.png").symlink_to(outside)

@@ -52,6 +52,7 @@ def test_the_newest_checkpoint_is_shown(tmp_path: Path, recipe: Recipe, count: i
     scene = trimesh.load(io.BytesIO(shown.mesh), file_type="glb")
     assert isinstance(scene, trimesh.Scene)
     assert scene.to_mesh().volume > 0.0
+    assert scene.to_mesh().extents.max() == pytest.approx(0.2)  # Metres, as of the finished object.
 
 
 def test_without_a_surface_there_is_an_image_alone(tmp_path: Path) -> None:

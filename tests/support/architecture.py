@@ -63,6 +63,11 @@ MAX_ROOT_MODULES = 9
 LIGHT_MODULES = {
     "errors",
     "scene.fields",
+    "export.endings",
+    "export.formats.companions",
+    "export.formats.packages",
+    "export.formats.table",
+    "export.pictures.table",
     "config",
     "paper",
     "presets",

@@ -11,6 +11,7 @@ from dreamfields.cli.command import RunCommand
 from dreamfields.cli.run_folder import open_trained, say_notes
 from dreamfields.cli.terminal import say
 from dreamfields.export.pictures.paths import CameraPath, Orbit, read_path
+from dreamfields.export.pictures.table import video_suffix
 from dreamfields.export.settings import Pass
 from dreamfields.settings import Range
 
@@ -35,6 +36,15 @@ class Video(RunCommand):
         """The camera's path."""
         return Orbit() if self.path is None else read_path(self.path)
 
+    @property
+    def target(self) -> Path:
+        """The file to write."""
+        return self.out or self.folder / "video.mp4"
+
+    def check_values(self) -> None:
+        """Refuse an unknown ending."""
+        video_suffix(self.target)
+
     def check(self) -> None:
         """Make sure that there are a camera path and a run."""
         _ = self.camera_path
@@ -46,6 +56,6 @@ class Video(RunCommand):
 
         run = open_trained(self.directory, console)
         shot = Shot(self.size, run.config.export.still_samples, self.show)
-        say(console, f"wrote {run.film(self.out or self.folder / 'video.mp4', self.camera_path, shot, self.fps)}")
+        say(console, f"wrote {run.film(self.target, self.camera_path, shot, self.fps)}")
         say_notes(run.export_notes, console)
         return 0

@@ -8,17 +8,18 @@ from typing import Any, Final, final
 
 from torch import Tensor
 
+from dreamfields.errors import UsageError
 from dreamfields.export.mesh.colours import SurfaceView, render_surface_view, textured
 from dreamfields.export.mesh.components import cameras_around
 from dreamfields.export.mesh.fidelity import MeshFidelity, held_out_cameras, mesh_fidelity
 from dreamfields.export.mesh.mesh import Mesh
 from dreamfields.export.mesh.surface import extract_mesh
-from dreamfields.export.settings import ExportSettings, Metadata
+from dreamfields.export.settings import ExportSettings, Metadata, Millimetres
 from dreamfields.reprs import short_repr
 from dreamfields.scene.cameras import Camera
 from dreamfields.scene.fields.base import AbstractField
+from dreamfields.settings import fault_in
 
-PRINT_MM: Final = 100.0  # Default largest extent of a printed object in millimetres: it fits every common printer
 TEXELS_PER_PIXEL: Final = 4  # Texels a side of the texture over pixels a side of the views, each of one side only
 FIDELITY_SIZE: Final = 128  # Pixels a side of the views in which a mesh is compared with its field
 
@@ -32,10 +33,15 @@ class Asset:
     settings: ExportSettings
     facts: Metadata  # Written into the files
     occupancy: Tensor | None = None  # Cells that may hold density, bool (k, k, k); None for everywhere
-    size_mm: float = PRINT_MM  # Largest extent in millimetres, in formats that have a size
+    size_mm: Millimetres = None  # Largest extent, in formats with a unit of length
     config: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # All settings of the run as JSON values
 
     __repr__ = short_repr
+
+    def __post_init__(self) -> None:
+        """Check the size. Raises UsageError: it is out of range."""
+        if fault := fault_in("size_mm", self.size_mm, Millimetres):
+            raise UsageError(fault)
 
     @cached_property
     def untextured(self) -> Mesh:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from dreamfields.settings import Range, Settings
 
 Metadata = Mapping[str, str | int | float]  # Facts written into a file, such as prompt and seed; numbers are finite
+Millimetres = Annotated[float | None, Range(0.1, 100_000.0)]  # Largest extent of an object; None for its format's own
 Pass = Literal["colour", "opacity", "depth", "normal", "textureless"]  # What an image shows of the field
 
 

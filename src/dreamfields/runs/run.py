@@ -8,39 +8,36 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar, final
 
-import torch
 from PIL import Image
 
-from dreamfields import __version__
 from dreamfields.config import Config
 from dreamfields.devices import cpu_threads, resolve_device
-from dreamfields.errors import DreamfieldsError, MissingPackageError, StorageError, UsageError
+from dreamfields.errors import DreamfieldsError, StorageError, UsageError
 from dreamfields.evaluate.classifier import Judge, Judgement, nearest_class
 from dreamfields.evaluate.retrieval import Candidate
-from dreamfields.export.asset import PRINT_MM, Asset
-from dreamfields.export.formats.table import write_asset
+from dreamfields.export.asset import Asset
+from dreamfields.export.formats.table import check_target, write_asset
 from dreamfields.export.mesh.mesh import Mesh
 from dreamfields.export.pictures.film import TimeLapse, film, turntable
 from dreamfields.export.pictures.paths import CameraPath, Orbit
-from dreamfields.export.pictures.stills import Shot, contact_sheet, png_bytes, refuse_blank, take
-from dreamfields.export.pictures.video import video_suffix, write_video
-from dreamfields.export.settings import ExportSettings
-from dreamfields.guidance.base import Guide
-from dreamfields.guidance.ensemble import label, load_guides
-from dreamfields.guidance.prompt_embeddings import all_sentences
+from dreamfields.export.pictures.stills import Shot, contact_sheet, picture_bytes, refuse_blank, take
+from dreamfields.export.pictures.table import picture_format, video_suffix
+from dreamfields.export.pictures.video import write_video
+from dreamfields.export.settings import ExportSettings, Millimetres
 from dreamfields.optimize.loop import Step, optimize
 from dreamfields.optimize.objective import make_targets
 from dreamfields.optimize.state import TrainingState
 from dreamfields.render.framing import frame
 from dreamfields.render.renderer import Rendering, render_still
-from dreamfields.reprs import shortened_text
 from dreamfields.runs.checkpointer import Checkpointer
 from dreamfields.runs.directory import RunDirectory
-from dreamfields.runs.metrics import last_index, last_score, read_metrics
+from dreamfields.runs.facts import export_facts, one_line
+from dreamfields.runs.guides import load_recorded
+from dreamfields.runs.metrics import last_score, read_metrics
 from dreamfields.runs.record import RunRecord, Status, read_record
 from dreamfields.runs.record_file import RecordFile
 from dreamfields.scene.cameras import Camera
-from dreamfields.storage import atomic_write
+from dreamfields.storage import atomic_write, user_path
 
 MESH_SUFFIX: Final = ".glb"
 _Arguments = ParamSpec("_Arguments")
@@ -73,12 +70,7 @@ class Run:
 
     def __repr__(self) -> str:
         """Return prompt, seed, status, steps, score and folder on one line; never raises, even if files are gone."""
-        steps, done = f"{self.config.recipe.optimize.steps} steps", last_index(self.directory.metrics)
-        parts = [f'Run "{shortened_text(self.prompt)}"', f"seed {self.seed}", self.status]
-        parts.append(steps if done is None else f"{done} of {steps}")
-        if self.score is not None:
-            parts.append(f"score {self.score:.3f}")
-        return f"<{', '.join([*parts, str(self.path)])}>"
+        return one_line(self.record, self.directory)
 
     @classmethod
     def begin(cls, directory: RunDirectory, config: Config) -> "Run":
@@ -235,10 +227,11 @@ class Run:
         state = self.trained_state()
         return render_still(state.field, camera, size, samples, occupancy=state.occupancy)
 
-    def asset(self, settings: ExportSettings | None = None, size_mm: float = PRINT_MM) -> Asset:
+    def asset(self, settings: ExportSettings | None = None, size_mm: Millimetres = None) -> Asset:
         """Return the object ready for export, by the run's settings or others; what its files share is made once.
 
-        Formats that have a size make its largest extent `size_mm` millimetres.
+        Formats with a unit of length (.glb, .html, .usdz, .stl, .3mf) make its largest extent `size_mm` millimetres;
+        None is each format's own default. The others are in scene units. Raises UsageError: the size is out of range.
         """
         chosen, state = settings or self.config.export, self.trained_state()
         facts, config = self.metadata(), self.config.to_json()
@@ -253,19 +246,24 @@ class Run:
         return self.asset().mesh
 
     @_in_own_threads
-    def export(self, path: str | Path, asset: Asset | None = None) -> Path:
+    def export(self, path: str | Path, asset: Asset | None = None, *, force: bool = False) -> Path:
         """Write the object in the format of the path's ending and return the path.
+
+        An OBJ has an MTL and a PNG file beside it, which replace files of the same names only if those were written by
+        an earlier export; `force` replaces others, too.
 
         Of a GLB in the run's folder run.json keeps a summary: its faces, its texture, and how well it fits the field.
 
         Raises:
-            UsageError: the ending names no known format.
-            MissingPackageError: the format needs a package that is not installed.
+            UsageError: the ending names no known format, or another file would be replaced; nothing is computed.
+            MissingPackageError: the format needs a package that is not installed; nothing is computed.
             DegenerateError: the field has no surface; nothing is written.
         """
-        target, made = Path(path), asset or self.asset()
-        write_asset(made, target)
-        if target.suffix == MESH_SUFFIX:
+        target = user_path(path)
+        check_target(target, force=force)
+        made = asset or self.asset()
+        write_asset(made, target, force=force)
+        if target.suffix.lower() == MESH_SUFFIX:
             self._file.describe(target, made.note, made.summary)
         return target
 
@@ -275,54 +273,63 @@ class Run:
 
     @_in_own_threads
     def sheet(self, path: str | Path) -> Path:
-        """Write the contact sheet of eight views as PNG and return the path."""
+        """Write the contact sheet of eight views, as PNG, JPEG or WebP by the path's ending, and return the path.
+
+        Raises UsageError: the ending names none of these; nothing is rendered.
+        """
+        target = user_path(path)
+        picture_format(target)
         state = self.trained_state()
-        return self._write_png(contact_sheet(state.field, self.config.export, state.occupancy), Path(path))
+        return self._write_picture(contact_sheet(state.field, self.config.export, state.occupancy), target)
 
     @_in_own_threads
     def turntable(self, path: str | Path) -> Path:
-        """Write the video of one turn, or a GIF where MP4 cannot be made, and return where it is."""
+        """Write the video of one turn, or a GIF where MP4 cannot be made, and return where it is; see `film`."""
+        target = user_path(path)
+        video_suffix(target)
         state = self.trained_state()
         frames = turntable(state.field, self.config.export, state.occupancy)
-        return self._write_video(frames, Path(path), self.config.export.video_fps)
+        return self._write_video(frames, target, self.config.export.video_fps)
 
     @_in_own_threads
     def picture(self, path: str | Path, camera: Camera, shot: Shot | None = None) -> Path:
-        """Write one picture of the field as PNG and return its path; the shot sets its size and what it shows.
+        """Write one picture of the field and return its path; the shot sets its size and what it shows.
 
-        Raises DegenerateError: there is nothing to see; nothing is written.
+        The ending, .png, .jpg, .jpeg or .webp, is the format.
+
+        Raises:
+            UsageError: the ending names no known format, or a transparent picture is to be a JPEG; nothing is rendered.
+            DegenerateError: there is nothing to see; nothing is written.
         """
+        target, chosen = user_path(path), shot or Shot()
+        picture_format(target, transparent=chosen.transparent)
         state = self.trained_state()
-        image = take(state.field, camera, shot or Shot(), frame(state.field), state.occupancy)
+        image = take(state.field, camera, chosen, frame(state.field), state.occupancy)
         refuse_blank([image])
-        return self._write_png(image, Path(path))
+        return self._write_picture(image, target)
 
     @_in_own_threads
     def film(self, path: str | Path, along: CameraPath | None = None, shot: Shot | None = None, fps: int = 24) -> Path:
         """Write a video along a camera's path, one turn if not given, and return where it is.
 
         The ending, .mp4, .webm, .gif or .webp, is the format; the returned path's ending is that which could be made.
+        Outside the run's folder a file of another name than the given one replaces nothing: `spin-2.gif`.
 
         Raises:
             UsageError: the ending names no known format.
             DegenerateError: there is nothing to see; nothing is written.
         """
-        video_suffix(Path(path))
+        target = user_path(path)
+        video_suffix(target)
         state, settings = self.trained_state(), self.config.export
         chosen = shot or Shot(settings.video_size, settings.still_samples)
         frames = film(state.field, along or Orbit(), chosen, state.occupancy)
         refuse_blank(frames)
-        return self._write_video(frames, Path(path), fps)
+        return self._write_video(frames, target, fps)
 
     def metadata(self) -> dict[str, str | int | float]:
         """Return the facts that every exported file carries."""
-        return {
-            "prompt": self.config.prompt,
-            "seed": self.config.seed,
-            "guidance": label(self.config.recipe.guidance.name),
-            "steps": self.config.recipe.optimize.steps,
-            "generator": f"dreamfields {__version__}",
-        }
+        return export_facts(self.config)
 
     def _steps(self) -> Generator[Step]:
         """Do what `steps` says, in the threads that the caller sets each time."""
@@ -333,7 +340,7 @@ class Run:
                 return
             self._checkpointer.tidy(state)
             self._checkpointer.compare_machine(state)
-            guides = self._load_guides(state.device)
+            guides = load_recorded(self._file, state.device)
             template = self.config.recipe.guidance.template
             targets = make_targets(guides, template, self.config.prompt, self.config.prompts)
             self._file.record = replace(self.record, device=str(state.device))
@@ -361,26 +368,6 @@ class Run:
                 # An exception inside a step may leave half of it done; the last periodic checkpoint is then the newest.
                 self._end(state, whole)
 
-    def _load_guides(self, device: torch.device) -> list[Guide]:
-        """Load who guides, and record their names, digests of their weights, and which words they cannot read."""
-        guides = load_guides(self.config.recipe.guidance, device)
-        names = tuple(guide.guidance.name for guide in guides)
-        weights = tuple(guide.guidance.identity for guide in guides)
-        for name, now, before in zip(names, weights, self.record.weights or weights, strict=False):
-            if now != before:
-                raise MissingPackageError(
-                    f"the files of {name} are not those that {self.path} began with; put those back, or start a new run"
-                )
-        self._file.begin_session(names, weights)
-        template = self.config.recipe.guidance.template
-        sentences = all_sentences(template, self.config.prompt, self.config.prompts)
-        for model in (guide.guidance for guide in guides):
-            if words := model.unread_words(max(sentences, key=len)):
-                self._file.notify(f'{model.name} cannot read the whole prompt; dropped: "{" ".join(words)}"')
-            if unknown := dict.fromkeys(word for sentence in sentences for word in model.unknown_words(sentence)):
-                self._file.notify(f'{model.name} does not know what these words mean: "{" ".join(unknown)}"')
-        return guides
-
     def _end(self, state: TrainingState, whole: bool) -> None:
         """Save the state unless half a step is done in it, and write how the run stands.
 
@@ -399,11 +386,11 @@ class Run:
     def _time_lapse(self) -> TimeLapse:
         return TimeLapse(self.path / "previews", self.config.recipe.optimize.steps, self.config.export)
 
-    def _write_png(self, image: Image.Image, path: Path) -> Path:
-        atomic_write(path, png_bytes(image, self.metadata()))
+    def _write_picture(self, image: Image.Image, path: Path) -> Path:
+        atomic_write(path, picture_bytes(image, picture_format(path), self.metadata()))
         return path
 
     def _write_video(self, frames: list[Image.Image], path: Path, fps: int) -> Path:
-        target, note = write_video(frames, fps, path)
+        target, note = write_video(frames, fps, path, self.path)
         self._file.describe(path, note)
         return target

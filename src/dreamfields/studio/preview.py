@@ -8,6 +8,7 @@ from dreamfields import __version__
 from dreamfields.config import Config
 from dreamfields.errors import DegenerateError
 from dreamfields.export.formats.glb import glb_bytes
+from dreamfields.export.formats.table import AR_MM
 from dreamfields.export.mesh.surface import extract_mesh
 from dreamfields.export.pictures.stills import png_bytes, view
 from dreamfields.export.settings import Metadata
@@ -53,7 +54,7 @@ def make_preview(directory: RunDirectory, config: Config, name: str) -> Preview:
     image = png_bytes(view(state.field, camera, kind.preview_size, _SAMPLES, state.occupancy), facts)
     cells, faces = min(export.mesh_cells, kind.preview_cells), min(export.max_faces, _MESH_FACES)
     try:
-        mesh = glb_bytes(extract_mesh(state.field, replace(export, mesh_cells=cells, max_faces=faces)), facts)
+        mesh = glb_bytes(extract_mesh(state.field, replace(export, mesh_cells=cells, max_faces=faces)), facts, AR_MM)
     except DegenerateError:
         mesh = b""
     return Preview(name, state.step, image, mesh)

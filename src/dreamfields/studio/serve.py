@@ -27,6 +27,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from dreamfields.errors import LockedError, UsageError
+from dreamfields.export.pictures.table import PICTURES, VIDEOS
 from dreamfields.export.viewer import data_text, library_text
 from dreamfields.runs.directory import RunDirectory
 from dreamfields.studio.gate import Gate
@@ -35,10 +36,10 @@ from dreamfields.studio.watcher import Journal, Watcher
 HOST = "127.0.0.1"  # The only address served; other machines connect through ssh
 MAX_VIEWERS: Final = 16  # Pages that may be open at once
 
-_IMAGE_TYPES: Final = {".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp"}
-_VIDEO_TYPES: Final = {".mp4": "video/mp4", ".webm": "video/webm"}
-# What a browser may show; everything else can only be saved.
-_MEDIA_TYPES: Final = _IMAGE_TYPES | _VIDEO_TYPES | {".glb": "model/gltf-binary"}
+# What a browser may show, by the ending in small letters; everything else can only be saved.
+_PICTURE_TYPES: Final = {ending: known.media_type for ending, known in PICTURES.items()}
+_VIDEO_TYPES: Final = {str(ending): media_type for ending, media_type in VIDEOS.items()}
+_MEDIA_TYPES: Final = _PICTURE_TYPES | _VIDEO_TYPES | {".glb": "model/gltf-binary"}
 _POLL_S: Final = 0.25
 _KEEPALIVE_S: Final = 15.0
 
@@ -149,8 +150,8 @@ def page_routes(watcher: Watcher, is_stopping: Callable[[], bool]) -> list[Route
         path = (await asyncio.to_thread(watcher.journal.files)).get(request.path_params["name"])
         if path is None:
             return PlainTextResponse("there is no such file\n", 404)
-        if path.suffix in _MEDIA_TYPES:
-            return FileResponse(path, media_type=_MEDIA_TYPES[path.suffix])
+        if media_type := _MEDIA_TYPES.get(path.suffix.lower()):
+            return FileResponse(path, media_type=media_type)
         return FileResponse(path, media_type="application/octet-stream", filename=path.name)
 
     texts = {

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 from dreamfields import __version__
 from dreamfields.errors import DreamfieldsError, StorageError, UsageError
+from dreamfields.export.formats.table import FORMATS
+from dreamfields.export.pictures.table import PICTURES, VIDEOS
 from dreamfields.guidance.ensemble import label
 from dreamfields.runs.directory import RunDirectory
 from dreamfields.runs.record import read_record
@@ -25,10 +27,9 @@ if TYPE_CHECKING:
 
 POINTS: Final = 400  # The most points a curve has
 SERVED_SUFFIXES: Final = frozenset(
-    {".glb", ".gltf", ".obj", ".mtl", ".ply", ".stl", ".3mf", ".usdz", ".npz", ".html"}
-    | {".png", ".jpg", ".webp", ".gif", ".mp4", ".webm"}
+    {*FORMATS, *PICTURES, *VIDEOS, *(ending for known in FORMATS.values() for ending in known.companions)}
 )
-"""Endings of a run's exported files; nothing else in its folder is served."""
+"""Endings of a run's exported files, in small letters; nothing else in its folder is served."""
 _BLOCK: Final = 1 << 20  # Bytes of the metrics read at a time
 _POLL_S: Final = 0.5
 _REQUEST_S: Final = 3.0  # Least seconds between two requests for a checkpoint
@@ -112,11 +113,8 @@ class Journal:
             paths = sorted(self.directory.path.iterdir())
         except OSError:
             return {}
-        return {
-            path.name: path
-            for path in paths
-            if path.suffix in SERVED_SUFFIXES and path.name[0] != "." and path.is_file() and not path.is_symlink()
-        }
+        named = [path for path in paths if path.suffix.lower() in SERVED_SUFFIXES and path.name[0] != "."]
+        return {path.name: path for path in named if path.is_file() and not path.is_symlink()}
 
     def _read_block(self) -> bool:
         """Read the next lines of the metrics, and return whether there may be more."""

@@ -1,14 +1,18 @@
 """Pictures: what is written is what was rendered, in its place, with its label and its facts."""
 
 import io
+import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 
-from dreamfields.errors import DegenerateError
-from dreamfields.export.pictures.stills import contact_sheet, is_blank, png_bytes, to_image, view
+from dreamfields.errors import DegenerateError, UsageError
+from dreamfields.export.pictures.stills import contact_sheet, is_blank, picture_bytes, png_bytes, to_image, view
+from dreamfields.export.pictures.table import PICTURES, picture_format
 from dreamfields.export.settings import ExportSettings, Metadata
 from dreamfields.render.framing import frame
 from dreamfields.render.occupancy import occupied_cells
@@ -43,6 +47,58 @@ def test_a_png_keeps_every_pixel_and_fact() -> None:
         again.load()
         assert np.array_equal(np.asarray(again), np.asarray(image))
         assert {key: again.info[key] for key in facts} == {key: str(value) for key, value in facts.items()}
+
+
+@pytest.mark.parametrize("suffix", PICTURES)
+@pytest.mark.parametrize("transparent", [False, True])
+def test_a_picture_of_each_format_is_that_format_and_keeps_its_facts(suffix: str, transparent: bool) -> None:
+    chosen = PICTURES[suffix]
+    rows = torch.linspace(0.2, 0.8, 16)
+    image = to_image(torch.stack([rows, 0.5 * rows, 1.0 - rows]).unsqueeze(-1).expand(3, 16, 16))
+    if transparent:
+        if not chosen.has_alpha:
+            return  # Refused by `picture_format`.
+        image.putalpha(Image.fromarray((np.indices((16, 16)).sum(axis=0) % 16 * 16).astype(np.uint8)))
+    white = Image.new("RGBA", (16, 16), "white")
+    facts: Metadata = {"prompt": "日本の急須, 🫖 «été»" * 100, "seed": 3, "score": 0.5, "generator": "dreamfields 0"}
+    content = picture_bytes(image, chosen, facts)
+    assert picture_bytes(image, chosen, facts) == content
+    with Image.open(io.BytesIO(content)) as again:
+        again.load()
+        assert (again.format, again.mode, again.size) == (chosen.codec, image.mode, image.size)
+        assert Image.MIME[again.format or ""] == chosen.media_type
+        seen = [np.asarray(Image.alpha_composite(white, one.convert("RGBA"))).astype(int) for one in (again, image)]
+        assert np.abs(seen[0] - seen[1]).max() <= (0 if chosen.facts == "text chunks" else 12)
+        assert kept_facts(again) == {key: str(value) for key, value in facts.items()}
+        if chosen.facts == "EXIF":
+            exif = again.getexif()
+            assert exif[ExifTags.Base.ImageDescription].encode("latin-1").decode() == facts["prompt"]
+            assert exif[ExifTags.Base.Software] == facts["generator"]
+
+
+def kept_facts(image: Image.Image) -> dict[str, str]:
+    """Return the facts that a picture holds, as texts: those of text chunks, or of the user comment in EXIF."""
+    comment = image.getexif().get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.UserComment)
+    if comment is None:
+        return {str(key): str(value) for key, value in image.info.items()}
+    code, text = comment[:8], comment[8:]
+    assert code == b"ASCII\0\0\0"
+    return {key: str(value) for key, value in json.loads(text).items()}
+
+
+def test_a_picture_s_ending_is_its_format_in_small_letters_or_capitals() -> None:
+    for ending, known in PICTURES.items():
+        assert picture_format(Path(f"a{ending}")) is picture_format(Path(f"a{ending.upper()}")) is known
+        if known.has_alpha:
+            assert picture_format(Path(f"a{ending}"), transparent=True) is known
+        else:
+            with pytest.raises(UsageError, match=rf"\{ending} cannot leave the background out; use \.png or \.webp"):
+                picture_format(Path(f"a{ending}"), transparent=True)
+    listed = ", ".join(PICTURES)
+    with pytest.raises(UsageError, match=rf"picture format called '\.gif'; known: {re.escape(listed)}$"):
+        picture_format(Path("a.gif"))
+    with pytest.raises(UsageError, match=rf"'a' has no ending, which says the picture format; .* {re.escape(listed)}$"):
+        picture_format(Path("b.d/a"))
 
 
 def test_a_sheet_shows_the_views_in_order_each_with_a_label() -> None:

@@ -1,9 +1,11 @@
 """Videos: as many frames as were given, in their colours and at their speed, and a file whatever the encoder does."""
 
 import io
+import re
 import stat
 import subprocess
 from pathlib import Path
+from typing import Literal, get_args
 
 import imageio_ffmpeg
 import numpy as np
@@ -13,7 +15,8 @@ from PIL import Image
 
 from dreamfields.errors import UsageError
 from dreamfields.export.pictures import video
-from dreamfields.export.pictures.video import VideoSuffix, encode_video, gif_durations, write_video
+from dreamfields.export.pictures.table import VIDEOS, VideoSuffix, video_suffix
+from dreamfields.export.pictures.video import encode_video, encoded_bytes, gif_durations, write_video
 
 COLOURS = [(200, 40, 40), (40, 200, 40), (40, 40, 200), (220, 220, 220), (10, 10, 10)]
 
@@ -60,6 +63,41 @@ def test_a_video_has_every_frame_in_its_colour_at_an_even_size(
     frames = decode(made.content, tmp_path, suffix)
     assert frames.shape == (5, height + height % 2, width + width % 2, 3)
     assert np.abs(frames.astype(int) - np.array(COLOURS)[:, None, None]).max() <= 6
+
+
+def tags_of(content: bytes, directory: Path, suffix: str) -> str:
+    """Return what ffmpeg says of the pixels of a video: `yuv420p(range, matrix/primaries/transfer, ...)`."""
+    file = directory / f"tagged{suffix}"
+    file.write_bytes(content)
+    said = subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-i", str(file)], capture_output=True, check=False).stderr
+    (pixels,) = re.findall(r"Video: .*?(yuv420p\(.*?\))", said.decode())
+    return str(pixels)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webm"])
+@pytest.mark.parametrize("source", ["options and frames", "frames"])
+def test_a_video_says_how_its_colours_are_to_be_read(
+    source: str, suffix: Literal[".mp4", ".webm"], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    whole = video.ffmpeg_command
+
+    def without_options(program: str, size: tuple[int, int], fps: int, file: Path) -> list[str]:
+        words = whole(program, size, fps, file)
+        places = [index for index, word in enumerate(words) if word.startswith("-color")]
+        assert len(places) == 4
+        return [word for index, word in enumerate(words) if not {index, index - 1} & set(places)]
+
+    # Newer versions of ffmpeg take the tags from the frames of the filters alone.
+    if source == "frames":
+        monkeypatch.setattr(video, "ffmpeg_command", without_options)
+    made = encoded_bytes(imageio_ffmpeg.get_ffmpeg_exe(), plain_frames(16, 16), 24, suffix)
+    # One word where matrix, primaries and transfer are the same.
+    assert tags_of(made, tmp_path, suffix).startswith("yuv420p(tv, bt709, ")
+    if suffix == ".mp4":  # Primaries, transfer and matrix 1 are BT.709; the last byte is 0 for limited range.
+        assert b"colrnclx\0\1\0\1\0\1\0" in made
+    else:  # MatrixCoefficients, Range, TransferCharacteristics, Primaries, each of one byte, in Matroska's Colour.
+        for element in (b"\x55\xb1\x81\1", b"\x55\xb9\x81\1", b"\x55\xba\x81\1", b"\x55\xbb\x81\1"):
+            assert element in made
 
 
 def test_one_frame_is_a_video(tmp_path: Path) -> None:
@@ -168,6 +206,37 @@ def test_a_webm_that_cannot_be_made_is_a_webp_that_says_why(monkeypatch: pytest.
     assert note.startswith("the video is a WebP, not a WebM: no ffmpeg was found")
     with Image.open(path) as again:
         assert again.n_frames == 5  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("suffix", "other"), [(".mp4", ".gif"), (".webm", ".webp")])
+def test_a_video_of_another_name_than_the_given_one_replaces_nothing_outside_the_run(
+    suffix: str, other: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(video, "encoders", list)
+    run, path = tmp_path / "run", tmp_path / f"spin{suffix}"
+    (tmp_path / f"spin{other}").write_bytes(b"mine")
+    (tmp_path / f"spin-2{other}").symlink_to(tmp_path / "nowhere")
+    made, note = write_video(plain_frames(8, 8), 24, path, run)
+    assert made == tmp_path / f"spin-3{other}"
+    assert note.endswith(f"(written as spin-3{other})")
+    assert (tmp_path / f"spin{other}").read_bytes() == b"mine"
+    # In the run's own folder it is the run's own.
+    assert write_video(plain_frames(8, 8), 24, path, tmp_path)[0] == tmp_path / f"spin{other}"
+    assert (tmp_path / f"spin{other}").read_bytes() != b"mine"
+
+
+def test_a_video_that_was_asked_for_is_replaced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "Spin.GIF"
+    path.write_bytes(b"earlier")
+    assert write_video(plain_frames(8, 8), 24, path) == (path, "")
+    assert path.read_bytes()[:4] == b"GIF8"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_video_s_ending_is_its_format_in_small_letters_or_capitals() -> None:
+    assert get_args(VideoSuffix) == tuple(VIDEOS)
+    for ending in VIDEOS:
+        assert video_suffix(Path(f"a{ending}")) == video_suffix(Path(f"a{ending.upper()}")) == ending
 
 
 def test_a_video_of_no_known_ending_is_refused(tmp_path: Path) -> None:

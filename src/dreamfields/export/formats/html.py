@@ -14,9 +14,10 @@ from dreamfields.export.settings import Metadata
 from dreamfields.export.viewer import data_text, library_text
 
 
-def write(asset: Asset, name: str) -> dict[str, bytes]:
+def write(asset: Asset, name: str, size_mm: float) -> dict[str, bytes]:
     """Return the textured mesh as one page that shows it, its facts, and all settings of its run."""
-    return {f"{name}.html": html_bytes(glb_bytes(asset.mesh, asset.facts), asset.facts, asset.config)}
+    glb = glb_bytes(asset.mesh, asset.facts, size_mm)
+    return {f"{name}.html": html_bytes(glb, asset.facts, asset.config)}
 
 
 def html_bytes(glb: bytes, metadata: Metadata, config: Mapping[str, Any]) -> bytes:

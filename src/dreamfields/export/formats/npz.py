@@ -11,7 +11,7 @@ from dreamfields.export.asset import Asset
 from dreamfields.scene.fields.base import lattice
 
 
-def write(asset: Asset, name: str) -> dict[str, bytes]:
+def write(asset: Asset, name: str, _: float) -> dict[str, bytes]:
     """Return the field on n = `mesh_cells` + 1 nodes a side as an NPZ file that `numpy.load` reads without pickle.
 
     `density` is float32 (n, n, n) in inverse scene units and `colour` float32 (n, n, n, 3) sRGB in [0, 1], both indexed

@@ -9,11 +9,12 @@ import numpy as np
 from PIL import Image
 
 from dreamfields.export.asset import Asset
+from dreamfields.export.formats.companions import MARK
 from dreamfields.export.mesh.mesh import Floats, Integers
 from dreamfields.export.pictures.stills import png_bytes
 
 
-def write(asset: Asset, name: str) -> dict[str, bytes]:
+def write(asset: Asset, name: str, _: float) -> dict[str, bytes]:
     """Return the mesh as an OBJ file, and where it has a texture, its MTL and PNG files; facts become comments."""
     mesh = asset.mesh
     comments = [f"# {key}: {value}".encode("unicode_escape").decode("ascii") for key, value in asset.facts.items()]
@@ -25,8 +26,8 @@ def write(asset: Asset, name: str) -> dict[str, bytes]:
     material = ["newmtl object", "Ka 0 0 0", "Kd 1 1 1", "Ks 0 0 0", "illum 1", f"map_Kd {name}.png"]
     return {
         f"{name}.obj": _text([*comments, f"mtllib {name}.mtl", "usemtl object", *points, *_faces(corners)]),
-        f"{name}.mtl": _text([*comments, *material]),
-        f"{name}.png": png_bytes(Image.fromarray(mesh.texture.image), asset.facts),
+        f"{name}.mtl": _text([f"# {MARK}", *comments, *material]),
+        f"{name}.png": png_bytes(Image.fromarray(mesh.texture.image), {"Comment": MARK, **asset.facts}),
     }
 
 

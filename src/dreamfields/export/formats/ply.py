@@ -8,7 +8,7 @@ VERTEX = np.dtype([("position", "<f4", 3), ("colour", "u1", 3)])
 FACE = np.dtype([("count", "u1"), ("corners", "<i4", 3)])
 
 
-def write(asset: Asset, name: str) -> dict[str, bytes]:
+def write(asset: Asset, name: str, _: float) -> dict[str, bytes]:
     """Return the closed mesh with its vertex colours as binary PLY; facts become comments, escaped to plain ASCII."""
     mesh = asset.untextured
     vertices = np.zeros(len(mesh.vertices), VERTEX)

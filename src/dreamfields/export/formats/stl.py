@@ -10,9 +10,9 @@ from dreamfields.export.mesh.mesh import face_areas, to_print_frame
 FACET: Final = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
 
 
-def write(asset: Asset, name: str) -> dict[str, bytes]:
+def write(asset: Asset, name: str, size_mm: float) -> dict[str, bytes]:
     """Return the closed mesh as binary STL, with as much of the facts as the header's 80 bytes hold."""
-    vertices, faces = to_print_frame(asset.untextured, asset.size_mm), asset.untextured.faces
+    vertices, faces = to_print_frame(asset.untextured, size_mm), asset.untextured.faces
     facets = np.zeros(len(faces), FACET)
     normals = face_areas(vertices, faces)
     facets["corners"] = vertices[faces]

@@ -26,13 +26,13 @@ RELATIONS: Final = (
 )
 
 
-def write(asset: Asset, name: str) -> dict[str, bytes]:
+def write(asset: Asset, name: str, size_mm: float) -> dict[str, bytes]:
     """Return the closed mesh as one 3MF file; the prompt is its title, and every fact is metadata."""
     mesh = asset.untextured
     named = {"Title": asset.facts.get("prompt", "object"), "Application": "dreamfields"}
     named |= {f"d:{key}": value for key, value in asset.facts.items()}
     facts = (f"<metadata name={quoteattr(plain(key))}>{escape(plain(str(v)))}</metadata>" for key, v in named.items())
-    points = to_print_frame(mesh, asset.size_mm)
+    points = to_print_frame(mesh, size_mm)
     vertices = (f'<vertex x="{x:.7g}" y="{y:.7g}" z="{z:.7g}"/>' for x, y, z in points.tolist())
     triangles = (f'<triangle v1="{a}" v2="{b}" v3="{c}"/>' for a, b, c in mesh.faces.tolist())
     model = (

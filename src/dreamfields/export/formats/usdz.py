@@ -9,23 +9,23 @@ from PIL import Image
 
 from dreamfields.errors import MissingPackageError
 from dreamfields.export.asset import Asset
+from dreamfields.export.formats.packages import NO_USD
 from dreamfields.export.mesh.mesh import Mesh, stood_on_ground, vertex_normals
 from dreamfields.export.pictures.stills import png_bytes
 from dreamfields.storage import atomic_write
 
 
-def write(asset: Asset, name: str) -> dict[str, bytes]:
+def write(asset: Asset, name: str, size_mm: float) -> dict[str, bytes]:
     """Return the textured mesh as USDZ, facts as its custom data. Raises MissingPackageError: no `usd-core`."""
-    mesh = asset.mesh
     try:
         from pxr import Sdf, Usd, UsdUtils
     except ImportError as error:
-        advice = "run: pip install usd-core, or export to .glb"
-        raise MissingPackageError(f"USDZ needs the package usd-core; {advice}") from error
+        raise MissingPackageError(NO_USD) from error
+    mesh = asset.mesh
     with tempfile.TemporaryDirectory() as folder:
         layer, package = Path(folder) / "object.usdc", Path(folder) / "object.usdz"
         stage = Usd.Stage.CreateNew(str(layer))
-        _add_mesh(stage, mesh, asset.size_mm)
+        _add_mesh(stage, mesh, size_mm)
         if mesh.texture is not None:
             atomic_write(Path(folder) / "texture.png", png_bytes(Image.fromarray(mesh.texture.image), {}))
             _add_material(stage)

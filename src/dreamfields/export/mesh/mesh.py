@@ -80,6 +80,11 @@ def compacted(vertices: Floats, faces: Integers) -> tuple[Floats, Integers]:
     return vertices[used], renumbered.reshape(-1, 3)
 
 
+def largest_extent(mesh: Mesh) -> float:
+    """Return the longest side of the box around a mesh, in scene units."""
+    return float(np.ptp(mesh.vertices, axis=0).max())
+
+
 def stood_on_ground(mesh: Mesh) -> Floats:
     """Return the vertices (v, 3) scaled to a largest extent of 1, centred over the origin, the lowest at y = 0."""
     low, high = (bound.astype(np.float64) for bound in (mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)))

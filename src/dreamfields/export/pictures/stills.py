@@ -1,16 +1,18 @@
-"""Images of a field: its colours, opacity, depth, normals or textureless shape, contact sheets, and PNG files."""
+"""Images of a field: its colours, opacity, depth, normals or textureless shape, contact sheets, and picture files."""
 
 import io
+import json
 import math
 from dataclasses import dataclass
 from typing import Final
 
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import ExifTags, Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from dreamfields.errors import DegenerateError
+from dreamfields.export.pictures.table import PictureFormat
 from dreamfields.export.settings import ExportSettings, Metadata, Pass
 from dreamfields.render.framing import Framing, frame
 from dreamfields.render.renderer import Rendering, render_still
@@ -20,6 +22,7 @@ from dreamfields.scene.fields.base import AbstractField
 
 SHEET_ROWS: Final = 2
 SHEET_COLUMNS: Final = 4  # Eight views, 45 degrees apart: each side of an object shows in several of them
+QUALITY: Final = 95  # Of JPEG and WebP, of 100: the loss cannot be seen
 LIGHT_TURN_DEG: Final = -40.0  # Azimuth of the light of textureless images beside the camera: on its left
 
 
@@ -48,6 +51,20 @@ def png_bytes(image: Image.Image, metadata: Metadata) -> bytes:
         text.add_itxt(key, str(value))
     file = io.BytesIO()
     image.save(file, format="PNG", pnginfo=text)
+    return file.getvalue()
+
+
+def picture_bytes(image: Image.Image, chosen: PictureFormat, metadata: Metadata) -> bytes:
+    """Return an image in a format with its facts: text chunks, or EXIF whose user comment is their JSON."""
+    if chosen.facts == "text chunks":
+        return png_bytes(image, metadata)
+    exif = Image.Exif()
+    exif[ExifTags.Base.ImageDescription] = str(metadata.get("prompt", "")).encode()
+    exif[ExifTags.Base.Software] = str(metadata.get("generator", "dreamfields"))
+    comment = b"ASCII\0\0\0" + json.dumps(dict(metadata)).encode("ascii")
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = comment
+    file = io.BytesIO()
+    image.save(file, format=chosen.codec, quality=QUALITY, subsampling=0, exif=exif.tobytes())
     return file.getvalue()
 
 

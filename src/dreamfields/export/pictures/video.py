@@ -5,24 +5,23 @@ ffmpeg is not run by `imageio_ffmpeg.write_frames`, which has no time limit and 
 
 import contextlib
 import io
+import itertools
+import os
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 
 import imageio_ffmpeg
 import numpy as np
 from PIL import Image
 
 from dreamfields.errors import UsageError
-from dreamfields.settings import unknown_name
+from dreamfields.export.pictures.table import VideoSuffix, video_suffix
 from dreamfields.storage import atomic_write
-
-VideoSuffix = Literal[".mp4", ".webm", ".gif", ".webp"]
-VIDEO_SUFFIXES: Final[tuple[VideoSuffix, ...]] = get_args(VideoSuffix)
 
 CODECS: Final[Mapping[str, str]] = {
     ".mp4": "-c:v libx264 -preset medium -crf 18 -movflags +faststart",
@@ -66,22 +65,30 @@ def encode_video(frames: Sequence[Image.Image], fps: int, suffix: VideoSuffix = 
     return Video(".webp", animated_bytes(frames, fps, ".webp"), f"the video is a WebP, not a WebM: {reason}")
 
 
-def video_suffix(path: Path) -> VideoSuffix:
-    """Return the format that a path's suffix names. Raises UsageError: it names none."""
-    for known in VIDEO_SUFFIXES:
-        if path.suffix == known:
-            return known
-    raise UsageError(unknown_name(path.suffix, list(VIDEO_SUFFIXES), "video format"))
-
-
-def write_video(frames: Sequence[Image.Image], fps: int, path: Path) -> tuple[Path, str]:
+def write_video(
+    frames: Sequence[Image.Image], fps: int, path: Path, own_folder: Path | None = None
+) -> tuple[Path, str]:
     """Write a video; return its path, whose suffix is its actual format, and why that is not the requested one or "".
 
+    A file of another name than the requested one replaces nothing, unless it is in `own_folder`.
     Raises UsageError: the suffix names no known format, or the frames make no video.
     """
-    video = encode_video(frames, fps, video_suffix(path))
-    atomic_write(path.with_suffix(video.suffix), video.content)
-    return path.with_suffix(video.suffix), video.note
+    requested = video_suffix(path)
+    video = encode_video(frames, fps, requested)
+    target, note = path, video.note
+    if video.suffix != requested:
+        target = path.with_suffix(video.suffix)
+        if own_folder is None or path.parent.resolve() != own_folder.resolve():
+            target = free_name(target)
+        note = f"{note} (written as {target.name})"
+    atomic_write(target, video.content)
+    return target, note
+
+
+def free_name(path: Path) -> Path:
+    """Return a path or, where something is there, the first that is free of `spin-2.gif`, `spin-3.gif` and so on."""
+    names = itertools.chain([path], (path.with_stem(f"{path.stem}-{number}") for number in itertools.count(2)))
+    return next(name for name in names if not os.path.lexists(name))
 
 
 def encoders() -> list[str]:
@@ -121,8 +128,10 @@ def encoded_bytes(program: str, frames: Sequence[Image.Image], fps: int, suffix:
 def ffmpeg_command(program: str, size: tuple[int, int], fps: int, file: Path) -> list[str]:
     """Return the command that reads raw RGB frames of an even size (width, height) and writes a video file."""
     source = f"-f rawvideo -pix_fmt rgb24 -s {size[0]}x{size[1]} -r {fps} -i pipe:0"
-    convert = "-vf scale=out_color_matrix=bt709,format=yuv420p"
-    # Without tags players guess the conversion to RGB from the size of the image, and colours shift.
+    # Without tags players guess the conversion to RGB from the size of the image, and colours shift. Encoders take them
+    # from the frames in some versions of ffmpeg and from the options in others, so both have them.
+    marked = "setparams=color_primaries=bt709:color_trc=bt709:colorspace=bt709:range=tv"
+    convert = f"-vf scale=out_color_matrix=bt709,format=yuv420p,{marked}"
     tags = "-color_primaries bt709 -color_trc bt709 -colorspace bt709 -color_range tv"
     # One thread and no version stamps: the same frames are the same bytes.
     exact = "-threads 1 -fflags +bitexact -flags:v +bitexact -map_metadata -1"
