@@ -636,8 +636,7 @@ def test_a_run_started_to_ignore_signals_as_by_nohup_is_made_to_its_end(tmp_path
     arguments = ["generate", PROMPT, "--out", str(tmp_path), "--steps", "30", *TINY_OPTIONS]
     with started(*arguments, before="trap '' HUP INT") as process:
         assert process.stdout is not None
-        while "step" not in process.stdout.readline():
-            pass
+        assert any(line.startswith("step ") for line in process.stdout)
         for number in (signal.SIGHUP, signal.SIGINT, signal.SIGHUP):
             process.send_signal(number)
         output, errors = process.communicate(timeout=300)

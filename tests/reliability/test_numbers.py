@@ -80,7 +80,7 @@ def test_a_row_of_them_goes_back_with_other_draws_and_half_the_step() -> None:
 def with_guidance(monkeypatch: pytest.MonkeyPatch, *odd_at: int) -> None:
     """Let runs be guided by what is odd at some looks, counted over the whole of a process."""
     guidance = NonFiniteGuidance(set(odd_at))
-    monkeypatch.setattr("dreamfields.runs.run.load_guides", lambda *_: [Guide(guidance)])
+    monkeypatch.setattr("dreamfields.runs.guides.load_guides", lambda *_: [Guide(guidance)])
 
 
 def metrics_of(run: api.Run) -> list[dict[str, Any]]:

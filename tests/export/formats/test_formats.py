@@ -28,6 +28,7 @@ from dreamfields.errors import DegenerateError, DreamfieldsError, MissingPackage
 from dreamfields.export.asset import Asset
 from dreamfields.export.formats.glb import glb_bytes, linear_from_srgb
 from dreamfields.export.formats.table import AR_MM, FORMATS, PRINT_MM, check_size, check_target, write_asset
+from dreamfields.export.formats.stl import FACET
 from dreamfields.export.formats.threemf import CORE
 from dreamfields.export.mesh.mesh import Mesh
 from dreamfields.export.pictures.stills import png_bytes
@@ -513,6 +514,19 @@ def test_a_ply_holds_the_mesh_its_colours_and_the_facts() -> None:
     header = content[: content.index(b"end_header")].decode("ascii")
     assert "comment seed: 7\n" in header
     assert "\nsecond line" not in header
+
+
+def test_an_stl_has_a_header_that_ends_and_the_normals_of_its_own_corners() -> None:
+    thin = np.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.3, 1e-6, 0.1234567], [0.2, 0.9, 0.1]], np.float32)
+    faces = np.array([[0, 2, 1], [0, 1, 3], [1, 2, 3], [2, 0, 3]], np.int32)
+    mesh = Mesh(thin, faces, np.zeros((4, 3), np.uint8))
+    content = FORMATS[".stl"].files(asset_of(mesh, {"prompt": "x" * 100}), "object")["object.stl"]
+    assert content[78:80] == b"x\0"
+    facets = np.frombuffer(content[84:], FACET)
+    a, b, c = facets["corners"].astype(np.float64).swapaxes(0, 1)
+    normals = np.cross(b - a, c - a)
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    assert np.allclose(facets["normal"], normals, atol=1e-6)
 
 
 def test_an_stl_stands_on_the_bed_in_millimetres_with_z_up() -> None:

@@ -93,7 +93,7 @@ def test_a_file_is_the_path_it_says(values: Any, path: Any, tmp_path: Path) -> N
         ({"path": "orbit", "zoom": "big"}, "zoom is 'big'; it must be a number"),
         ({"path": "spiral", "radius": [3]}, "radius is"),
         ({"path": "keyframes", "keyframes": 3}, "keyframes is 3; it must be a list"),
-        ({"path": "keyframes", "keyframes": [3, 4]}, "keyframes is (3, 4); it must be a list, each Keyframe"),
+        ({"path": "keyframes", "keyframes": [3, 4]}, "keyframes is (3, 4); it must be a list, each a Keyframe"),
         ({"path": "keyframes", "keyframes": [{}]}, "keyframes needs at least 2 entries"),
         ({"path": "keyframes", "keyframes": [{}, {"zooom": 2}]}, "called 'zooom'; did you mean 'zoom'"),
         ({"path": "keyframes", "keyframes": [{}, {"zoom": float("nan")}]}, "zoom is nan"),

@@ -14,10 +14,12 @@ def write(asset: Asset, name: str, size_mm: float) -> dict[str, bytes]:
     """Return the closed mesh as binary STL, with as much of the facts as the header's 80 bytes hold."""
     vertices, faces = to_print_frame(asset.untextured, size_mm), asset.untextured.faces
     facets = np.zeros(len(faces), FACET)
-    normals = face_areas(vertices, faces)
+    # Of the corners as they are written: rounding turns the thinnest facets a little.
+    normals = face_areas(vertices.astype(np.float32).astype(np.float64), faces)
     facets["corners"] = vertices[faces]
     facets["normal"] = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
     # Readers take a file that begins with "solid" for text, so the name of the package comes first.
     label = ", ".join(["dreamfields", *(f"{key}: {value}" for key, value in asset.facts.items())])
-    header = label.encode("ascii", "replace")[:80].ljust(80)
+    # Some readers take the header for text that ends at a zero byte, and would read on without one.
+    header = label.encode("ascii", "replace")[:79].ljust(80, b"\0")
     return {f"{name}.stl": header + len(facets).to_bytes(4, "little") + facets.tobytes()}
