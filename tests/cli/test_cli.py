@@ -131,16 +131,10 @@ def run_light(folder: Path, *arguments: str, more: tuple[Path, ...] = ()) -> "su
             ["generate", "-a teapot"],
             "'-a teapot' begins with a dash, as options do; a prompt like that comes last, after --",
         ),
-        (["generate", "-teapot"], "comes last, after --: -- '-teapot'"),
         (["generate", "--", "-a teapot", "--steps", "3"], "--steps comes after --, where all is plain text"),
         (["generate", PROMPT, "--out", "~no-such-user/x"], "a home folder that is not known; write the whole path"),
-        (["generate", PROMPT, "--config=~no-such-user/x"], "a home folder that is not known"),
         (["generate", "\u8336\u58f6"], "lit can read no word of the prompt, '\u8336\u58f6'; it reads English"),
         (["generate", PROMPT, "--paraphrases", "a ball", "\u7403"], "lit can read no word of paraphrases, '\u7403'"),
-        (
-            ["generate", PROMPT, "--azimuth-prompts", "front:{}", "back:{} \u7403"],
-            "lit can read no word of azimuth_prompts, ' \u7403'",
-        ),
         (["models", "download"], "name a model, for example: dreamfields models download openai/clip-vit-base-patch16"),
         (["models", "download", "FOLDER"], "is not the id of a model; it must be owner/name"),
         (["genrate", PROMPT], "no command called 'genrate'; did you mean 'generate'?"),
@@ -591,8 +585,10 @@ def test_a_run_that_nobody_may_write_to_can_be_used(
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
 
 
-@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
-@pytest.mark.parametrize(("command", "code"), [(["--help"], 0), (["runs", "."], 0), (["runs", "nowhere"], 2)])
+@pytest.mark.parametrize(
+    ("closed", "command", "code"),
+    [(">&- 2>&-", ["--help"], 0), (">&-", ["runs", "."], 0), ("2>&-", ["runs", "nowhere"], 2)],
+)
 def test_closed_streams_change_no_exit_code(closed: str, command: list[str], code: int, tmp_path: Path) -> None:
     script = f'exec "$@" {closed}'
     words = ["sh", "-c", script, "sh", sys.executable, "-m", "dreamfields", *command]
@@ -601,7 +597,7 @@ def test_closed_streams_change_no_exit_code(closed: str, command: list[str], cod
     assert "Traceback" not in done.stderr + done.stdout
 
 
-@pytest.mark.parametrize("command", [["--help"], ["generate", "--help-all"], ["--version"], ["runs", "."], ["doctor"]])
+@pytest.mark.parametrize("command", [["generate", "--help-all"], ["runs", "."]])
 def test_a_reader_that_has_gone_costs_no_word(command: list[str], tmp_path: Path) -> None:
     reading, writing = os.pipe()
     os.close(reading)
@@ -632,22 +628,13 @@ def test_an_output_that_takes_no_more_ends_no_run(tmp_path: Path) -> None:
     assert api.load(run.path).status == "finished"
 
 
-def test_a_run_started_to_ignore_signals_as_by_nohup_is_made_to_its_end(tmp_path: Path) -> None:
+def test_signals_that_were_ignored_before_and_a_reader_that_leaves_end_no_run(tmp_path: Path) -> None:
     arguments = ["generate", PROMPT, "--out", str(tmp_path), "--steps", "30", *TINY_OPTIONS]
-    with started(*arguments, before="trap '' HUP INT") as process:
+    with started(*arguments, before="trap '' HUP INT") as process:  # As by `nohup`, and in the background of a script
         assert process.stdout is not None
         assert any(line.startswith("step ") for line in process.stdout)
         for number in (signal.SIGHUP, signal.SIGINT, signal.SIGHUP):
             process.send_signal(number)
-        output, errors = process.communicate(timeout=300)
-        assert (process.returncode, errors) == (0, ""), output
-    assert json.loads((tmp_path / "a-red-ball-0" / "run.json").read_text())["status"] == "finished"
-
-
-def test_a_reader_that_leaves_ends_no_run(tmp_path: Path) -> None:
-    with started("generate", PROMPT, "--out", str(tmp_path), "--steps", "30", *TINY_OPTIONS) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
         process.stdout.close()
         assert process.stderr is not None
         errors = process.stderr.read()

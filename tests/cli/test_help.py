@@ -188,7 +188,7 @@ def test_nothing_is_said_where_nobody_reads(words: list[str], stream: str, tmp_p
     assert (process.wait(timeout=120), said) == (0, "")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["export", "--help"], ["generate", "--help-all"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["export", "--help"]])
 def test_help_is_the_same_without_docstrings_and_assertions(arguments: list[str]) -> None:
     texts = [
         subprocess.run(

@@ -27,8 +27,8 @@ from trimesh.visual.material import PBRMaterial
 from dreamfields.errors import DegenerateError, DreamfieldsError, MissingPackageError, StorageError, UsageError
 from dreamfields.export.asset import Asset
 from dreamfields.export.formats.glb import glb_bytes, linear_from_srgb
-from dreamfields.export.formats.table import AR_MM, FORMATS, PRINT_MM, check_size, check_target, write_asset
 from dreamfields.export.formats.stl import FACET
+from dreamfields.export.formats.table import AR_MM, FORMATS, PRINT_MM, check_size, check_target, write_asset
 from dreamfields.export.formats.threemf import CORE
 from dreamfields.export.mesh.mesh import Mesh
 from dreamfields.export.pictures.stills import png_bytes
