@@ -227,3 +227,27 @@ def test_a_model_without_safetensors_is_refused(hub_with: Callable[..., dict[str
     with pytest.raises(MissingPackageError, match=r"no model\.safetensors.*--revision"):
         hub.download(ID)
     assert hub.read_records() == {}
+
+
+def test_without_a_home_folder_models_are_found_and_none_is_downloaded(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    def no_network(*_: object) -> None:
+        raise AssertionError("the network was asked")
+
+    put_into_cache(model)
+    monkeypatch.delenv("DREAMFIELDS_HOME")
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    monkeypatch.setattr(hub, "fetch_metadata", no_network)
+    assert hub.read_records() == {}
+    assert hub.checked_digests(hub.locate(ID))
+    with pytest.raises(StorageError, match="no home folder; set XDG_DATA_HOME"):
+        hub.download(ID)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", "~/.cache/huggingface/hub")  # As the hub has it without a home
+    with pytest.raises(StorageError, match="no home folder; set HF_HOME"):
+        hub.download(ID)
+    assert not (tmp_path / "~").exists()

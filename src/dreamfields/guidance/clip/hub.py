@@ -111,14 +111,17 @@ def download(model_id: str, revision: str = "main") -> Located:
     """Fetch a model from the hub into the shared cache, record it, and return where it is.
 
     Raises UsageError: this is no id of the hub, or the model cannot guide; MissingPackageError: the hub cannot be
-    reached, has no such model, or no safetensors of it; StorageError: the cache cannot be written to.
+    reached, has no such model, or no safetensors; StorageError: the cache cannot be written to, or there is no home.
     """
     from huggingface_hub import constants
 
     if is_path(model_id):
         raise UsageError(f"{model_id!r} is not the id of a model; it must be owner/name, such as {next(iter(KNOWN))}")
-    listed = fetch_metadata(model_id, revision)
     cache = Path(constants.HF_HUB_CACHE)
+    if cache.parts[:1] == ("~",):
+        raise StorageError(f"cannot download {model_id}: this user has no home folder; set HF_HOME to a folder")
+    home()  # Without one it could not be recorded in the end.
+    listed = fetch_metadata(model_id, revision)
     probe = cache / ".dreamfields"
     try:
         atomic_write(probe, b"")
@@ -151,8 +154,11 @@ def home() -> Path:
 
 
 def read_records() -> dict[str, Entry]:
-    """Return the records of models, by id. Raises StorageError: the file of records is damaged."""
-    path = home() / "models.json"
+    """Return the records of models, by id; none without a home. Raises StorageError: their file is damaged."""
+    try:
+        path = home() / "models.json"
+    except StorageError:  # Nothing can have been recorded.
+        return {}
     if not path.is_file():
         return {}
     try:
