@@ -35,7 +35,7 @@ def check_platform() -> None:
     """
     if not HAS_LOCKS:
         raise MissingPackageError(
-            "this system lacks the file locks of Linux and macOS, which runs need; on Windows, install it in WSL"
+            "this system lacks the file locks of Linux and macOS, which runs need; on Windows, use WSL"
         )
 
 
