@@ -28,6 +28,7 @@ def test_what_killed_writers_left_is_swept(stopped: api.Run) -> None:
     folder = stopped.directory.checkpoints
     orphan = folder / "attempt-000-step-00000009.safetensors"
     rests = [stopped.path / ".run.json.0123.tmp", folder / ".attempt-000-step-00000009.json.4567.tmp", orphan]
+    rests.append(stopped.directory.previews / ".attempt-000-step-00000004.png.89ab.tmp")
     mine = stopped.path / "notes.tmp"
     for path in (*rests, mine):
         path.write_bytes(b"half")

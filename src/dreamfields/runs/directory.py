@@ -44,6 +44,7 @@ class RunDirectory:
         """Name a run directory; nothing is read or written yet."""
         self.path = path
         self.checkpoints = path / "checkpoints"
+        self.previews = path / "previews"  # Pictures of the time-lapse
         self.metrics = path / "metrics.jsonl"
         self._checkpoint_request = path / ".checkpoint-wanted"
         self._lock = FolderLock(path)
@@ -109,7 +110,7 @@ class RunDirectory:
 
     def sweep(self) -> None:
         """Delete the temporary files of killed writers; to be called under the lock."""
-        for folder in (self.path, self.checkpoints):
+        for folder in (self.path, self.checkpoints, self.previews):
             sweep(folder)
 
     def request_checkpoint(self) -> None:

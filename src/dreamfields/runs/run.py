@@ -384,7 +384,7 @@ class Run:
         self._file.write("optimized" if done else "interrupted")
 
     def _time_lapse(self) -> TimeLapse:
-        return TimeLapse(self.path / "previews", self.config.recipe.optimize.steps, self.config.export)
+        return TimeLapse(self.directory.previews, self.config.recipe.optimize.steps, self.config.export)
 
     def _write_picture(self, image: Image.Image, path: Path) -> Path:
         atomic_write(path, picture_bytes(image, picture_format(path), self.metadata()))
