@@ -161,7 +161,7 @@ def test_closed_form_needs_no_adapters_and_the_other_modes_report_what_is_missin
     guides = load_guides(GuidanceSettings(mode="closed-form", image_size=SIZE), CPU)
     assert [guide.guidance.name for guide in guides] == ["lit-lite0", "lit-lite2"]
     for settings in (GuidanceSettings(mode="both"), GuidanceSettings(mode="adapters")):
-        with pytest.raises(MissingPackageError, match=r"gone\.safetensors are missing"):
+        with pytest.raises(MissingPackageError, match=r"gone\.safetensors is missing"):
             check_weights(settings)
     with pytest.raises(MissingPackageError, match=r"no adapters mine\.safetensors"):
         check_weights(GuidanceSettings(mode="both", adapters=("mine.safetensors",)))

@@ -18,11 +18,13 @@ from collections.abc import Sequence
 from typing import Literal, final
 
 import torch
+from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn import functional
 
 from dreamfields.guidance.base import AbstractGuidance
 from dreamfields.guidance.lit.towers import SentenceEncoder, Tower, class_names
+from dreamfields.guidance.lit.weights import CLASS_SENTENCES, CLASS_SENTENCES_SHA256, shipped_file
 from dreamfields.guidance.lit.words import unknown_words
 from dreamfields.guidance.prompts import fill_template
 
@@ -112,8 +114,21 @@ class LitGuidance(AbstractGuidance):
         return classes if self.bridge == "classes" else features
 
 
+def class_sentences(sentences: SentenceEncoder, template: str) -> Tensor:
+    """Return the embeddings (1000, e) of all class names in a template; those of the default one are in the package.
+
+    Raises MissingPackageError: their file is missing or not the recorded one.
+    """
+    path = shipped_file(CLASS_SENTENCES, CLASS_SENTENCES_SHA256)
+    with safe_open(path, "pt") as file:
+        if file.metadata() == {"template": template}:
+            shipped: Tensor = file.get_tensor("embeddings")
+            return shipped
+    return embed_class_names(sentences, template)
+
+
 def embed_class_names(sentences: SentenceEncoder, template: str) -> Tensor:
-    """Return the embeddings (1000, e) of all class names in a template."""
+    """Return what `class_sentences` returns for any template, computed: the reference."""
     return sentences.encode([fill_template(template, f"a {name}") for name in class_names()])
 
 

@@ -7,7 +7,7 @@ from dreamfields.guidance.base import AbstractGuidance, Guide
 from dreamfields.guidance.ensemble import Member
 from dreamfields.guidance.kinds import JudgeMode
 from dreamfields.guidance.lit.adapters import AdaptedGuidance, Adapters, packaged_adapters, read_adapters
-from dreamfields.guidance.lit.closed_form import LitGuidance, embed_class_names
+from dreamfields.guidance.lit.closed_form import LitGuidance, class_sentences
 from dreamfields.guidance.lit.towers import SentenceEncoder, Tower
 from dreamfields.guidance.lit.weights import GUIDING_ADAPTERS, GUIDING_TOWERS, JUDGE_ADAPTERS, JUDGE_TOWER
 from dreamfields.guidance.prompts import wordings
@@ -23,7 +23,7 @@ def load_guides(_: Member, settings: GuidanceSettings, device: torch.device) -> 
     """
     trained = {} if settings.mode == "closed-form" else _load_adapters(settings)
     sentences = SentenceEncoder()
-    classes = embed_class_names(sentences, wordings(settings.template)[0])
+    classes = class_sentences(sentences, wordings(settings.template)[0])
     guides: list[AbstractGuidance] = []
     for source in GUIDING_TOWERS:
         if trained and source.name not in trained:
@@ -40,7 +40,7 @@ def load_judge(_: Member, mode: JudgeMode, device: torch.device) -> AbstractGuid
     Raises MissingPackageError: weights or adapters are missing, or are not the recorded ones.
     """
     sentences = SentenceEncoder()
-    classes = embed_class_names(sentences, GuidanceSettings().template)
+    classes = class_sentences(sentences, GuidanceSettings().template)
     closed_form = LitGuidance(Tower(JUDGE_TOWER), sentences, classes, "both", JUDGE_TOWER.native_size)
     if mode == "closed-form":
         return closed_form.to(device)

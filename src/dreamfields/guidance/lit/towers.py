@@ -24,6 +24,7 @@ from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from dreamfields.guidance.lit.frozen import Convolution, LockedNetwork, Stage
+from dreamfields.guidance.lit.minilm import MiniLm
 from dreamfields.guidance.lit.weights import MINILM, TowerSource, checked_file
 
 _BATCH = 64  # Sentences at a time
@@ -95,18 +96,14 @@ class SentenceEncoder(nn.Module):
     def __init__(self) -> None:
         """Load the installed package's model. Raises MissingPackageError: it is missing or not the pinned one."""
         super().__init__()
-        path = checked_file(MINILM)
-        # Imported here because it takes seconds, which `toy` guidance need not pay.
-        from transformers import BertConfig, BertModel
-
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(checked_file(MINILM)) as archive:
             self.tokenizer = Tokenizer.from_buffer(archive.read("tokenizer.json"))
-            config = BertConfig(**json.loads(archive.read("config.json")))
-            state = safetensors.torch.load(archive.read("model.safetensors"))
+            config = json.loads(archive.read("config.json"))
+            weights = safetensors.torch.load(archive.read("model.safetensors"))
         self.tokenizer.enable_truncation(max_length=_MAX_TOKENS)
         self.tokenizer.enable_padding()
-        self.model = BertModel(config, add_pooling_layer=False)
-        self.model.load_state_dict({name: t for name, t in state.items() if name in self.model.state_dict()})
+        layers, heads = config["num_hidden_layers"], config["num_attention_heads"]
+        self.model = MiniLm(weights, layers, heads, config["layer_norm_eps"])
         self.requires_grad_(False).eval()
 
     @torch.no_grad()
@@ -124,9 +121,10 @@ class SentenceEncoder(nn.Module):
 
     def _encode_batch(self, sentences: Sequence[str]) -> Tensor:
         encodings = self.tokenizer.encode_batch(list(sentences))
-        tokens = torch.tensor([encoding.ids for encoding in encodings], device=self.model.device)
-        mask = torch.tensor([encoding.attention_mask for encoding in encodings], device=self.model.device)
-        states: Tensor = self.model(input_ids=tokens, attention_mask=mask).last_hidden_state
+        device = next(self.model.buffers()).device
+        tokens = torch.tensor([encoding.ids for encoding in encodings], device=device)
+        mask = torch.tensor([encoding.attention_mask for encoding in encodings], device=device)
+        states: Tensor = self.model(tokens, mask)
         counted = mask[..., None].to(states.dtype)
         return functional.normalize((states * counted).sum(dim=1) / counted.sum(dim=1), dim=-1)
 

@@ -54,6 +54,12 @@ GUIDING_TOWERS = (LITE0, LITE2)
 JUDGE_TOWER = LITE1  # Only judges, never guides
 
 
+_REINSTALL = "run: pip install --force-reinstall dreamfields"
+CLASS_SENTENCES = "class-sentences.safetensors"
+CLASS_SENTENCES_SHA256 = "5ac8d58d5a1bada6b3672959ff8130936d6f6ec449f8c4a6e2e1862f4c73c402"
+"""Of the embeddings of ImageNet's class names in the default template; `scripts/embed_class_names.py` makes them."""
+
+
 @dataclass(frozen=True)
 class AdapterSource:
     """A file of adapters in this package and its digest."""
@@ -64,12 +70,7 @@ class AdapterSource:
 
     def path(self) -> Path:
         """Return the path of the file. Raises MissingPackageError: it is missing or not the recorded one."""
-        path = Path(__file__).parent / "data" / self.file
-        remedy = "run: pip install --force-reinstall dreamfields, or guide with --guidance.mode closed-form"
-        if not path.is_file():
-            raise MissingPackageError(f"the adapters {path} are missing; {remedy}")
-        _check_digest(path, self.sha256, remedy)
-        return path
+        return shipped_file(self.file, self.sha256, f"{_REINSTALL}, or guide with --guidance.mode closed-form")
 
 
 GUIDING_ADAPTERS = (
@@ -79,6 +80,15 @@ GUIDING_ADAPTERS = (
 JUDGE_ADAPTERS = AdapterSource(
     LITE1, "lit-lite1.safetensors", "c6d4240e14bfbfde00b311f8e6dbf4ef499313935e69a615761c523f4abbc9b5"
 )
+
+
+def shipped_file(name: str, sha256: str, remedy: str = _REINSTALL) -> Path:
+    """Return the path of a file in this package. Raises MissingPackageError: it is missing or not the recorded one."""
+    path = Path(__file__).parent / "data" / name
+    if not path.is_file():
+        raise MissingPackageError(f"the file {path} is missing; {remedy}")
+    _check_digest(path, sha256, remedy)
+    return path
 
 
 def package_file(wanted: PackagedFile) -> Path:
