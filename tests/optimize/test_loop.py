@@ -213,7 +213,7 @@ def test_the_learning_rate_is_that_of_the_schedule() -> None:
     state = new_state()
     rates = []
     for _ in optimize(state, targets_of()):
-        rates += [group["lr"] for group in state.optimizer.param_groups]
+        rates.append(state.optimizer.rate)
     settings = TINY.optimize
     assert rates[0] == settings.learning_rate
     assert all(later < earlier for earlier, later in itertools.pairwise(rates))

@@ -68,13 +68,13 @@ def test_a_row_of_them_goes_back_with_other_draws_and_half_the_step() -> None:
     state = new_state(with_steps(40))
     seed = state.attempt_seed
     advance(state, 1)
-    rate = float(state.optimizer.param_groups[0]["lr"])
+    rate = state.optimizer.rate
     steps = advance(state, SKIPS, guidance=NonFiniteGuidance(range(SKIPS)))
     assert [step.rolled_back for step in steps] == [False] * (SKIPS - 1) + [True]
     assert (state.step, state.skipped, state.rollbacks) == (0, 0, 1)  # Nothing was kept: back to the beginning.
     assert state.attempt_seed != seed
     advance(state, 1)
-    assert state.optimizer.param_groups[0]["lr"] == pytest.approx(rate / 2)
+    assert state.optimizer.rate == pytest.approx(rate / 2)
 
 
 def with_guidance(monkeypatch: pytest.MonkeyPatch, *odd_at: int) -> None:

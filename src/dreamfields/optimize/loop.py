@@ -139,9 +139,8 @@ def _descend(state: TrainingState, loss: torch.Tensor, progress: float) -> str |
     settings = state.recipe.optimize
     rate = schedules.learning_rate(progress, settings.learning_rate, settings.final_learning_rate)
     rate *= schedules.warm_up(progress, settings.warm_up, settings.warm_up_from)
-    for group in state.optimizer.param_groups:
-        group["lr"] = rate * 0.5**state.rollbacks
-    state.optimizer.zero_grad(set_to_none=True)
+    state.optimizer.rate = rate * 0.5**state.rollbacks
+    state.optimizer.zero_grad()
     loss.backward()
     parameters = state.field.named_parameters()
     gradients = {f"the gradient of {name}": one.grad for name, one in parameters if one.grad is not None}

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dreamfields.errors import CheckpointError
+from dreamfields.optimize.adam import Adam
 from dreamfields.optimize.collapse import RunningMeans
 from dreamfields.optimize.randomness import derive_seed, seeded_generator
 from dreamfields.optimize.settings import Recipe
@@ -19,7 +20,6 @@ from dreamfields.scene.cameras import camera_target, density_centre, follow
 from dreamfields.scene.fields import FIELDS
 from dreamfields.scene.fields.base import AbstractField
 
-_MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 _LARGEST = {"step": 10_000_000, "attempt": 100, "skipped": 10_000_000, "rollbacks": 1000}  # That any settings allow
 _SINCE_2 = {"skipped": 0, "rollbacks": 0}  # Counters that checkpoints of format 1 lack, and their values there
 _MISFIT = "the checkpoint does not fit the run's settings; it belongs to another run or version"
@@ -40,7 +40,7 @@ class TrainingState:
     """A field, its optimiser, its occupancy and its counters."""
 
     field: AbstractField
-    optimizer: torch.optim.Optimizer  # Adam over the field's parameters
+    optimizer: Adam  # Over the field's parameters
     occupancy: Tensor  # bool (k, k, k), the cells that held density when last updated
     origin: Tensor  # (3,) the tracked centre of the density, in scene units; zeros if it is not tracked
     attempt: int  # 0 for the first; each restart adds 1 and derives a new seed
@@ -129,8 +129,7 @@ class TrainingState:
         self.step, self.skipped = numbers["step"], numbers["skipped"]
         self.running_means = RunningMeans(**counters["watch"])
         for parameter in self.field.parameters() if self.step > 0 else ():  # Adam makes its moments in its first step.
-            moments = {name: torch.zeros_like(parameter) for name in _MOMENTS}
-            self.optimizer.state[parameter] = moments | {"step": torch.zeros((), device=parameter.device)}
+            self.optimizer.begin(parameter)
         expected = self._live_tensors()
         if _layouts(expected) != _layouts(tensors):
             raise CheckpointError(_MISFIT)
@@ -146,9 +145,8 @@ class TrainingState:
         weights = seeded_generator(self.attempt_seed, "field")
         self.field = FIELDS[self.recipe.field].make(self.recipe, weights).to(self.device)
         self.field.bounded = self.recipe.render.bounds
-        lr, betas, eps = settings.learning_rate, settings.adam_betas, settings.adam_eps
-        # Fused: one pass over memory
-        self.optimizer = torch.optim.Adam(self.field.parameters(), lr=lr, betas=betas, eps=eps, fused=True)
+        rate, betas, epsilon = settings.learning_rate, settings.adam_betas, settings.adam_eps
+        self.optimizer = Adam(self.field.parameters(), rate, betas, epsilon)
         self.update_occupancy()
 
     def _live_tensors(self) -> dict[str, Tensor]:
@@ -156,8 +154,8 @@ class TrainingState:
         named = {"occupancy": self.occupancy} | ({} if self.recipe.cameras.track == "off" else {"origin": self.origin})
         named |= {f"field.{name}": tensor for name, tensor in self.field.state_dict().items()}
         for name, parameter in self.field.named_parameters():
-            moments = self.optimizer.state.get(parameter, {})
-            named |= {f"adam.{moment}.{name}": moments[moment] for moment in _MOMENTS if moment in moments}
+            moments = self.optimizer.moments.get(parameter, {})
+            named |= {f"adam.{moment}.{name}": tensor for moment, tensor in moments.items()}
         return named
 
 
