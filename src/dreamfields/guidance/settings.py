@@ -84,7 +84,7 @@ class PromptSettings(Settings):
     def __post_init__(self) -> None:
         """Check every field and normalise all texts. Raises UsageError: a field cannot be used."""
         super().__post_init__()
-        for name, texts in self._texts():
+        for name, texts in self.texts():
             # Under `collected_faults`, a text that cannot be used stays as it is.
             with contextlib.suppress(UsageError):
                 cleaned = tuple(clean_text(text, name) for text in texts)
@@ -93,7 +93,7 @@ class PromptSettings(Settings):
     def faults(self) -> list[str]:
         """Return one sentence for each fault, those of the texts included."""
         found = super().faults()
-        for name, texts in self._texts():
+        for name, texts in self.texts():
             try:
                 cleaned = [clean_text(text, name) for text in texts]
                 if not all(cleaned):
@@ -104,14 +104,14 @@ class PromptSettings(Settings):
                 found.append(str(error))
             if len(texts) > _MOST_TEXTS:
                 found.append(f"{name} holds {len(texts)} texts; at most {_MOST_TEXTS} are allowed")
-        if (total := sum(len(text) for _, texts in self._texts() for text in texts)) > _MOST_CHARACTERS:
+        if (total := sum(len(text) for _, texts in self.texts() for text in texts)) > _MOST_CHARACTERS:
             found.append(
-                f"{', '.join(name for name, _ in self._texts())} have {total} characters together; at most "
+                f"{', '.join(name for name, _ in self.texts())} have {total} characters together; at most "
                 f"{_MOST_CHARACTERS} are allowed, so shorten them"
             )
         return found
 
-    def _texts(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+    def texts(self) -> Iterator[tuple[str, tuple[str, ...]]]:
         """Yield the name and the texts of each field that holds any of the right type."""
         for name in ("negative_prompt", "paraphrases", "azimuth_prompts", "geometry_prompt", "style"):
             value = getattr(self, name)

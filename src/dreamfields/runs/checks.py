@@ -38,11 +38,12 @@ def check_readable(config: Config) -> None:
 
     Raises UsageError: one has none.
     """
-    prompts = config.prompts
-    texts = [("the prompt", config.prompt), *(("paraphrases", text) for text in prompts.paraphrases)]
-    texts += [(name, getattr(prompts, name)) for name in ("negative_prompt", "geometry_prompt", "style")]
-    wordings = (one.wording.replace("{}", "") for one in parse_azimuth_prompts(prompts.azimuth_prompts))
-    ensemble.check_readable(config.recipe.guidance, [*texts, *(("azimuth_prompts", text) for text in wordings)])
+    texts = [("the prompt", config.prompt)]
+    for name, given in config.prompts.texts():
+        if name == "azimuth_prompts":  # {} stands for the prompt, which is read above.
+            given = tuple(one.wording.replace("{}", "") for one in parse_azimuth_prompts(given))
+        texts += [(name, text) for text in given]
+    ensemble.check_readable(config.recipe.guidance, texts)
 
 
 def checkpoint_bytes(recipe: Recipe) -> int:

@@ -20,7 +20,7 @@ def export_facts(config: Config) -> dict[str, str | int | float]:
     }
 
 
-def one_line(record: RunRecord, directory: RunDirectory) -> str:
+def run_in_short(record: RunRecord, directory: RunDirectory) -> str:
     """Return prompt, seed, status, steps, score and folder of a run; never raises, even if files are gone."""
     config, done, score = record.config, last_index(directory.metrics), last_score(directory.metrics)
     steps = f"{config.recipe.optimize.steps} steps"

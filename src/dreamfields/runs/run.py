@@ -31,7 +31,7 @@ from dreamfields.render.framing import frame
 from dreamfields.render.renderer import Rendering, render_still
 from dreamfields.runs.checkpointer import Checkpointer
 from dreamfields.runs.directory import RunDirectory
-from dreamfields.runs.facts import export_facts, one_line
+from dreamfields.runs.facts import export_facts, run_in_short
 from dreamfields.runs.guides import load_recorded
 from dreamfields.runs.metrics import last_score, read_metrics
 from dreamfields.runs.record import RunRecord, Status, read_record
@@ -70,7 +70,7 @@ class Run:
 
     def __repr__(self) -> str:
         """Return prompt, seed, status, steps, score and folder on one line; never raises, even if files are gone."""
-        return one_line(self.record, self.directory)
+        return run_in_short(self.record, self.directory)
 
     @classmethod
     def begin(cls, directory: RunDirectory, config: Config) -> "Run":

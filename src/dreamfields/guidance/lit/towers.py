@@ -18,7 +18,6 @@ from typing import Any, Final, final
 
 import safetensors.torch
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -26,9 +25,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from dreamfields.guidance.lit.frozen import Convolution, LockedNetwork, Stage
 from dreamfields.guidance.lit.minilm import MiniLm
 from dreamfields.guidance.lit.weights import MINILM, TowerSource, checked_file
+from dreamfields.guidance.lit.words import load_tokenizer
 
 _BATCH = 64  # Sentences at a time
-_MAX_TOKENS = 256
 _FOLDED: Final = (
     *(("_conv_stem", "_bn0"), ("_conv_head", "_bn1")),
     *(("_expand_conv", "_bn0"), ("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2")),
@@ -97,11 +96,9 @@ class SentenceEncoder(nn.Module):
         """Load the installed package's model. Raises MissingPackageError: it is missing or not the pinned one."""
         super().__init__()
         with zipfile.ZipFile(checked_file(MINILM)) as archive:
-            self.tokenizer = Tokenizer.from_buffer(archive.read("tokenizer.json"))
             config = json.loads(archive.read("config.json"))
             weights = safetensors.torch.load(archive.read("model.safetensors"))
-        self.tokenizer.enable_truncation(max_length=_MAX_TOKENS)
-        self.tokenizer.enable_padding()
+        self.tokenizer = load_tokenizer()
         layers, heads = config["num_hidden_layers"], config["num_attention_heads"]
         self.model = MiniLm(weights, layers, heads, config["layer_norm_eps"])
         self.requires_grad_(False).eval()

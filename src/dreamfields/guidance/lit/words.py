@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 UNKNOWN = "[UNK]"  # The token of all that the vocabulary lacks
+_MAX_TOKENS = 256
 
 
 @cache
@@ -23,7 +24,10 @@ def load_tokenizer() -> "Tokenizer":
     from tokenizers import Tokenizer
 
     with zipfile.ZipFile(package_file(MINILM)) as archive:
-        return Tokenizer.from_buffer(archive.read("tokenizer.json"))
+        tokenizer = Tokenizer.from_buffer(archive.read("tokenizer.json"))
+    tokenizer.enable_truncation(max_length=_MAX_TOKENS)
+    tokenizer.enable_padding()
+    return tokenizer
 
 
 def unknown_words(text: str) -> tuple[str, ...]:
