@@ -2,13 +2,19 @@
 
 import random
 import socket
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import settings
+
+import dreamfields.cpu
+import dreamfields.guidance.cpu
+import dreamfields.render.cpu
 
 # Sums over threads depend on how many there are; bit-equality is promised at a fixed number only.
 THREADS = 1
@@ -27,6 +33,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if long:
         config.hook.pytest_deselected(items=long)
         items[:] = [item for item in items if item not in long]
+
+
+@pytest.fixture
+def without_numba(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where Numba is not installed: no module of compiled loops can be imported."""
+    monkeypatch.setitem(sys.modules, "numba", None)
+    for package in (dreamfields.cpu, dreamfields.render.cpu, dreamfields.guidance.cpu):
+        for path in Path(str(package.__file__)).parent.glob("*.py"):
+            if "numba" in path.read_text("utf-8") or "cpu.compiled" in path.read_text("utf-8"):
+                monkeypatch.delitem(sys.modules, f"{package.__name__}.{path.stem}", raising=False)
+                monkeypatch.delattr(package, path.stem, raising=False)
 
 
 class NetworkUsedError(BaseException):

@@ -1,6 +1,5 @@
 """Pictures for guides: views over backgrounds, varied; the compiled loop equals the readable definition."""
 
-import sys
 from dataclasses import replace
 
 import pytest
@@ -9,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-import dreamfields.render.cpu
 from dreamfields.render.compose import Augmentation, compose_views, compose_views_reference, draw_augmentation, usable
 from dreamfields.render.renderer import Rendering
 from dreamfields.render.settings import AugmentSettings
@@ -94,11 +92,8 @@ def test_only_what_the_loop_can_do_is_asked_of_it() -> None:
     assert not usable(torch.zeros(1, 3, 4, 4, device="meta"))
 
 
-def test_without_numba_the_definition_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "numba", None)
-    for name in ("compiled", "compose"):
-        monkeypatch.delitem(sys.modules, f"dreamfields.render.cpu.{name}", raising=False)
-        monkeypatch.delattr(dreamfields.render.cpu, name, raising=False)
+@pytest.mark.usefixtures("without_numba")
+def test_without_numba_the_definition_is_used() -> None:
     seen, backgrounds = views(2, 5), torch.rand(2, 3, 5, 5)
     augmentation = draw_augmentation(2, 7, AugmentSettings(), seeded())
     assert torch.equal(

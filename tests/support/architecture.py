@@ -20,7 +20,7 @@ Rule = Callable[[str, ast.Module], Iterator[str]]
 # Who may import whom: a part may import from itself and from what its row names, which stands above it. A dotted entry
 # opens one module of a part only.
 BASE = {"errors", "settings", "storage", "devices", "reprs"}
-PIPELINE = BASE | {"scene", "render", "guidance", "optimize"}
+PIPELINE = BASE | {"cpu", "scene", "render", "guidance", "optimize"}
 EVERY_SETTING = {f"{part}.settings" for part in ("scene", "render", "guidance", "optimize", "export")}
 RUNS = PIPELINE | {"export", "config", "paper", "evaluate", "__version__"}
 AROUND = RUNS | {"presets", "runs"}
@@ -30,9 +30,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "storage": {"errors"},
     "devices": {"errors"},
     "reprs": set(),
+    "cpu": {"errors", "storage"},
     "scene": BASE,
-    "render": BASE | {"scene"},
-    "guidance": BASE,
+    "render": BASE | {"cpu", "scene"},
+    "guidance": BASE | {"cpu"},
     "optimize": BASE | {"scene", "render", "guidance"},
     "export": BASE | {"scene", "render"},
     "config": {"errors", "settings", "devices", "guidance.prompts"} | EVERY_SETTING,

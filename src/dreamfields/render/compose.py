@@ -18,8 +18,9 @@ from torch import Generator, Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from dreamfields.render.cpu import AugmentParams, Views, can_compile, loops
-from dreamfields.render.cpu.threads import in_threads
+from dreamfields.cpu import can_compile
+from dreamfields.cpu.threads import in_threads
+from dreamfields.render.cpu import AugmentParams, Views, loops
 from dreamfields.render.renderer import Rendering
 from dreamfields.render.settings import AugmentSettings
 from dreamfields.render.volume import composite

@@ -8,6 +8,7 @@ pickle is involved. Format 1 lacks "made_from" and "machine"; it is read, not wr
 """
 
 import hashlib
+import importlib.metadata
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -19,6 +20,7 @@ import safetensors
 import safetensors.torch
 import torch
 
+from dreamfields.cpu import can_compile
 from dreamfields.errors import CheckpointError, DegenerateError
 from dreamfields.optimize.state import Saved, TrainingState, first_nonfinite
 from dreamfields.reprs import short_repr
@@ -161,6 +163,7 @@ def machine_facts(device: torch.device) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "device": device.type,
         "cpu": torch.backends.cpu.get_cpu_capability(),
+        "numba": importlib.metadata.version("numba") if can_compile() else "missing",
     }
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dreamfields.guidance.lit.frozen import Convolution, LockedNetwork, Stage, plain_activations
+from dreamfields.guidance.lit.frozen import Convolution, LockedNetwork, Stage, plain_activations, scaled
 from dreamfields.guidance.lit.towers import fold_batch_norms, lock
 from tests.guidance.lit.test_towers import shaken_network
 
@@ -71,6 +71,21 @@ def test_the_caller_s_gradient_and_images_are_left_as_they_were() -> None:
     activations.backward(wanted)
     assert torch.equal(images.detach(), before)
     assert torch.equal(wanted, torch.ones_like(wanted))
+
+
+def test_images_are_scaled_as_the_networks_were_trained_on_them() -> None:
+    assert scaled(torch.tensor([0.0, 0.5, 1.0])).tolist() == [-127.0 / 128.0, 0.5 / 128.0, 1.0]
+
+
+def test_level_means_are_those_of_the_parts() -> None:
+    network = lock(fold_batch_norms(shaken_network("efficientnet-lite0")))
+    images = torch.rand(2, 3, 40, 40)
+    means, turned = [], scaled(images)
+    for part in network.parts():
+        # The reference turns images round on their way in.
+        turned = plain_activations(part, turned).flip(2, 3)
+        means.append(turned.mean(dim=(2, 3)))
+    assert torch.allclose(network.level_means(images), torch.cat(means, dim=1), rtol=1e-4, atol=1e-4)
 
 
 def test_without_gradients_nothing_is_kept() -> None:

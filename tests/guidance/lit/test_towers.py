@@ -6,13 +6,12 @@ import importlib.metadata
 import importlib.util
 import zipfile
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import safetensors.torch
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from dreamfields.errors import MissingPackageError
 from dreamfields.guidance.lit import weights
@@ -91,16 +90,10 @@ def test_a_tower_is_frozen_and_its_gradients_reach_the_images(lit: Lit) -> None:
 def test_features_count_as_a_share_of_the_native_area(lit: Lit) -> None:
     tower = lit.guides[0].tower
     assert tower.source is LITE0
-    seen: list[Tensor] = []
-
-    def activations(inputs: Tensor) -> Tensor:
-        seen.append(inputs)
-        return torch.ones(1, 5, 7, 7)
-
-    bare = SimpleNamespace(network=activations, source=LITE0)
-    features = Tower.features(bare, torch.full((1, 3, 112, 56), 0.5))  # type: ignore[arg-type]
-    assert features.tolist() == [[0.125] * 5]
-    assert seen[0].unique().tolist() == pytest.approx([(127.5 - 127.0) / 128.0])
+    images = torch.rand(2, 3, 112, 56)
+    features, levels = tower.levels(images)
+    means = tower.network.level_means(images)
+    assert torch.allclose(torch.cat([levels, features / 0.125], dim=1), means, rtol=1e-4, atol=1e-5)
 
 
 def copy_with_a_flipped_bit(wanted: PackagedFile, folder: Path) -> Path:

@@ -1,6 +1,5 @@
 """The fast path on a CPU equals the readable definition: values, gradients, and whatever the settings."""
 
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import Tensor
 
-import dreamfields.render.cpu
 from dreamfields.render.cpu import fused
 from dreamfields.render.cpu.fused import render_rays_fused
 from dreamfields.render.occupancy import occupied_cells
@@ -315,11 +313,8 @@ def reference_picture(field: VoxelField) -> Tensor:
     return render(field, [FRONT], 5, 9, jitter=torch.full((1, 1), 0.3), engine="reference").colour
 
 
-def test_without_numba_the_reference_renders(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "numba", None)
-    for name in ("compiled", "kernels", "pyramid", "compose", "vectors"):
-        monkeypatch.delitem(sys.modules, f"dreamfields.render.cpu.{name}", raising=False)
-        monkeypatch.delattr(dreamfields.render.cpu, name, raising=False)
+@pytest.mark.usefixtures("without_numba")
+def test_without_numba_the_reference_renders() -> None:
     field = random_voxels()
     assert not fused.usable(field)
     picture = render(field, [FRONT], 5, 9, jitter=torch.full((1, 1), 0.3)).colour

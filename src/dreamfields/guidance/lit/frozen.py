@@ -22,6 +22,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 CEILING = 6.0
+LEVELS, CENTRE, HALF_RANGE = 255.0, 127.0, 128.0
+"""How the networks were trained to see an image in [0, 1]: as levels, centred and divided."""
 
 
 @final
@@ -95,12 +97,29 @@ class LockedNetwork(nn.Module):
         activations: Tensor = _Chain.apply(rotated, self)  # type: ignore[no-untyped-call]
         return activations
 
+    def level_means(self, images: Tensor) -> Tensor:
+        """Return the mean activations (b, w) of each part, side by side, of images (b, 3, h, w) in [0, 1].
+
+        `guidance/cpu/fused.py: level_means` is the same, faster.
+        """
+        rotated = scaled(images).flip(2, 3).contiguous(memory_format=torch.channels_last)
+        means = []
+        for part in self.parts():
+            rotated = part.from_rotated(rotated)
+            means.append(rotated.float().mean(dim=(2, 3)))
+        return torch.cat(means, dim=-1)
+
     def parts(self) -> list["LockedNetwork"]:
         """Return the chain cut wherever the number of channels changes, as networks that share its stages."""
         widths = [len(stage.convolutions[-1].weight) for stage in self.stages]
         cuts = [i for i in range(1, len(widths)) if widths[i] != widths[i - 1]]
         ends = zip([0, *cuts], [*cuts, len(widths)], strict=True)
         return [LockedNetwork(self.stages[begin:end]) for begin, end in ends]
+
+
+def scaled(images: Tensor) -> Tensor:
+    """Return images in [0, 1] as the networks were trained on them."""
+    return (images * LEVELS - CENTRE) / HALF_RANGE
 
 
 def plain_activations(network: LockedNetwork, images: Tensor) -> Tensor:

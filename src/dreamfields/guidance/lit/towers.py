@@ -12,7 +12,7 @@ import json
 import math
 import zipfile
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, cached_property
 from importlib import resources
 from typing import Any, Final, final
 
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from dreamfields.guidance.cpu import fused
 from dreamfields.guidance.lit.frozen import Convolution, LockedNetwork, Stage
 from dreamfields.guidance.lit.minilm import MiniLm
 from dreamfields.guidance.lit.weights import MINILM, TowerSource, checked_file
@@ -55,10 +56,9 @@ class Tower(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """Return features (b, f) of images (b, 3, h, w) in [0, 1]."""
-        activations: Tensor = self.network(_scaled(images))
-        return activations.mean(dim=(2, 3)) * _area_fraction(images, self.source)
+        return self.levels(images)[0]
 
-    @property
+    @cached_property
     def width(self) -> int:
         """Return how many numbers `levels` returns for an image: f + l."""
         return sum(len(part.stages[-1].convolutions[-1].weight) for part in self.network.parts())
@@ -69,12 +69,10 @@ class Tower(nn.Module):
         Levels are the mean activations of the layers after which the number of channels changes. They hold colour,
         texture and material, which the features, trained to name things of any colour, ignore.
         """
-        rotated = _scaled(images).flip(2, 3).contiguous(memory_format=torch.channels_last)
-        means = []
-        for part in self.network.parts():
-            rotated = part.from_rotated(rotated)
-            means.append(rotated.float().mean(dim=(2, 3)))
-        return means[-1] * _area_fraction(images, self.source), torch.cat(means[:-1], dim=-1)
+        compiled = fused.usable(self.network, images)
+        means = fused.level_means(self.network, images) if compiled else self.network.level_means(images)
+        levels, features = means.split([means.shape[1] - len(self.feature_mean), len(self.feature_mean)], dim=1)
+        return features * _area_fraction(images, self.source), levels
 
     def logits(self, features: Tensor) -> Tensor:
         """Return class logits (b, 1000) of features (b, f)."""
@@ -131,11 +129,6 @@ def _area_fraction(images: Tensor, source: TowerSource) -> float:
     # Shrinking a photograph keeps the sum of its activations and so raises their mean. Multiplied by this fraction,
     # features are the same at every size (measured on photographs at 128 to 224 pixels).
     return images.shape[-2] * images.shape[-1] / source.native_size**2
-
-
-def _scaled(images: Tensor) -> Tensor:
-    """Return images in [0, 1] as the networks were trained on them: 255 levels, centred and divided by 128."""
-    return (images * 255.0 - 127.0) / 128.0
 
 
 def _load_network(source: TowerSource) -> Any:

@@ -7,11 +7,9 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
-Indices = NDArray[np.int32]
-Integers = NDArray[np.int64]
+from dreamfields.cpu import Bytes, Floats
+
 CHANNELS = 4  # Values of a node of a grid
 
 
@@ -20,7 +18,7 @@ class Scene(NamedTuple):
 
     nodes: Floats  # ((n+1)^3 * 4,) grid values, from slow to fast: z, y, x, channel
     side: np.int32  # Nodes a side, n + 1
-    occupancy: NDArray[np.uint8]  # (k^3,) 1 for cells that may hold density, from slow to fast: z, y, x
+    occupancy: Bytes  # (k^3,) 1 for cells that may hold density, from slow to fast: z, y, x
     occupancy_side: np.int32  # Cells a side, k
     low: tuple[np.float32, np.float32, np.float32]
     high: tuple[np.float32, np.float32, np.float32]  # Corners of the box around the occupied cells, in x, y, z
@@ -49,7 +47,7 @@ class AugmentParams(NamedTuple):
     level: np.float32  # Difference that one step of the noise makes
     theta: Floats  # (b, 6) matrices, row by row
     tone: Floats  # (b, 3) saturation, contrast and brightness
-    grain: NDArray[np.uint8]  # (b * 3 * s * s,) noise, from 0 to 255
+    grain: Bytes  # (b * 3 * s * s,) noise, from 0 to 255
 
 
 class Views(NamedTuple):
@@ -66,11 +64,3 @@ def loops(name: str) -> Any:
     Raises ImportError: Numba is missing, or does not fit the NumPy that is installed.
     """
     return import_module(f"{__name__}.{name}")
-
-
-def can_compile() -> bool:
-    """Return whether Numba can be used."""
-    try:
-        return bool(loops("compiled"))
-    except ImportError:
-        return False

@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dreamfields.render.cpu import AugmentParams, Floats, Indices, Views
-from dreamfields.render.cpu.compiled import HALF, ONE, TWO, ZERO, compiled
+from dreamfields.cpu import Floats, Indices
+from dreamfields.cpu.compiled import HALF, ONE, TWO, ZERO, compiled
+from dreamfields.render.cpu import AugmentParams, Views
 
 THIRD, MIDDLE = np.float32(1.0 / 3.0), np.float32(127.5)
 

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from dreamfields.render.cpu import CHANNELS, Floats, Integers, RayBatch, Scene, can_compile, loops
-from dreamfields.render.cpu.threads import in_threads
+from dreamfields.cpu import Floats, Integers, can_compile
+from dreamfields.cpu.threads import in_threads
+from dreamfields.render.cpu import CHANNELS, RayBatch, Scene, loops
 from dreamfields.render.occupancy import occupied_box
 from dreamfields.render.settings import TERMINATION
 from dreamfields.render.volume import MIDDLE

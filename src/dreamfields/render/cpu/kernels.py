@@ -18,8 +18,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dreamfields.render.cpu import CHANNELS, Floats, Indices, Integers, RayBatch, Scene
-from dreamfields.render.cpu.compiled import HALF, ONE, TWO, ZERO, compiled
+from dreamfields.cpu import Floats, Indices, Integers
+from dreamfields.cpu.compiled import HALF, ONE, TWO, ZERO, compiled
+from dreamfields.render.cpu import CHANNELS, RayBatch, Scene
 from dreamfields.render.cpu.vectors import gather, scatter
 
 WIDTH = 8  # Samples in a block

@@ -7,8 +7,9 @@ holds one line of a grid along x. Threads share the planes of z: each does one o
 
 import numpy as np
 
-from dreamfields.render.cpu import CHANNELS, Floats
-from dreamfields.render.cpu.compiled import HALF, ONE, ZERO, compiled
+from dreamfields.cpu import Floats
+from dreamfields.cpu.compiled import HALF, ONE, ZERO, compiled
+from dreamfields.render.cpu import CHANNELS
 
 QUARTER = np.float32(0.25)
 

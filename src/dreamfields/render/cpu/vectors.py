@@ -16,7 +16,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from dreamfields.render.cpu import CHANNELS, Floats
+from dreamfields.cpu import Floats
+from dreamfields.render.cpu import CHANNELS
 
 _NODE, _PAIR = (ir.VectorType(ir.FloatType(), lanes) for lanes in (CHANNELS, 2 * CHANNELS))
 _LEFT, _RIGHT = list(range(CHANNELS)), list(range(CHANNELS, 2 * CHANNELS))

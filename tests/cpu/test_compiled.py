@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-import dreamfields.render.cpu
-from dreamfields.render.cpu.compiled import compiled
+import dreamfields
+from dreamfields.cpu.compiled import compiled
 
-SOURCES = Path(dreamfields.render.cpu.__file__).parent
+SOURCES = Path(dreamfields.__file__).parent
 PROGRAM = """
 import numpy as np
 from dreamfields.render.cpu import kernels
@@ -31,11 +31,13 @@ ADDED, OVERWRITTEN = 6.0, 5.0
 def package(tmp_path: Path) -> Path:
     """A copy of the compiled renderer and what it imports, without a cache."""
     copy = tmp_path / "source" / "dreamfields" / "render" / "cpu"
-    shutil.copytree(SOURCES, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    for folder in (copy.parent, copy.parent.parent):
+    root = copy.parents[1]
+    for part in ("cpu", "render/cpu"):
+        shutil.copytree(SOURCES / part, root / part, ignore=shutil.ignore_patterns("__pycache__"))
+    for folder in (copy.parent, root):
         (folder / "__init__.py").touch()
     for name in ("errors.py", "storage.py"):
-        shutil.copy(SOURCES.parents[1] / name, copy.parents[1])
+        shutil.copy(SOURCES / name, root)
     return copy
 
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from dreamfields.render.cpu import threads
-from dreamfields.render.cpu.threads import Work, in_plain_threads, in_threads
+from dreamfields.cpu import threads
+from dreamfields.cpu.threads import Work, in_plain_threads, in_threads
 
 WAYS = [in_threads, in_plain_threads]
 

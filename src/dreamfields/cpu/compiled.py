@@ -46,14 +46,15 @@ def compiled(*, fuse: bool = True) -> Callable[[Function], Function]:
 
 
 class _Cache(FunctionCache):
-    """Numba's cache, renewed when any source of this folder changes; a damaged file in it costs a compilation.
+    """Numba's cache, renewed when any source beside it or here changes; a damaged file in it costs a compilation.
 
     Numba compares the source of the compiled function alone, although code of other files is inlined in it.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)  # type: ignore[no-untyped-call]
-        stamp = self._impl.locator.get_source_stamp(), _sources_digest()
+        beside = Path(function.__code__.co_filename).parent
+        stamp = self._impl.locator.get_source_stamp(), _sources_digest(beside)
         self._cache_file = IndexDataCacheFile(self.cache_path, self._impl.filename_base, stamp)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
@@ -70,9 +71,9 @@ class _Cache(FunctionCache):
 
 
 @cache
-def _sources_digest() -> str:
-    """Return a digest of all sources that can be inlined, and of the compiler."""
+def _sources_digest(folder: Path) -> str:
+    """Return a digest of all sources in a folder and in this one, which can be inlined, and of the compiler."""
     digest = hashlib.sha256(llvmlite.__version__.encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in (*sorted(folder.glob("*.py")), *sorted(Path(__file__).parent.glob("*.py"))):
         digest.update(path.read_bytes())
     return digest.hexdigest()

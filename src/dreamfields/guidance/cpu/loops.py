@@ -1,0 +1,286 @@
+"""The layers of a tower as compiled loops, forward and backward.
+
+Notation as in `lit.frozen`: activations are (images, height, width, channels) as flat arrays; d = dL/d activations.
+Images are rotated by 180 degrees, so that "same" padding is (kernel - 1) / 2 above and to the left.
+"""
+
+import numpy as np
+
+from dreamfields.cpu import Bytes, Floats
+from dreamfields.cpu.compiled import ONE, ZERO, compiled
+from dreamfields.guidance.cpu import (
+    ADD,
+    LANES,
+    MASK,
+    PLAIN,
+    STEM,
+    TILE,
+    Band,
+    Block,
+    Depthwise,
+    Matrix,
+    Scratch,
+    Shape,
+    Tape,
+    vectors,
+)
+from dreamfields.guidance.lit.frozen import CENTRE, HALF_RANGE, LEVELS
+
+_LEVELS, _CENTRE, _HALF_RANGE = map(np.float32, (LEVELS, CENTRE, HALF_RANGE))
+_ROWS_AT_ONCE = 96  # Positions whose activations stay in fast memory while all weights pass by
+_CHANNELS_AT_ONCE = 64  # Channels of a depthwise convolution whose weights stay in fast memory along a line
+
+
+@compiled()
+def product(matrix: Matrix, rows: int, values: Floats, out: Floats, mode: int, bits: Bytes, added: Floats) -> None:
+    """Write out = values W + bias for (rows, inputs) values, then do what `mode` says."""
+    weights, bias, inputs, outputs = matrix
+    first = 0
+    while first < rows:
+        last = min(first + _ROWS_AT_ONCE, rows)
+        # The last rows are computed again rather than fewer at a time.
+        first = max(0, min(first, last - vectors.ROWS))
+        column = 0
+        while column < outputs:
+            whole = column + TILE <= outputs
+            row = first
+            while row < last:
+                many = rows >= vectors.ROWS
+                start = min(row, last - vectors.ROWS) if many else row
+                place = (mode, start * outputs + column, outputs, start * inputs, inputs, column * inputs, column)
+                if many and whole:
+                    vectors.tile(out, values, weights, bias, bits, added, place)
+                elif many:
+                    vectors.half_tile(out, values, weights, bias, bits, added, place)
+                elif whole:
+                    vectors.thin_tile(out, values, weights, bias, bits, added, place)
+                else:
+                    vectors.thin_half_tile(out, values, weights, bias, bits, added, place)
+                row += vectors.ROWS if many else 1
+            column += TILE if whole else LANES
+        first = last
+
+
+@compiled()
+def fetch_line(layer: Depthwise, width: int, values: Floats, line: Floats) -> None:
+    """Write a line of inputs into the padded line of a depthwise convolution, whose other places are zero."""
+    channels, spread, padding = layer.channels, layer.spread, (layer.kernel - 1) // 2
+    if spread == 1:
+        into = line[padding * channels :][: width * channels]
+        for i in range(width * channels):
+            into[i] = values[i]
+        return
+    for column in range(width):
+        into, given = line[(padding + column * spread) * channels :][:channels], values[column * channels :][:channels]
+        for i in range(channels):
+            into[i] = given[i]
+
+
+@compiled()
+def depthwise(
+    layer: Depthwise, shape: Shape, band: Band, values: Floats, out: Floats, mode: int, bits: Bytes, lines: Floats
+) -> None:
+    """Write a band of lines of a depthwise convolution, then do what `mode` says.
+
+    `values` are the lines of the image that the lines before the band have not seen, `lines` those that they have.
+    """
+    kernel, channels, stride = layer.kernel, layer.channels, layer.stride
+    padding, length = (kernel - 1) // 2, ((shape.out_width - 1) * stride + kernel) * channels
+    if band.first == 0:
+        lines[: kernel * length] = ZERO
+    for row in range(band.first, band.last):
+        low, high = row * stride - padding, row * stride - padding + kernel
+        for line in range(low if row == 0 else max(low, high - stride), high):
+            into = lines[(line + padding) % kernel * length :][:length]
+            source = line // layer.spread
+            if line % layer.spread == 0 and 0 <= source < shape.height:
+                begin = (source - band.seen) * shape.width * channels
+                fetch_line(layer, shape.width, values[begin : begin + shape.width * channels], into)
+            else:
+                into[:] = ZERO
+        start = (row - band.first) * shape.out_width * channels
+        place = start, start + shape.out_width * channels
+        filter_line(layer, lines, out, mode, bits, (low + padding) % kernel, place)
+
+
+@compiled()
+def filter_line(
+    layer: Depthwise, lines: Floats, out: Floats, mode: int, bits: Bytes, slot: int, place: tuple[int, int]
+) -> None:
+    """Write one line of outputs, out[place[0] : place[1]]; the first of the lines it sees is in the given slot."""
+    weights, bias, kernel, channels, stride, _ = layer
+    begin, end = place
+    width = (end - begin) // channels
+    length = ((width - 1) * stride + kernel) * channels
+    # Where in `lines` each line of the kernel begins; of the last two a kernel of 3 has none.
+    a, b, c = slot * length, (slot + 1) % kernel * length, (slot + 2) % kernel * length
+    d, e = (slot + 3) % kernel * length, (slot + 4) % kernel * length
+    for low in range(0, channels, _CHANNELS_AT_ONCE):
+        column = 0
+        while column < width:
+            # The last positions are computed again rather than one at a time.
+            many = width >= vectors.SIDE
+            start = min(column, width - vectors.SIDE) if many else column
+            for channel in range(low, min(low + _CHANNELS_AT_ONCE, channels), LANES):
+                target, at = begin + start * channels + channel, start * stride * channels + channel
+                if kernel == 3:
+                    three = mode, target, channels, channel, a + at, b + at, c + at
+                    if many and stride == 1:
+                        vectors.three(out, lines, weights, bias, bits, lines, three)
+                    elif many:
+                        vectors.three_apart(out, lines, weights, bias, bits, lines, three)
+                    elif stride == 1:
+                        vectors.three_alone(out, lines, weights, bias, bits, lines, three)
+                    else:
+                        vectors.three_apart_alone(out, lines, weights, bias, bits, lines, three)
+                else:
+                    five = mode, target, channels, channel, a + at, b + at, c + at, d + at, e + at
+                    if many and stride == 1:
+                        vectors.five(out, lines, weights, bias, bits, lines, five)
+                    elif many:
+                        vectors.five_apart(out, lines, weights, bias, bits, lines, five)
+                    elif stride == 1:
+                        vectors.five_alone(out, lines, weights, bias, bits, lines, five)
+                    else:
+                        vectors.five_apart_alone(out, lines, weights, bias, bits, lines, five)
+            column += vectors.SIDE if many else 1
+
+
+@compiled()
+def lines_seen(layer: Depthwise, shape: Shape, rows: int) -> int:
+    """Return how many lines of its input a depthwise convolution has seen when it has written `rows` lines."""
+    last = (rows - 1) * layer.stride + (layer.kernel - 1) // 2
+    return shape.height if rows == shape.out_height else min(last // layer.spread + 1, shape.height)
+
+
+@compiled()
+def bottleneck(
+    block: Block, shape: Shape, images: int, values: Floats, out: Floats, tape: Tape, scratch: Scratch, mode: int
+) -> None:
+    """Write what a block makes of activations; with mode MASK, what its transpose makes of gradients.
+
+    `mode`, CLIP or MASK, is what happens to the wide activations. A band of lines at a time goes through all three
+    convolutions, so that these stay in fast memory; images that are smaller than a band go together.
+    """
+    before, after, wide = shape.height * shape.width, shape.out_height * shape.out_width, block.depthwise.channels
+    given, outputs, enters, leaves = block.enter.inputs, block.leave.outputs, block.enter.outputs, block.leave.inputs
+    for image in range(0, images, shape.together):
+        count, seen = min(shape.together, images - image), 0
+        for first in range(0, shape.out_height, shape.band):
+            last = min(first + shape.band, shape.out_height)
+            until = lines_seen(block.depthwise, shape, last)
+            source, target = image * before + seen * shape.width, image * after + first * shape.out_width
+            taken, made = (until - seen) * shape.width, (last - first) * shape.out_width
+            own, into = values[source * given :], out[target * outputs :]
+            entered, filtered = (scratch.entered if enters else own), (scratch.filtered if leaves else into)
+            if enters:
+                product(block.enter, count * taken, own, entered, mode, tape.entered[source * wide // LANES :], own)
+            inside, band = tape.filtered[target * wide // LANES :], Band(first, last, seen)
+            for i in range(count):
+                one, written = entered[i * taken * wide :], filtered[i * made * wide :]
+                bits, finish = inside[i * made * wide // LANES :], mode if leaves else PLAIN
+                depthwise(block.depthwise, shape, band, one, written, finish, bits, scratch.lines)
+            if leaves:
+                skipped, finish = (values[target * given :], ADD) if block.skip else (values, PLAIN)
+                product(block.leave, count * made, filtered, into, finish, inside, skipped)
+            seen = until
+
+
+@compiled()
+def average(images: int, positions: int, values: Floats, partial: Floats, means: Floats) -> None:
+    """Write each image's mean over all positions: (images, channels); `partial` is memory for (channels,)."""
+    channels = len(means) // images
+    for image in range(images):
+        total = means[image * channels : (image + 1) * channels]
+        total[:] = ZERO
+        # Sums of sums: of thousands of numbers one by one the last would be rounded off.
+        for first in range(0, positions, _ROWS_AT_ONCE):
+            partial[:channels] = ZERO
+            for position in range(first, min(first + _ROWS_AT_ONCE, positions)):
+                own = values[(image * positions + position) * channels :][:channels]
+                for i in range(channels):
+                    partial[i] += own[i]
+            for i in range(channels):
+                total[i] += partial[i]
+        for i in range(channels):
+            total[i] /= np.float32(positions)
+
+
+@compiled()
+def spread(images: int, positions: int, means: Floats, gradient: Floats) -> None:
+    """Add dL/d mean (images, channels) to the gradient of all positions: the VJP of `average`."""
+    channels, share = len(means) // images, ONE / np.float32(positions)
+    for image in range(images):
+        total = means[image * channels : (image + 1) * channels]
+        for position in range(positions):
+            own = gradient[(image * positions + position) * channels :][:channels]
+            for i in range(channels):
+                own[i] += share * total[i]
+
+
+@compiled()
+def mask(values: Floats, bits: Bytes) -> None:
+    """Set values whose bit is not set to 0."""
+    for first in range(0, len(values), LANES):
+        vectors.pass_on(values, values, values, values, bits, values, (MASK, first, first))
+
+
+@compiled()
+def take_image(shape: Shape, image: Floats, values: Floats) -> None:
+    """Write an image (3, h, w) in [0, 1] as the stem takes it: scaled, rotated by 180 degrees, channels last."""
+    pixels = shape.height * shape.width
+    for channel in range(3):
+        plane = image[channel * pixels : (channel + 1) * pixels]
+        for i in range(pixels):
+            values[3 * (pixels - 1 - i) + channel] = (_LEVELS * plane[i] - _CENTRE) / _HALF_RANGE
+
+
+@compiled()
+def give_gradient(shape: Shape, gradient: Floats, image: Floats) -> None:
+    """Write dL/d image (3, h, w): the VJP of `take_image`."""
+    pixels = shape.height * shape.width
+    for channel in range(3):
+        plane = image[channel * pixels : (channel + 1) * pixels]
+        for i in range(pixels):
+            plane[i] = gradient[3 * (pixels - 1 - i) + channel] * (_LEVELS / _HALF_RANGE)
+
+
+@compiled()
+def unfold(shape: Shape, values: Floats, columns: Floats) -> None:
+    """Write the 3 x 3 positions of an image that each output of the first convolution sees, and zeros up to `STEM`."""
+    for row in range(shape.out_height):
+        for column in range(shape.out_width):
+            into = columns[(row * shape.out_width + column) * STEM :][:STEM]
+            whole = column > 0 and 2 * column + 1 < shape.width
+            for line in range(3):
+                y, x = 2 * row - 1 + line, 2 * column - 1
+                seen = (y * shape.width + x) * 3
+                if 0 <= y < shape.height and whole:
+                    for i in range(9):
+                        into[9 * line + i] = values[seen + i]
+                else:
+                    for i in range(9):
+                        inside = 0 <= y < shape.height and 0 <= x + i // 3 < shape.width
+                        into[9 * line + i] = values[seen + i] if inside else ZERO
+            for i in range(27, STEM):
+                into[i] = ZERO
+
+
+@compiled()
+def fold(shape: Shape, columns: Floats, out: Floats) -> None:
+    """Add up what `unfold` has spread: its transpose."""
+    out[: 3 * shape.height * shape.width] = ZERO
+    for row in range(shape.out_height):
+        for column in range(shape.out_width):
+            given = columns[(row * shape.out_width + column) * STEM :][:STEM]
+            whole = column > 0 and 2 * column + 1 < shape.width
+            for line in range(3):
+                y, x = 2 * row - 1 + line, 2 * column - 1
+                seen = (y * shape.width + x) * 3
+                if 0 <= y < shape.height and whole:
+                    for i in range(9):
+                        out[seen + i] += given[9 * line + i]
+                elif 0 <= y < shape.height:
+                    for i in range(9):
+                        if 0 <= x + i // 3 < shape.width:
+                            out[seen + i] += given[9 * line + i]
