@@ -103,3 +103,14 @@ def test_a_mean_of_thousands_is_not_rounded_away() -> None:
     values, means = 1.0 + random(2, 30_000, 8) / 100.0, np.empty(16, np.float32)
     loops.average(2, 30_000, values.ravel(), np.empty(8, np.float32), means)
     assert np.allclose(means.reshape(2, 8), values.mean(axis=1, dtype=np.float64), rtol=1e-6)
+
+
+@pytest.mark.parametrize("mode", [PLAIN, MASK])
+def test_a_share_of_the_gradient_of_a_mean_is_added_everywhere(mode: int) -> None:
+    images, positions, channels = 2, 5, 16
+    shares, before = random(images, channels), random(images, positions, channels)
+    bits = np.random.default_rng(0).integers(0, 256, before.size // LANES).astype(np.uint8)
+    gradient = before.copy().ravel()
+    loops.spread(images, positions, shares.ravel(), gradient, mode, bits)
+    expected = finished(before + shares[:, None], mode, bits, before)
+    assert np.array_equal(gradient.reshape(before.shape), expected)

@@ -107,27 +107,29 @@ def _forward(layers: Layers, shapes: Sequence[Shape], images: Floats, means: Seq
 
 def _backward(layers: Layers, shapes: Sequence[Shape], kept: _Kept, means: Sequence[Floats], gradients: Floats) -> None:
     """Write dL/d images (n, 3 h w) of one thread's images, given dL/d means of all levels."""
-    loops, count, first = _loops(), len(gradients), shapes[0]
-    of_level, rows = dict(zip(layers.levels, means, strict=True)), count * positions(shapes[-1])
+    loops, count, first, last = _loops(), len(gradients), shapes[0], shapes[-1]
+    of_level, rows = dict(zip(layers.levels, means, strict=True)), count * positions(last)
+
+    def spread(level: Floats, shape: Shape, gradient: Floats, mode: int, bits: Bytes) -> None:
+        images, shares = level.size // level.shape[-1], level.ravel() / positions(shape)
+        loops.spread(images, positions(shape), shares, gradient, mode, bits)
+
     with _scratch(layers, shapes, count) as scratch:
-        last, gradient = scratch.even[: rows * layers.head.outputs], scratch.odd
-        last.fill(0.0)
-        loops.spread(count, positions(shapes[-1]), means[-1].reshape(-1), last)
-        loops.mask(last, kept.head)
-        loops.product(layers.head_back, rows, last, gradient, PLAIN, kept.head, last)
-        given = scratch.even
+        given, gradient = scratch.even, scratch.odd
+        given[: rows * layers.head.outputs] = 0.0
+        spread(means[-1], last, given, MASK, kept.head)
+        loops.product(layers.head_back, rows, given, gradient, PLAIN, kept.head, given)
         for stage in range(len(layers.blocks), 0, -1):
             shape, (entered, filtered) = shapes[stage], kept.blocks[stage - 1]
             if stage in of_level:
-                loops.spread(count, positions(shape), of_level[stage].reshape(-1), gradient)
+                spread(of_level[stage], shape, gradient, PLAIN, filtered)
             given, gradient = gradient, given
             block, tape = layers.blocks_back[stage - 1], Tape(filtered, entered)
             loops.bottleneck(block, turned(shape), count, given, gradient, tape, scratch, MASK)
         size = positions(first) * layers.stem.outputs
         for image, planes in enumerate(gradients):
             own, bits = gradient[image * size : (image + 1) * size], kept.stem[image * size // LANES :]
-            loops.spread(1, positions(first), of_level[0][image], own)
-            loops.mask(own, bits)
+            spread(of_level[0][image], first, own, MASK, bits)
             loops.product(layers.stem_back, positions(first), own, scratch.entered, PLAIN, bits, own)
             loops.fold(first, scratch.entered, scratch.filtered)
             loops.give_gradient(first, scratch.filtered, planes)

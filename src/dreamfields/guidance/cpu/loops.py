@@ -7,11 +7,10 @@ Images are rotated by 180 degrees, so that "same" padding is (kernel - 1) / 2 ab
 import numpy as np
 
 from dreamfields.cpu import Bytes, Floats
-from dreamfields.cpu.compiled import ONE, ZERO, compiled
+from dreamfields.cpu.compiled import ZERO, compiled
 from dreamfields.guidance.cpu import (
     ADD,
     LANES,
-    MASK,
     PLAIN,
     STEM,
     TILE,
@@ -207,22 +206,25 @@ def average(images: int, positions: int, values: Floats, partial: Floats, means:
 
 
 @compiled()
-def spread(images: int, positions: int, means: Floats, gradient: Floats) -> None:
-    """Add dL/d mean (images, channels) to the gradient of all positions: the VJP of `average`."""
-    channels, share = len(means) // images, ONE / np.float32(positions)
+def spread(images: int, positions: int, shares: Floats, gradient: Floats, mode: int, bits: Bytes) -> None:
+    """Add dL/d mean / positions, (images, channels), to the gradient at all positions: the VJP of `average`.
+
+    Then do what `mode` says.
+    """
+    channels = len(shares) // images
     for image in range(images):
-        total = means[image * channels : (image + 1) * channels]
-        for position in range(positions):
-            own = gradient[(image * positions + position) * channels :][:channels]
-            for i in range(channels):
-                own[i] += share * total[i]
-
-
-@compiled()
-def mask(values: Floats, bits: Bytes) -> None:
-    """Set values whose bit is not set to 0."""
-    for first in range(0, len(values), LANES):
-        vectors.pass_on(values, values, values, values, bits, values, (MASK, first, first))
+        for position in range(image * positions, (image + 1) * positions):
+            for channel in range(0, channels, LANES):
+                place = position * channels + channel
+                vectors.shift(
+                    gradient,
+                    gradient,
+                    gradient,
+                    shares,
+                    bits,
+                    gradient,
+                    (mode, place, place, image * channels + channel),
+                )
 
 
 @compiled()

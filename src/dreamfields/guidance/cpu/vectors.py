@@ -174,10 +174,10 @@ def _positions(kernel: int, stride: int, count: int) -> Operation:
 
 
 @_operation
-def pass_on(to: _Writer) -> None:
-    """Do what `mode` says to 8 values; place = (mode, out, values)."""
-    out, values = to.place
-    to.finish([(to.load(to.values, values), out, out)])
+def shift(to: _Writer) -> None:
+    """Add 8 numbers of the bias to 8 values; place = (mode, out, values, bias)."""
+    out, values, bias = to.place
+    to.finish([(to.plus(to.load(to.values, values), to.load(to.bias, bias)), out, out)])
 
 
 ROWS = 6  # Positions of a tile
