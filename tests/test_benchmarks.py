@@ -13,9 +13,11 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 from rich.console import Console
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from dreamfields import api, paper
 from dreamfields.api import Run
@@ -25,9 +27,10 @@ from dreamfields.errors import UsageError
 from dreamfields.evaluate.classifier import Judgement, ViewJudgement, held_out_renderings
 from dreamfields.evaluate.retrieval import captions, normalised
 from dreamfields.guidance.base import AbstractGuidance
-from dreamfields.guidance.lit.towers import class_names
+from dreamfields.guidance.lit.towers import class_names, fold_batch_norms, lock
 from dreamfields.guidance.prompts import clean_prompt
 from dreamfields.guidance.toy import ToyGuidance
+from tests.guidance.lit.test_towers import shaken_network
 from tests.support.architecture import ROOT
 from tests.support.toys import TINY_EXPORT, tiny_config
 
@@ -442,3 +445,35 @@ def test_the_benchmark_of_exports_reads_a_glb_back_in_scene_units(
     shape = export.read(run.export(tmp_path / "a.glb", asset))
     assert shape.bounds.ravel() == pytest.approx([*vertices.min(axis=0), *vertices.max(axis=0)], abs=1e-5)
     assert max(export.read(run.export(tmp_path / "a.stl", asset)).extents) == pytest.approx(30.0, rel=1e-5)
+
+
+@pytest.mark.parametrize("pixels", [32, 61])
+def test_the_multiply_adds_of_a_tower_are_those_that_torch_counts(monkeypatch: pytest.MonkeyPatch, pixels: int) -> None:
+    towers = load("towers", monkeypatch)
+    network = lock(fold_batch_norms(shaken_network("efficientnet-lite0")))
+    with FlopCounterMode(display=False) as counter:
+        network(torch.rand(1, 3, pixels, pixels))
+    assert towers.multiply_adds(network, pixels) == counter.get_total_flops()  # Both ways; an operation each of two.
+
+
+def test_the_towers_are_timed_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    towers = load("towers", monkeypatch)
+    monkeypatch.setattr(towers, "REPEATS", 1)
+    times = towers.time_towers(1, [32], [1])
+    assert len(times) == 2
+    assert all(min(one.by_torch, one.compiled, one.speedup, one.times_floor) > 0.0 for one in times)
+    assert len(towers.table(times)) == 1 + 1 + 2 + 2
+
+
+def test_the_whole_command_is_timed_part_by_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = load("command", monkeypatch)
+    words = ["--preset", "draft", "--guidance", "toy", "--prompt", "a red ball", "--steps", "8", "--threads", "1"]
+    monkeypatch.setattr(sys, "argv", ["command.py", *words, "--out", str(tmp_path)])
+    command.main()
+    (table,) = tmp_path.glob("*.md")
+    assert table.read_text() == capsys.readouterr().out
+    rows = [line.split("|") for line in table.read_text().splitlines() if line.startswith("| ")][1:]
+    assert len(rows) == 9
+    assert sum(float(share) for *_, share, _ in rows) == pytest.approx(100.0, abs=0.5)

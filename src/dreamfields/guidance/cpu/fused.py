@@ -83,7 +83,7 @@ def _share(count: int, part: int, parts: int) -> slice:
 
 def _forward(layers: Layers, shapes: Sequence[Shape], images: Floats, means: Sequence[Floats]) -> _Kept:
     """Write the means of all levels of one thread's images (n, 3 h w)."""
-    loops, count, first, head = _loops(), len(images), shapes[0], layers.head
+    loops, count, first, head = load_loops(), len(images), shapes[0], layers.head
     of_level, kept = dict(zip(layers.levels, means, strict=True)), _empty_tapes(layers, shapes, count)
     with _scratch(layers, shapes, count) as scratch:
         given, values = scratch.even, scratch.odd
@@ -107,7 +107,7 @@ def _forward(layers: Layers, shapes: Sequence[Shape], images: Floats, means: Seq
 
 def _backward(layers: Layers, shapes: Sequence[Shape], kept: _Kept, means: Sequence[Floats], gradients: Floats) -> None:
     """Write dL/d images (n, 3 h w) of one thread's images, given dL/d means of all levels."""
-    loops, count, first, last = _loops(), len(gradients), shapes[0], shapes[-1]
+    loops, count, first, last = load_loops(), len(gradients), shapes[0], shapes[-1]
     of_level, rows = dict(zip(layers.levels, means, strict=True)), count * positions(last)
 
     def spread(level: Floats, shape: Shape, gradient: Floats, mode: int, bits: Bytes) -> None:
@@ -176,6 +176,6 @@ def _least_scratch(layers: Layers, shapes: Sequence[Shape], images: int) -> tupl
     return max(entered), max(filtered), max(lines), narrow, narrow
 
 
-def _loops() -> Any:
+def load_loops() -> Any:
     """Import the compiled loops when they are first used, as Numba takes a second to load."""
     return import_module("dreamfields.guidance.cpu.loops")
