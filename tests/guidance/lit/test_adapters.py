@@ -214,9 +214,10 @@ def test_the_score_is_a_tenth_of_the_logit_and_both_the_mean_with_the_closed_for
 
 
 def test_the_name_of_a_class_is_left_to_the_closed_form(
-    guides: dict[str, AdaptedGuidance], images: Tensor, lit: Lit
+    guides: dict[str, AdaptedGuidance], images: Tensor, lit: Lit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     both, closed = guides["both"], lit.guides[0]
+    monkeypatch.setattr(both.adapters.image, "forward", lambda _: pytest.fail("the adapters were asked"))
     named = both.score(images, both.encode_text(["a photo of a school bus"])[0])
     assert torch.allclose(named, closed.score(images, closed.encode_text(["a photo of a school bus"])[0]), atol=1e-5)
     nearness = torch.tensor([-1.0, 0.5, NAMED_FROM, 0.5 * (NAMED_FROM + 1.0), 1.0])

@@ -41,16 +41,56 @@ class Layers:
         widths = [*self.widths, 0]
         return [stage for stage in range(len(self.widths)) if widths[stage] != widths[stage + 1]]
 
-    def shapes(self, height: int, width: int) -> list[Shape]:
-        """Return the shapes of the stem and of each block for images of a size; the head has that of the last block."""
-        layers, shapes = [(2, STEM), *((block.depthwise.stride, block.depthwise.channels) for block in self.blocks)], []
-        for stride, channels in layers:
-            out = -(-height // stride), -(-width // stride)
-            together = max(1, _TOGETHER // (height * width))
-            band = max(2, _BAND // (width * channels)) if together == 1 else height
-            shapes.append(Shape(height, width, *out, together, band))
-            height, width = out
-        return shapes
+    def plan(self, height: int, width: int, images: int) -> "Plan":
+        """Return the shapes and sizes for some images of a size, made once."""
+        key = height, width, images
+        if key not in self._plans:
+            self._plans[key] = _plan(self, *key)
+        return self._plans[key]
+
+    @cached_property
+    def _plans(self) -> dict[tuple[int, int, int], "Plan"]:
+        return {}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one thread takes some images through the layers."""
+
+    images: int
+    shapes: Sequence[Shape]  # Of the stem and of each block; the head has that of the last block
+    tapes: Sequence[int]  # Bytes of the bits of the stem, of both wide activations of each block, and of the head
+    scratch: Sequence[int]  # Numbers in each field of `Scratch`
+
+
+def _plan(layers: Layers, height: int, width: int, images: int) -> Plan:
+    stem, *blocks = shapes = _shapes(layers, height, width)
+    tapes = [positions(stem) * layers.stem.outputs]
+    entered, filtered, lines = [positions(stem) * STEM], [3 * height * width], [max(layers.widths)]
+    for block, shape in zip(layers.blocks, blocks, strict=True):
+        wide, kernel, stride = block.depthwise.channels, block.depthwise.kernel, block.depthwise.stride
+        tapes += shape.height * shape.width * wide, positions(shape) * wide
+        # The first band sees some lines of inputs more than others do.
+        most = min(shape.together, images) * (min(shape.band * stride, shape.height) + kernel) * shape.width * wide
+        entered.append(most)
+        filtered.append(most)
+        lines.append(kernel * (shape.width + kernel) * wide)
+    tapes.append(positions(blocks[-1]) * layers.head.outputs)
+    stages = zip([*shapes, shapes[-1]], layers.widths, strict=True)
+    narrow = images * max(positions(shape) * channels for shape, channels in stages)
+    scratch = max(entered), max(filtered), max(lines), narrow, narrow
+    return Plan(images, shapes, [images * size // LANES for size in tapes], scratch)
+
+
+def _shapes(layers: Layers, height: int, width: int) -> list[Shape]:
+    strides, shapes = [(2, STEM), *((block.depthwise.stride, block.depthwise.channels) for block in layers.blocks)], []
+    for stride, channels in strides:
+        out = -(-height // stride), -(-width // stride)
+        together = max(1, _TOGETHER // (height * width))
+        band = max(2, _BAND // (width * channels)) if together == 1 else height
+        shapes.append(Shape(height, width, *out, together, band))
+        height, width = out
+    return shapes
 
 
 def positions(shape: Shape) -> int:

@@ -215,16 +215,9 @@ def spread(images: int, positions: int, shares: Floats, gradient: Floats, mode: 
     for image in range(images):
         for position in range(image * positions, (image + 1) * positions):
             for channel in range(0, channels, LANES):
-                place = position * channels + channel
-                vectors.shift(
-                    gradient,
-                    gradient,
-                    gradient,
-                    shares,
-                    bits,
-                    gradient,
-                    (mode, place, place, image * channels + channel),
-                )
+                at = position * channels + channel
+                place = mode, at, at, image * channels + channel
+                vectors.shift(gradient, gradient, gradient, shares, bits, gradient, place)
 
 
 @compiled()

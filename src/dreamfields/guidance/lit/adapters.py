@@ -152,12 +152,15 @@ class AdaptedGuidance(AbstractGuidance):
 
     def score(self, images: Tensor, text_embedding: Tensor, sharpness: float = 0.0) -> Tensor:
         """Return (b,): a tenth of the adapters' logit, or its weighted mean with the closed form's score."""
-        features, adapted = self._embed(images)
         scale = LOGIT_SCALE * self.adapters.scale
         if not self.both:
-            return scale * (adapted @ text_embedding)
+            return scale * (self._embed(images)[1] @ text_embedding)
         weight = self._closed_form_weight(text_embedding)
         wanted, named = (functional.normalize(part, dim=0) for part in text_embedding.tensor_split([self.width]))
+        if weight > 1.0 - 1e-6:
+            # The prompt is the name of a class: but for rounding, the adapters' score would count for nothing.
+            return self.closed_form.score(images, named, sharpness)
+        features, adapted = self._embed(images)
         closed = self.closed_form.score_features(features, named, sharpness)
         return (1.0 - weight) * scale * (adapted @ wanted) + weight * closed
 
