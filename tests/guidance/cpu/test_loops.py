@@ -70,7 +70,7 @@ def test_a_filter_is_torch_s_convolution_of_each_channel(
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (4, 4), (5, 8), (9, 7)])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("kernel", [3, 5])
-def test_a_filter_with_spread_inputs_is_the_transpose(kernel: int, stride: int, height: int, width: int) -> None:
+def test_a_filter_of_dilated_inputs_is_the_transpose(kernel: int, stride: int, height: int, width: int) -> None:
     channels, out_height, out_width = 8, -(-height // stride), -(-width // stride)
     weights, none = random(kernel, kernel, channels), np.zeros(channels, np.float32)
     there = Depthwise(weights.ravel(), none, kernel, channels, stride, 1)
@@ -78,9 +78,10 @@ def test_a_filter_with_spread_inputs_is_the_transpose(kernel: int, stride: int, 
     x, y = random(height, width, channels), random(out_height, out_width, channels)
     bits, lines = np.empty(x.size, np.uint8), np.empty(kernel * (width + kernel) * channels, np.float32)
     of_x, of_y = np.empty(y.size, np.float32), np.empty(x.size, np.float32)
-    shape, turned = Shape(height, width, out_height, out_width, 1, 1), Shape(out_height, out_width, height, width, 1, 1)
+    shape = Shape(height, width, out_height, out_width, 1, 1)
+    back_shape = Shape(out_height, out_width, height, width, 1, 1)
     loops.depthwise(there, shape, Band(0, out_height, 0), x.ravel(), of_x, PLAIN, bits, lines)
-    loops.depthwise(back, turned, Band(0, height, 0), y.ravel(), of_y, PLAIN, bits, lines)
+    loops.depthwise(back, back_shape, Band(0, height, 0), y.ravel(), of_y, PLAIN, bits, lines)
     assert of_x @ y.ravel() == pytest.approx(float(x.ravel() @ of_y), rel=1e-4, abs=1e-3)
 
 

@@ -35,7 +35,7 @@ class Depthwise(NamedTuple):
     kernel: int  # 3 or 5
     channels: int
     stride: int  # Positions from one output to the next
-    spread: int  # Positions from one input to the next, with zeros between: the gradient of a stride
+    input_dilation: int  # Positions from one input to the next, with zeros between: the gradient of a stride
 
 
 class Shape(NamedTuple):

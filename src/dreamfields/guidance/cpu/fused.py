@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 from dreamfields.cpu import Bytes, Floats, can_compile
 from dreamfields.cpu.threads import in_threads
 from dreamfields.guidance.cpu import CLIP, LANES, MASK, PLAIN, Scratch, Shape, Tape
-from dreamfields.guidance.cpu.layers import Layers, Plan, packed, positions, turned
+from dreamfields.guidance.cpu.layers import Layers, Plan, packed, positions, transposed
 from dreamfields.guidance.lit.frozen import LockedNetwork
 
 
@@ -120,7 +120,7 @@ def _backward(layers: Layers, plan: Plan, tapes: list[Bytes], means: Sequence[Fl
                 spread(of_level[stage], shape, gradient, PLAIN, filtered)
             given, gradient = gradient, given
             block, tape = layers.blocks_back[stage - 1], Tape(filtered, entered)
-            loops.bottleneck(block, turned(shape), count, given, gradient, tape, scratch, MASK)
+            loops.bottleneck(block, transposed(shape), count, given, gradient, tape, scratch, MASK)
         size = positions(first) * layers.stem.outputs
         for image, planes in enumerate(gradients):
             own, bits = gradient[image * size : (image + 1) * size], stem_bits[image * size // LANES :]

@@ -98,7 +98,7 @@ def positions(shape: Shape) -> int:
     return shape.out_height * shape.out_width
 
 
-def turned(shape: Shape) -> Shape:
+def transposed(shape: Shape) -> Shape:
     """Return the shape of the transpose of a convolution."""
     return Shape(shape.out_height, shape.out_width, shape.height, shape.width, shape.together, shape.band)
 

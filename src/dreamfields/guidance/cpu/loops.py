@@ -63,14 +63,15 @@ def product(matrix: Matrix, rows: int, values: Floats, out: Floats, mode: int, b
 @compiled()
 def fetch_line(layer: Depthwise, width: int, values: Floats, line: Floats) -> None:
     """Write a line of inputs into the padded line of a depthwise convolution, whose other places are zero."""
-    channels, spread, padding = layer.channels, layer.spread, (layer.kernel - 1) // 2
-    if spread == 1:
+    channels, dilation, padding = layer.channels, layer.input_dilation, (layer.kernel - 1) // 2
+    if dilation == 1:
         into = line[padding * channels :][: width * channels]
         for i in range(width * channels):
             into[i] = values[i]
         return
     for column in range(width):
-        into, given = line[(padding + column * spread) * channels :][:channels], values[column * channels :][:channels]
+        into = line[(padding + column * dilation) * channels :][:channels]
+        given = values[column * channels :][:channels]
         for i in range(channels):
             into[i] = given[i]
 
@@ -91,8 +92,8 @@ def depthwise(
         low, high = row * stride - padding, row * stride - padding + kernel
         for line in range(low if row == 0 else max(low, high - stride), high):
             into = lines[(line + padding) % kernel * length :][:length]
-            source = line // layer.spread
-            if line % layer.spread == 0 and 0 <= source < shape.height:
+            source = line // layer.input_dilation
+            if line % layer.input_dilation == 0 and 0 <= source < shape.height:
                 begin = (source - band.seen) * shape.width * channels
                 fetch_line(layer, shape.width, values[begin : begin + shape.width * channels], into)
             else:
@@ -149,7 +150,7 @@ def filter_line(
 def lines_seen(layer: Depthwise, shape: Shape, rows: int) -> int:
     """Return how many lines of its input a depthwise convolution has seen when it has written `rows` lines."""
     last = (rows - 1) * layer.stride + (layer.kernel - 1) // 2
-    return shape.height if rows == shape.out_height else min(last // layer.spread + 1, shape.height)
+    return shape.height if rows == shape.out_height else min(last // layer.input_dilation + 1, shape.height)
 
 
 @compiled()
@@ -263,7 +264,7 @@ def unfold(shape: Shape, values: Floats, columns: Floats) -> None:
 
 @compiled()
 def fold(shape: Shape, columns: Floats, out: Floats) -> None:
-    """Add up what `unfold` has spread: its transpose."""
+    """Add up what `unfold` has copied: its transpose."""
     out[: 3 * shape.height * shape.width] = ZERO
     for row in range(shape.out_height):
         for column in range(shape.out_width):
