@@ -23,7 +23,7 @@ class Preset:
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         "draft": Preset(
-            "a first look in about 35 seconds",
+            "a first look in about 25 seconds",
             Recipe(optimize=OptimizeSettings(steps=100)),
             ExportSettings(
                 mesh_cells=64, max_faces=8_000, sheet_size=128, video_size=128, video_frames=24, video_fps=12
@@ -31,7 +31,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         ),
         "quick": Preset("a recognisable object in about two minutes on two CPU cores", Recipe(), ExportSettings()),
         "standard": Preset(
-            "more steps for hard objects, about seven minutes",
+            "more steps for hard objects, about six minutes",
             Recipe(optimize=OptimizeSettings(steps=3000)),
             ExportSettings(mesh_cells=128, max_faces=24_000, video_size=384, video_frames=90),
         ),

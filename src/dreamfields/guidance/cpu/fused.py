@@ -1,6 +1,6 @@
 """The fast path on a CPU: a locked network as compiled loops, differentiable with respect to the images.
 
-It equals `lit.frozen`, the readable reference, up to the rounding of float32 and is two to three times faster: clipping
+It equals `lit.frozen`, the readable reference, up to the rounding of float32 and is nearly twice as fast: clipping
 is part of the convolutions, the wide activations between them never leave the processor's caches, and of them the
 backward pass keeps one bit each. Each thread takes its share of the images through all layers.
 """
