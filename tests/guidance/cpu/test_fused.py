@@ -7,7 +7,7 @@ from functools import cache
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -43,6 +43,7 @@ def errors(got: Tensor, expected: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
+@settings(max_examples=15)
 @given(height=st.integers(16, 70), width=st.integers(16, 70), count=st.integers(3, 5), seed=st.integers(0, 99))
 def test_means_and_gradients_are_the_reference_s(
     architecture: str, height: int, width: int, count: int, seed: int
