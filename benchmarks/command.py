@@ -20,6 +20,7 @@ from pathlib import Path
 import tyro
 
 import dreamfields
+from dreamfields.storage import atomic_write
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         make(arguments, Path(folder), clock)
     text = report(arguments, clock.seconds)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / f"command_{arguments.preset}_{date.today()}.md").write_text(text, "utf-8")
+    atomic_write(arguments.out / f"command_{arguments.preset}_{date.today()}.md", text.encode())
     sys.stdout.write(text)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from dreamfields.cpu import threads
-from dreamfields.cpu.threads import Work, in_plain_threads, in_threads
+from dreamfields.cpu.threads import Work, in_plain_threads, in_threads, share
 
 WAYS = [in_threads, in_plain_threads]
 
@@ -57,3 +57,10 @@ def test_without_torch_s_openmp_plain_threads_do(monkeypatch: pytest.MonkeyPatch
     done: list[int] = []
     in_threads(lambda part, _: done.append(part), 3)
     assert sorted(done) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("count", "parts"), [(6, 2), (5, 3), (2, 4), (0, 2)])
+def test_shares_are_equal_but_for_one_and_together_all(count: int, parts: int) -> None:
+    shares = [range(count)[share(count, part, parts)] for part in range(parts)]
+    assert [index for own in shares for index in own] == list(range(count))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1

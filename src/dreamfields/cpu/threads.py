@@ -40,6 +40,11 @@ def in_plain_threads(work: Work, parts: int) -> None:
         other.result()
 
 
+def share(count: int, part: int, parts: int) -> slice:
+    """Return which of `count` things a part does: as many as the others, but for one, and next to each other."""
+    return slice(count * part // parts, count * (part + 1) // parts)
+
+
 _Callback = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 

@@ -19,7 +19,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from dreamfields.cpu import can_compile
-from dreamfields.cpu.threads import in_threads
+from dreamfields.cpu.threads import in_threads, share
 from dreamfields.render.cpu import AugmentParams, Views, loops
 from dreamfields.render.renderer import Rendering
 from dreamfields.render.settings import AugmentSettings
@@ -159,7 +159,8 @@ def _run_loop(loop: Callable[..., None], count: int, params: AugmentParams, *giv
 
     def work(part: int, parts: int) -> None:
         scratch = loops("compose").make_scratch(params.side, params.size)
-        loop(params, *given, count * part // parts, count * (part + 1) // parts, scratch)
+        own = share(count, part, parts)
+        loop(params, *given, own.start, own.stop, scratch)
 
     in_threads(work, min(count, torch.get_num_threads()))
 

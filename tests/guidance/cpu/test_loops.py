@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from dreamfields.guidance.cpu import ADD, CLIP, LANES, MASK, PLAIN, STEM, Band, Depthwise, Shape, loops
 from dreamfields.guidance.cpu.layers import _matrix
+from dreamfields.guidance.lit.frozen import scaled
 
 Floats = NDArray[np.float32]
 
@@ -90,14 +91,29 @@ def test_columns_are_what_the_stem_sees_and_folding_is_the_transpose(height: int
     shape = Shape(height, width, -(-height // 2), -(-width // 2), 1, 1)
     places = shape.out_height * shape.out_width
     image, columns = random(height, width, 3), np.full(places * STEM, 99.0, np.float32)
-    loops.unfold(shape, image.ravel(), columns)
+    padded = np.pad(image, ((1, 1), (1, 1), (0, 0)))
+    loops.unfold(shape, padded.ravel(), columns)
     seen = functional.unfold(torch.from_numpy(image.transpose(2, 0, 1)[None]), 3, padding=1, stride=2)
     expected = seen[0].reshape(3, 9, places).permute(2, 1, 0).reshape(places, 27).numpy()
     assert np.array_equal(columns.reshape(places, STEM)[:, :27], expected)
     assert not columns.reshape(places, STEM)[:, 27:].any()
-    given, folded = random(places, STEM), np.empty(image.size, np.float32)
+    given, folded = random(places, STEM), np.empty(padded.size, np.float32)
     loops.fold(shape, given.ravel(), folded)
-    assert columns @ given.ravel() == pytest.approx(float(image.ravel() @ folded), rel=1e-4, abs=1e-3)
+    assert columns @ given.ravel() == pytest.approx(float(padded.ravel() @ folded), rel=1e-4, abs=1e-3)
+
+
+def test_the_stem_takes_images_as_the_reference_does_within_a_border_of_zeros() -> None:
+    height, width = 4, 5
+    shape, image = Shape(height, width, 2, 3, 1, 1), torch.rand(1, 3, height, width, requires_grad=True)
+    rotated = scaled(image).flip(2, 3)
+    padded = np.full((height + 2, width + 2, 3), 99.0, np.float32)
+    loops.take_image(shape, image.detach().numpy().ravel(), padded.ravel())
+    expected = np.pad(rotated[0].detach().permute(1, 2, 0).numpy(), ((1, 1), (1, 1), (0, 0)))
+    assert np.allclose(padded, expected, rtol=1e-6, atol=1e-6)
+    given, gradient = random(height + 2, width + 2, 3), np.empty(image.numel(), np.float32)
+    (wanted,) = torch.autograd.grad(rotated, image, torch.from_numpy(given[1:-1, 1:-1].transpose(2, 0, 1)[None].copy()))
+    loops.give_gradient(shape, given.ravel(), gradient)
+    assert np.allclose(gradient, wanted.numpy().ravel(), rtol=1e-6)
 
 
 def test_a_mean_of_thousands_is_not_rounded_away() -> None:

@@ -12,7 +12,6 @@ LANES: Final = 8  # Numbers in a vector
 STEM: Final = 32  # Inputs of the first convolution as a matrix product: 3 x 3 positions of 3 channels, and zeros
 TILE: Final = 16  # Outputs of a matrix product that are computed at once, and the width of its panels of weights
 
-SCALING: Final = 255.0, 127.0, 128.0  #
 PLAIN, CLIP, MASK, ADD = range(4)
 """What happens to a sum before it is written: nothing; it is clipped as by ReLU6, and a bit says whether it was inside;
 it becomes 0 unless that bit is set; an activation is added to it."""

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from dreamfields.cpu import Bytes, Floats, can_compile
-from dreamfields.cpu.threads import in_threads
+from dreamfields.cpu.threads import in_threads, share
 from dreamfields.guidance.cpu import CLIP, LANES, MASK, PLAIN, Scratch, Shape, Tape
 from dreamfields.guidance.cpu.layers import Layers, Plan, packed, positions, transposed
 from dreamfields.guidance.lit.frozen import LockedNetwork
@@ -45,7 +45,7 @@ class _LevelMeans(torch.autograd.Function):
         means = [np.empty((count, layers.widths[level]), np.float32) for level in layers.levels]
 
         def work(part: int, parts: int) -> None:
-            own = _share(count, part, parts)
+            own = share(count, part, parts)
             plan = layers.plan(height, width, len(values[own]))
             ctx.taped[part] = _forward(layers, plan, values[own], [level[own] for level in means])
 
@@ -61,17 +61,12 @@ class _LevelMeans(torch.autograd.Function):
         means = [np.ascontiguousarray(level) for level in np.split(grad.numpy(), ends[:-1], axis=1)]
 
         def work(part: int, parts: int) -> None:
-            own = _share(count, part, parts)
+            own = share(count, part, parts)
             plan = layers.plan(height, width, len(gradients[own]))
             _backward(layers, plan, ctx.taped[part], [level[own] for level in means], gradients[own])
 
         in_threads(work, len(ctx.taped))
         return torch.from_numpy(gradients).reshape(count, 3, height, width), None
-
-
-def _share(count: int, part: int, parts: int) -> slice:
-    """Return which of the images a part takes."""
-    return slice(count * part // parts, count * (part + 1) // parts)
 
 
 def _forward(layers: Layers, plan: Plan, images: Floats, means: Sequence[Floats]) -> list[Bytes]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -29,17 +30,12 @@ class Layers:
     blocks_back: Sequence[Block]  # Their transposes, in the same order
     head: Matrix
     head_back: Matrix
+    levels: Sequence[int]  # The last stage of each of the network's parts, counted from the stem
 
     @cached_property
     def widths(self) -> list[int]:
         """Return the number of channels after the stem, each block and the head."""
         return [self.stem.outputs, *(block.leave.outputs for block in self.blocks), self.head.outputs]
-
-    @cached_property
-    def levels(self) -> list[int]:
-        """Return the stages, counted from the stem, after which the number of channels changes, and the head's."""
-        widths = [*self.widths, 0]
-        return [stage for stage in range(len(self.widths)) if widths[stage] != widths[stage + 1]]
 
     def plan(self, height: int, width: int, images: int) -> "Plan":
         """Return the shapes and sizes for some images of a size, made once."""
@@ -66,7 +62,7 @@ class Plan:
 def _plan(layers: Layers, height: int, width: int, images: int) -> Plan:
     stem, *blocks = shapes = _shapes(layers, height, width)
     tapes = [positions(stem) * layers.stem.outputs]
-    entered, filtered, lines = [positions(stem) * STEM], [3 * height * width], [max(layers.widths)]
+    entered, filtered, lines = [positions(stem) * STEM], [3 * (height + 2) * (width + 2)], [max(layers.widths)]
     for block, shape in zip(layers.blocks, blocks, strict=True):
         wide, kernel, stride = block.depthwise.channels, block.depthwise.kernel, block.depthwise.stride
         tapes += shape.height * shape.width * wide, positions(shape) * wide
@@ -121,7 +117,8 @@ def _pack(network: LockedNetwork) -> Layers | None:
     columns = functional.pad(first.weight.permute(0, 2, 3, 1).flatten(1), (0, STEM - first.weight[0].numel()))
     blocks, blocks_back = zip(*map(_blocks, stages), strict=True)
     stem_matrices, head_matrices = (_matrix(columns, first.bias), _matrix(columns.T)), _matrices(last)
-    return Layers(*stem_matrices, blocks, blocks_back, *head_matrices)
+    levels = [end - 1 for end in accumulate(len(part.stages) for part in network.parts())]
+    return Layers(*stem_matrices, blocks, blocks_back, *head_matrices, levels)
 
 
 def _is_known(network: LockedNetwork) -> bool:

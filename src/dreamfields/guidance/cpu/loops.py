@@ -222,61 +222,55 @@ def spread(images: int, positions: int, shares: Floats, gradient: Floats, mode: 
 
 
 @compiled()
-def take_image(shape: Shape, image: Floats, values: Floats) -> None:
-    """Write an image (3, h, w) in [0, 1] as the stem takes it: scaled, rotated by 180 degrees, channels last."""
-    pixels = shape.height * shape.width
+def take_image(shape: Shape, image: Floats, padded: Floats) -> None:
+    """Write an image (3, h, w) in [0, 1] as the stem takes it: scaled, rotated by 180 degrees, channels last.
+
+    Around it is a border of zeros, (h + 2, w + 2, 3).
+    """
+    height, width = shape.height, shape.width
+    padded[: 3 * (height + 2) * (width + 2)] = ZERO
     for channel in range(3):
-        plane = image[channel * pixels : (channel + 1) * pixels]
-        for i in range(pixels):
-            values[3 * (pixels - 1 - i) + channel] = (_LEVELS * plane[i] - _CENTRE) / _HALF_RANGE
+        for row in range(height):
+            line = image[(channel * height + height - 1 - row) * width :][:width]
+            into = padded[3 * ((row + 1) * (width + 2) + 1) + channel :]
+            for i in range(width):
+                into[3 * i] = (_LEVELS * line[width - 1 - i] - _CENTRE) / _HALF_RANGE
 
 
 @compiled()
-def give_gradient(shape: Shape, gradient: Floats, image: Floats) -> None:
+def give_gradient(shape: Shape, padded: Floats, image: Floats) -> None:
     """Write dL/d image (3, h, w): the VJP of `take_image`."""
-    pixels = shape.height * shape.width
+    height, width = shape.height, shape.width
     for channel in range(3):
-        plane = image[channel * pixels : (channel + 1) * pixels]
-        for i in range(pixels):
-            plane[i] = gradient[3 * (pixels - 1 - i) + channel] * (_LEVELS / _HALF_RANGE)
+        for row in range(height):
+            line = image[(channel * height + height - 1 - row) * width :][:width]
+            given = padded[3 * ((row + 1) * (width + 2) + 1) + channel :]
+            for i in range(width):
+                line[width - 1 - i] = given[3 * i] * (_LEVELS / _HALF_RANGE)
 
 
 @compiled()
-def unfold(shape: Shape, values: Floats, columns: Floats) -> None:
+def unfold(shape: Shape, padded: Floats, columns: Floats) -> None:
     """Write the 3 x 3 positions of an image that each output of the first convolution sees, and zeros up to `STEM`."""
-    for row in range(shape.out_height):
-        for column in range(shape.out_width):
-            into = columns[(row * shape.out_width + column) * STEM :][:STEM]
-            whole = column > 0 and 2 * column + 1 < shape.width
-            for line in range(3):
-                y, x = 2 * row - 1 + line, 2 * column - 1
-                seen = (y * shape.width + x) * 3
-                if 0 <= y < shape.height and whole:
-                    for i in range(9):
-                        into[9 * line + i] = values[seen + i]
-                else:
-                    for i in range(9):
-                        inside = 0 <= y < shape.height and 0 <= x + i // 3 < shape.width
-                        into[9 * line + i] = values[seen + i] if inside else ZERO
-            for i in range(27, STEM):
-                into[i] = ZERO
+    for position in range(shape.out_height * shape.out_width):
+        row, column = position // shape.out_width, position % shape.out_width
+        into = columns[position * STEM :][:STEM]
+        for line in range(3):
+            seen = padded[3 * ((2 * row + line) * (shape.width + 2) + 2 * column) :]
+            for i in range(9):
+                into[9 * line + i] = seen[i]
+        for i in range(27, STEM):
+            into[i] = ZERO
 
 
 @compiled()
-def fold(shape: Shape, columns: Floats, out: Floats) -> None:
+def fold(shape: Shape, columns: Floats, padded: Floats) -> None:
     """Add up what `unfold` has copied: its transpose."""
-    out[: 3 * shape.height * shape.width] = ZERO
-    for row in range(shape.out_height):
-        for column in range(shape.out_width):
-            given = columns[(row * shape.out_width + column) * STEM :][:STEM]
-            whole = column > 0 and 2 * column + 1 < shape.width
-            for line in range(3):
-                y, x = 2 * row - 1 + line, 2 * column - 1
-                seen = (y * shape.width + x) * 3
-                if 0 <= y < shape.height and whole:
-                    for i in range(9):
-                        out[seen + i] += given[9 * line + i]
-                elif 0 <= y < shape.height:
-                    for i in range(9):
-                        if 0 <= x + i // 3 < shape.width:
-                            out[seen + i] += given[9 * line + i]
+    padded[: 3 * (shape.height + 2) * (shape.width + 2)] = ZERO
+    for position in range(shape.out_height * shape.out_width):
+        row, column = position // shape.out_width, position % shape.out_width
+        given = columns[position * STEM :][:STEM]
+        for line in range(3):
+            seen = padded[3 * ((2 * row + line) * (shape.width + 2) + 2 * column) :]
+            for i in range(9):
+                seen[i] += given[9 * line + i]

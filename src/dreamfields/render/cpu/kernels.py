@@ -16,9 +16,8 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from dreamfields.cpu import Floats, Indices, Integers
+from dreamfields.cpu import Bytes, Floats, Indices, Integers
 from dreamfields.cpu.compiled import HALF, ONE, TWO, ZERO, compiled
 from dreamfields.render.cpu import CHANNELS, RayBatch, Scene
 from dreamfields.render.cpu.vectors import gather, scatter
@@ -101,7 +100,7 @@ def find_cells(batch: RayBatch, ray: int, distances: Floats, side: np.int32, fou
 
 
 @compiled()
-def select(occupancy: NDArray[np.uint8], found: Indices, kept: Indices) -> int:
+def select(occupancy: Bytes, found: Indices, kept: Indices) -> int:
     """Write the indices of the samples in occupied cells and return their number."""
     count = 0
     for i in range(len(found)):
