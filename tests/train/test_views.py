@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dreamfields.train.features import PLAIN, PLAIN_SIZE, VARIED_SIZE, backdrop, middle_square, show
+from dreamfields.train.views import PLAIN, PLAIN_SIZE, VARIED_SIZE, backdrop, middle_square, show
 from tests.support.sets import picture
 
 

@@ -1,4 +1,4 @@
-"""Sets of images with captions on disk, in two layouts.
+"""Sets of pictures with captions: what they have in common, and two layouts on disk.
 
 A *set* is a folder with `pairs.jsonl`, one JSON object a line with at least `image` and `texts`, and with the images in
 `images.zip` or in a folder `images`. *COCO captions* are the JSON file that COCO publishes and a folder of images,
@@ -8,16 +8,20 @@ written as one argument: `captions_val2017.json:val2017`.
 import io
 import json
 import zipfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, final
 
 from PIL import Image
+from torch import Tensor
 
 from dreamfields.errors import UsageError
+from dreamfields.optimize.randomness import seeded_generator
 from dreamfields.storage import user_path
+from dreamfields.train.views import show
 
 Split = Literal["train", "heldout"]
 _LARGEST_PIXELS = 64_000_000
@@ -30,15 +34,44 @@ class Pair:
     image: str  # Name of the image within the set
     texts: tuple[str, ...]  # At least one sentence; each describes the whole image
     split: Split = "train"  # `heldout` images are used neither for training nor for validation
+    group: str = ""  # Pictures of one thing: all of them are trained on or validated with; "" for one that has no other
 
 
 @dataclass(frozen=True)
-class PairSet:
-    """A named set of images with captions."""
+class Pictures(ABC):
+    """A named set of pictures with captions."""
 
     name: str  # Its folder's or file's name: what a model card lists
-    images: Path  # A zip file or a folder
     pairs: tuple[Pair, ...]
+
+    @abstractmethod
+    def facts(self) -> list[str | int]:
+        """Return what, besides the names of its pictures, tells this set from another of the same name."""
+
+    @abstractmethod
+    def shown(self, chosen: Sequence[Pair], view: int) -> Iterator[Tensor]:
+        """Yield the pictures of pairs, in order, in a view, from 0 or PLAIN: (3, s, s) in [0, 1], all from fixed seeds.
+
+        Raises UsageError: one is missing or cannot be read.
+        """
+
+
+@final
+@dataclass(frozen=True)
+class PairSet(Pictures):
+    """A set of images on disk."""
+
+    images: Path  # A zip file or a folder
+
+    def facts(self) -> list[str | int]:
+        """Return size and time of the file or folder: they change with its content, and take no reading."""
+        stat = self.images.stat()
+        return [stat.st_size, stat.st_mtime_ns]
+
+    def shown(self, chosen: Sequence[Pair], view: int) -> Iterator[Tensor]:
+        """Yield the images of pairs as `views.show` shows them."""
+        for pair, picture in zip(chosen, self.pictures(chosen), strict=True):
+            yield show(picture, view, seeded_generator(0, f"{self.name}/{pair.image}", view))
 
     def pictures(self, chosen: Sequence[Pair]) -> Iterator[Image.Image]:
         """Yield the images of pairs, as RGB, in order. Raises UsageError: an image is missing or cannot be read."""
@@ -87,7 +120,7 @@ def _read_folder(folder: Path) -> PairSet:
     pairs = [_pair(rows, number, line) for number, line in enumerate(lines, start=1) if line.strip()]
     if not pairs:
         raise UsageError(f"{rows} has no lines; one for each picture is needed")
-    return PairSet(folder.resolve().name, images, tuple(pairs))
+    return PairSet(folder.resolve().name, tuple(pairs), images)
 
 
 def _pair(path: Path, number: int, line: str) -> Pair:
@@ -116,4 +149,4 @@ def _read_coco(path: Path, folder: Path) -> PairSet:
         raise UsageError(f"{path} cannot be read as COCO captions: {error!r}") from error
     if not pairs:
         raise UsageError(f"{path} has no captions")
-    return PairSet(path.stem, folder, tuple(pairs))
+    return PairSet(path.stem, tuple(pairs), folder)

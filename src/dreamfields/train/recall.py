@@ -14,8 +14,10 @@ from dreamfields.errors import UsageError
 from dreamfields.guidance.lit.adapters import Adapters, packaged_adapters, read_adapters
 from dreamfields.guidance.lit.towers import SentenceEncoder, Tower
 from dreamfields.guidance.lit.weights import GUIDING_ADAPTERS, JUDGE_ADAPTERS, JUDGE_TOWER
-from dreamfields.train.features import PLAIN, TOWERS, Advance, collect, picture_features, sentence_embeddings
-from dreamfields.train.pairs import Pair, PairSet, read_pairs
+from dreamfields.train.features import TOWERS, Advance, collect, picture_features, sentence_embeddings
+from dreamfields.train.pairs import Pair, Pictures
+from dreamfields.train.sets import read_set
+from dreamfields.train.views import PLAIN
 
 RANKS = (1, 5, 10)
 
@@ -41,7 +43,7 @@ def measure(place: str, files: Sequence[Path], count: int, cache: Path) -> Gener
 
     Yields progress. Raises DreamfieldsError: the set cannot be used, or weights are missing.
     """
-    pictures = read_pairs(place)
+    pictures = read_set(place)
     pairs = heldout(pictures, count)
     shipped = (*GUIDING_ADAPTERS, JUDGE_ADAPTERS)
     trained = [read_adapters(path) for path in files] or [packaged_adapters(source) for source in shipped]
@@ -55,7 +57,7 @@ def measure(place: str, files: Sequence[Path], count: int, cache: Path) -> Gener
     return Measurement(title, {name: recall(found) for name, found in scores.items()})
 
 
-def heldout(pictures: PairSet, count: int) -> tuple[Pair, ...]:
+def heldout(pictures: Pictures, count: int) -> tuple[Pair, ...]:
     """Return the first `count` held-out images. Raises UsageError: there are none, or numbers of sentences differ."""
     pairs = [pair for pair in pictures.pairs if pair.split == "heldout"][:count]
     if not pairs:
@@ -65,7 +67,9 @@ def heldout(pictures: PairSet, count: int) -> tuple[Pair, ...]:
     return tuple(pairs)
 
 
-def logits(adapters: Adapters, images: PairSet, pairs: Sequence[Pair], cache: Path) -> Generator[Advance, None, Tensor]:
+def logits(
+    adapters: Adapters, images: Pictures, pairs: Sequence[Pair], cache: Path
+) -> Generator[Advance, None, Tensor]:
     """Return the logits (n t, n) of all sentences for all images, in full precision, yielding progress."""
     chunks = picture_features(images, pairs, PLAIN, Tower(TOWERS[adapters.tower]), "fp32", cache)
     features = yield from collect(chunks, f"{adapters.tower} sees images:", len(pairs))

@@ -15,10 +15,12 @@ from dreamfields.errors import UsageError
 from dreamfields.guidance.lit.adapters import adapters_bytes
 from dreamfields.guidance.lit.towers import SentenceEncoder, Tower, class_names
 from dreamfields.optimize.randomness import seeded_generator
-from dreamfields.train.features import TOWERS, VIEWS, Advance, collect, picture_features, sentence_embeddings
+from dreamfields.train.features import TOWERS, Advance, collect, picture_features, sentence_embeddings
 from dreamfields.train.fit import TrainingData, fit, restored
-from dreamfields.train.pairs import PairSet, read_pairs
+from dreamfields.train.pairs import Pictures
+from dreamfields.train.sets import read_set
 from dreamfields.train.settings import TuningSettings
+from dreamfields.train.views import VIEWS
 
 DESCRIPTIONS = 10  # Most sentences of a class that are taken from a file of descriptions
 _T = TypeVar("_T")
@@ -55,15 +57,15 @@ def train_adapters(
     return adapters_bytes(progress.adapters, facts)
 
 
-def choose(places: Sequence[str]) -> list[PairSet]:
-    """Return the training images of sets named as in `read_pairs`, and `@N` for the first N images only.
+def choose(places: Sequence[str]) -> list[Pictures]:
+    """Return the training images of sets named as in `read_set`, and `@N` for the first N images only.
 
     Raises UsageError: a set cannot be read or has no image to train on.
     """
-    chosen = []
+    chosen = list[Pictures]()
     for place in places:
         counted = _COUNTED.fullmatch(place)
-        origin = read_pairs(counted[1] if counted else place)
+        origin = read_set(counted[1] if counted else place)
         pairs = [pair for pair in origin.pairs if pair.split == "train"][: int(counted[2]) if counted else None]
         if not pairs:
             raise UsageError(f"{place} has only held-out pictures, which are never trained on")
@@ -89,7 +91,7 @@ def read_descriptions(path: Path | None) -> list[list[str]]:
 
 
 def gather(
-    chosen: Sequence[PairSet], descriptions: list[list[str]], settings: TuningSettings, cache: Path
+    chosen: Sequence[Pictures], descriptions: list[list[str]], settings: TuningSettings, cache: Path
 ) -> Generator[Advance, None, TrainingData]:
     """Compute the features of all images and the embeddings of all sentences, yielding progress; reuse the cache.
 
@@ -105,12 +107,14 @@ def gather(
     caption_ids = [[index.setdefault(text, len(index)) for text in pair.texts] for pair in pairs]
     texts = [*index, *chain.from_iterable(descriptions)]
     embeddings = yield from collect(sentence_embeddings(texts, SentenceEncoder(), cache), "sentences read:", len(texts))
-    draws = torch.rand(len(pairs), generator=seeded_generator(settings.seed, "validation"))
+    things = [(part.name, pair.group or pair.image) for part in chosen for pair in part.pairs]
+    order = {thing: index for index, thing in enumerate(dict.fromkeys(things))}
+    draws = torch.rand(len(order), generator=seeded_generator(settings.seed, "validation"))
     return TrainingData(
         torch.stack(views),
         embeddings[: len(index)],
         torch.tensor(_filled(caption_ids)),
-        draws < settings.validation,
+        draws[[order[thing] for thing in things]] < settings.validation,
         embeddings[len(index) :].unflatten(0, (len(descriptions), -1)),
         tower.class_weight,
         tower.class_bias,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from dreamfields.export.mesh.raster import cover, cover_view, project
+from dreamfields.export.mesh.raster import Coverage, cover, cover_reference, cover_view, project
 from dreamfields.scene.cameras import Camera
 
 CAMERA = Camera(35.0, 25.0, 4.0, 34.0, (0.1, -0.05, 0.2))
@@ -64,3 +64,21 @@ def test_what_is_behind_the_camera_is_not_seen() -> None:
     behind = CAMERA.position().numpy() * 2.0
     triangle = behind + np.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
     assert not cover_view(triangle, np.array([[0, 1, 2]]), CAMERA, 16).mask.any()
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_the_compiled_loop_finds_what_the_reference_finds(flat: bool) -> None:
+    random = np.random.default_rng(0)
+    corners = random.uniform(-8.0, 40.0, (300, 3, 2))
+    # Corners at the centres of pixels, faces twice and faces without area: ties and edges.
+    corners[:100] = np.round(corners[:100]) + 0.5
+    corners[100:120], corners[120:130, 1] = corners[80:100], corners[120:130, 0]
+    corners[200:] *= 0.2
+    depths = None if flat else random.uniform(0.2, 2.0, (300, 3))
+    if depths is not None:
+        depths[100:120] = depths[80:100]
+    found, expected = cover(corners, 32, depths), cover_reference(corners, 32, depths)
+    assert isinstance(found, Coverage)
+    assert found.mask.any()
+    assert np.array_equal(found.faces, expected.faces)
+    assert np.array_equal(found.weights, expected.weights)

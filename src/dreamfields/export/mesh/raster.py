@@ -7,11 +7,13 @@ coordinates of m pixels. Within a face 1/z and b/z are linear in the image.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dreamfields.cpu import can_compile
 from dreamfields.export.mesh.mesh import Floats, Integers
 from dreamfields.reprs import short_repr
 from dreamfields.scene.cameras import Camera
@@ -35,15 +37,30 @@ class Coverage:
 
     def interpolate(self, values: Floats, faces: Integers) -> Floats:
         """Return values (m, c) at the pixels of the mask, in their order, of values (v, c) at faces' corners (f, 3)."""
-        mixed: Floats = np.einsum("mk,mkc->mc", self.weights[self.mask], values[faces[self.faces[self.mask]]])
+        pixels = np.flatnonzero(self.mask)
+        owners, weights = faces[self.faces.ravel()[pixels]], self.weights.reshape(-1, 3)[pixels]
+        first, second, third = (weights[:, corner, None] * values[owners[:, corner]] for corner in range(3))
+        mixed: Floats = first + second + third
         return mixed
 
 
 def cover(corners: Floats, size: int, inverse_depths: Floats | None = None) -> Coverage:
     """Find the nearest of the faces (f, 3, 2), of either winding, at the centre of each of size x size pixels.
 
-    Inverse depths (f, 3) are positive; None is for a flat image, such as an atlas.
+    Inverse depths (f, 3) are positive; None is for a flat image, such as an atlas. Of equally near faces, the first.
     """
+    if not can_compile():
+        return cover_reference(corners, size, inverse_depths)
+    loops = import_module("dreamfields.export.cpu.raster")
+    owners, weights = np.full(size * size, -1, np.int32), np.zeros(size * size * 3, np.float32)
+    depths = np.zeros((0, 3)) if inverse_depths is None else np.ascontiguousarray(inverse_depths, np.float64)
+    inputs = np.ascontiguousarray(corners, np.float64).reshape(-1, 6), depths, size
+    loops.cover(*inputs, np.zeros(size * size, np.float32), owners, weights)
+    return Coverage(owners.reshape(size, size), weights.reshape(size, size, 3))
+
+
+def cover_reference(corners: Floats, size: int, inverse_depths: Floats | None = None) -> Coverage:
+    """Return what `cover` returns: the readable reference."""
     nearness = np.zeros(size * size, np.float32)
     owners = np.full(size * size, -1, np.int32)
     weights = np.zeros((size * size, 3), np.float32)
@@ -52,7 +69,8 @@ def cover(corners: Floats, size: int, inverse_depths: Floats | None = None) -> C
         near = scaled.sum(axis=1).astype(np.float32) if inverse_depths is not None else np.ones(len(face), np.float32)
         best = nearness.copy()
         np.maximum.at(best, pixel, near)
-        wins = (near == best[pixel]) & (near > nearness[pixel])
+        # Backwards, since of several values for a pixel the last is kept.
+        wins = np.flatnonzero((near == best[pixel]) & (near > nearness[pixel]))[::-1]
         nearness[pixel[wins]], owners[pixel[wins]] = near[wins], face[wins]
         weights[pixel[wins]] = scaled[wins] / scaled[wins].sum(axis=1, keepdims=True)
     return Coverage(owners.reshape(size, size), weights.reshape(size, size, 3))

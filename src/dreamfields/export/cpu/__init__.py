@@ -1,0 +1,1 @@
+"""The compiled loops of exports; every function equals a readable reference in `export`."""

@@ -1,0 +1,117 @@
+"""What the pictures of a 3D model show, and the sentences that are true of each.
+
+Words of colour, names and sides are learned apart only if they vary apart: a model is shown in its own colours, painted
+in others, and textureless, and a picture has several captions, of which training draws one.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from dreamfields.optimize.randomness import derive_seed
+from dreamfields.train.colours import NAMED
+
+COLOURED, PAINTED, TEXTURELESS = 4, 2, 1  # Pictures of a model
+_TEMPLATES: Final = ("a 3D render of {}", "a 3D model of {}", "a photo of {}", "a picture of {}")
+SIDES: Final = {
+    "front": ("the front of {}", "{} seen from the front", "front view of {}"),
+    "side": ("the side of {}", "{} seen from the side", "side view of {}"),
+    "back": ("the back of {}", "{} seen from behind", "back view of {}"),
+}
+"""Wordings for what a camera sees of a thing whose front is known."""
+SIDED: Final = (
+    "animal",
+    "character",
+    "furniture",
+    "vehicle",
+)  # Categories of things whose front is told from their back
+_SQUARE_ON: Final = 32.0  # Largest azimuth from straight ahead, straight behind or straight beside in degrees
+# Names that say a colour, or people, of whom the clothes would have to be painted: these are shown as they are.
+_UNPAINTED: Final = re.compile(r"\b(gold|golden|silver|rainbow|colou?rful|" + "|".join(NAMED) + r")\b")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A model in a set, without its surface."""
+
+    file: str
+    name: str
+    captions: tuple[str, ...]  # Of the model in its own colours
+    colours: tuple[str, ...]  # Words, the most seen first
+    category: str
+    front_deg: float | None  # Azimuth from which its front is seen; None where it is not known
+
+    def of(self, words: str) -> str:
+        """Return a caption with the article of this model's own: "a", "an", "some" or none."""
+        if any(caption.startswith("some ") for caption in self.captions):
+            return f"some {words}"
+        if any(re.match("an? ", caption) for caption in self.captions):
+            known = next((one for one in self.captions if re.fullmatch(f"an? {re.escape(words)}", one)), None)
+            return known or f"{'an' if words[0].lower() in 'aeiou' else 'a'} {words}"
+        return words
+
+
+@dataclass(frozen=True)
+class Look:
+    """One picture of a model."""
+
+    azimuth_deg: float  # Of the camera, but for a little chance
+    captions: tuple[str, ...]
+    paint: str = ""  # Colour that the model, or its largest part, is painted in; "" for its own colours
+    whole: bool = True  # Whether all of it is painted
+    textureless: bool = False
+    side: str = ""  # Which of `SIDES` is seen; "" where that cannot be said
+
+
+def looks(shape: Shape) -> list[Look]:
+    """Return the pictures of a model; all chance comes from the name of its file."""
+    draws = np.random.default_rng(derive_seed(0, f"looks of {shape.file}"))
+    painted = 0 if unpainted(shape) else PAINTED
+    coloured = COLOURED + PAINTED - painted
+    count = coloured + painted + TEXTURELESS
+    turn = draws.uniform(0.0, 360.0)
+    azimuths = (turn + 360.0 * draws.permutation(count) / count) % 360.0
+    words = draws.choice([word for word in NAMED if word not in shape.colours], painted, replace=False)
+    found = []
+    for index, azimuth in enumerate(azimuths.tolist()):
+        side = side_seen(azimuth - shape.front_deg) if shape.front_deg is not None and shape.category in SIDED else ""
+        if index < coloured:
+            subjects = shape.captions
+        elif index < coloured + painted:
+            subjects = (shape.of(f"{words[index - coloured]} {shape.name}"), shape.of(shape.name))
+        else:
+            subjects = (shape.of(shape.name),)
+        found.append(
+            Look(
+                azimuth,
+                worded(subjects, side, draws),
+                paint=str(words[index - coloured]) if coloured <= index < coloured + painted else "",
+                whole=bool(draws.random() < 0.5),
+                textureless=index >= coloured + painted,
+                side=side,
+            )
+        )
+    return found
+
+
+def unpainted(shape: Shape) -> bool:
+    """Return whether a model is never painted: its name says a colour, or its captions speak of clothes."""
+    return bool(_UNPAINTED.search(shape.name)) or any("clothes" in caption for caption in shape.captions)
+
+
+def side_seen(azimuth_deg: float) -> str:
+    """Return which side a camera at an azimuth from the front sees: a key of `SIDES`, or "" in between."""
+    off = abs((azimuth_deg + 180.0) % 360.0 - 180.0)
+    sides = {"front": off, "side": abs(off - 90.0), "back": 180.0 - off}
+    nearest = min(sides, key=lambda side: sides[side])
+    return nearest if sides[nearest] <= _SQUARE_ON else ""
+
+
+def worded(subjects: Sequence[str], side: str, draws: np.random.Generator) -> tuple[str, ...]:
+    """Return captions: the subjects, one of them in a template, and one with the side that is seen."""
+    templated = str(draws.choice(_TEMPLATES)).format(draws.choice(subjects))
+    sided = [str(draws.choice(SIDES[side])).format(draws.choice(subjects))] if side else []
+    return (*dict.fromkeys([*subjects, templated, *sided]),)
