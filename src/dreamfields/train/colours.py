@@ -43,7 +43,8 @@ _TO_LAB: Final = np.array([[0.2105, 0.7936, -0.0041], [1.9780, -2.4286, 0.4506],
 def oklab(colours: Floats) -> Floats:
     """Return L, a, b (n, 3) of sRGB colours (n, 3) in [0, 1]."""
     linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
-    return np.cbrt(linear @ _TO_LMS.T) @ _TO_LAB.T
+    lab: Floats = np.cbrt(linear @ _TO_LMS.T) @ _TO_LAB.T
+    return lab
 
 
 def from_oklab(lab: Floats) -> Floats:
@@ -59,7 +60,7 @@ def named(word: str) -> Floats:
 
 
 def main_part(colours: Floats, areas: Floats) -> NDArray[np.bool_]:
-    """Return which of n colours (n, 3) with areas (n,) belong to the part that is the largest of those of one colour."""
+    """Return which of n colours (n, 3) with areas (n,) belong to the largest part of one colour."""
     lab = oklab(colours)
     cells, cell_of = np.unique(np.round(lab / 0.08).astype(int), axis=0, return_inverse=True)
     largest = np.bincount(cell_of.ravel(), areas, len(cells)).argmax()

@@ -68,32 +68,20 @@ class Look:
 
 def looks(shape: Shape) -> list[Look]:
     """Return the pictures of a model; all chance comes from the name of its file."""
-    draws = np.random.default_rng(derive_seed(0, f"looks of {shape.file}"))
+    draws, words = (np.random.default_rng(derive_seed(0, f"{what} of {shape.file}")) for what in ("looks", "words"))
     painted = 0 if unpainted(shape) else PAINTED
     coloured = COLOURED + PAINTED - painted
     count = coloured + painted + TEXTURELESS
-    turn = draws.uniform(0.0, 360.0)
-    azimuths = (turn + 360.0 * draws.permutation(count) / count) % 360.0
-    words = draws.choice([word for word in NAMED if word not in shape.colours], painted, replace=False)
+    azimuths = (draws.uniform(0.0, 360.0) + 360.0 * draws.permutation(count) / count) % 360.0
+    paints = draws.choice([word for word in NAMED if word not in shape.colours], painted, replace=False).tolist()
     found = []
     for index, azimuth in enumerate(azimuths.tolist()):
-        side = side_seen(azimuth - shape.front_deg) if shape.front_deg is not None and shape.category in SIDED else ""
-        if index < coloured:
-            subjects = shape.captions
-        elif index < coloured + painted:
-            subjects = (shape.of(f"{words[index - coloured]} {shape.name}"), shape.of(shape.name))
-        else:
-            subjects = (shape.of(shape.name),)
-        found.append(
-            Look(
-                azimuth,
-                worded(subjects, side, draws),
-                paint=str(words[index - coloured]) if coloured <= index < coloured + painted else "",
-                whole=bool(draws.random() < 0.5),
-                textureless=index >= coloured + painted,
-                side=side,
-            )
-        )
+        paint = paints[index - coloured] if coloured <= index < coloured + painted else ""
+        textureless, whole = index >= coloured + painted, bool(draws.random() < 0.5)
+        plain = shape.of(shape.name)
+        subjects = (shape.of(f"{paint} {shape.name}"), plain) if paint else (plain,) if textureless else shape.captions
+        side = "" if shape.front_deg is None else side_seen(azimuth - shape.front_deg)
+        found.append(Look(azimuth, worded(subjects, side, words), paint, whole, textureless, side))
     return found
 
 
