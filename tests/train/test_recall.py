@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from dreamfields.errors import UsageError
+from dreamfields.train.measure import heldout
 from dreamfields.train.pairs import read_pairs
-from dreamfields.train.recall import heldout, recall
+from dreamfields.train.recall import recall
 from tests.support.sets import write_set
 
 

@@ -13,7 +13,7 @@ from dreamfields.cli.main import main
 from dreamfields.cli.terminal import say_table
 from dreamfields.guidance.lit.adapters import read_adapters
 from dreamfields.guidance.lit.towers import Tower
-from dreamfields.train import recall as retrieval
+from dreamfields.train import measure as retrieval
 from dreamfields.train import training
 from dreamfields.train.features import TOWERS, picture_features, sentence_embeddings
 from dreamfields.train.pairs import read_pairs

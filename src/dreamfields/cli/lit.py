@@ -22,7 +22,8 @@ class Lit(Command):
     action: Annotated[Literal["train", "evaluate"], tyro.conf.Positional]
     """What to do."""
     data: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="DATA")] = ()
-    """Folders with pairs.jsonl and images.zip, or COCO captions as CAPTIONS.json:FOLDER; @N takes the first N only."""
+    """Folders with pairs.jsonl and images.zip or with models.jsonl and models.zip, or COCO captions as
+    CAPTIONS.json:FOLDER; @N takes the first N pictures only."""
     out: Path | None = None
     """Where `train` writes the adapters."""
     cache: Path | None = None
@@ -33,7 +34,7 @@ class Lit(Command):
     adapters: tuple[Path, ...] = ()
     """What `evaluate` measures; the shipped ones if not given."""
     count: int = 1000
-    """Held-out pictures that `evaluate` takes."""
+    """Held-out pictures, or 3D models, that `evaluate` takes."""
     settings: Annotated[TuningSettings, tyro.conf.arg(name="")] = field(default_factory=TuningSettings)
     """How `train` does it"""
 
@@ -52,18 +53,14 @@ class Lit(Command):
         """Train adapters and write them, or print the recall of some."""
         from dreamfields.guidance.clip.hub import file_sha256
         from dreamfields.storage import atomic_write
-        from dreamfields.train.recall import RANKS, measure
+        from dreamfields.train.measure import measure
         from dreamfields.train.training import train_adapters
 
         cache = self.cache or user_cache() / "lit"
         if self.action == "evaluate":
             found = show_stages(console, measure(self.data[0], self.adapters, self.count, cache))
-            headings = [f"{way} R@{rank}" for way in ("text to image", "image to text") for rank in RANKS]
-            rows = [
-                [name, *(f"{value:.3f}" for value in (*recall.pictures, *recall.sentences))]
-                for name, recall in found.recalls.items()
-            ]
-            say_table(console, found.title, ["adapters", *headings], rows)
+            rows = [[name, *(f"{value:.3f}" for value in figures)] for name, figures in found.rows.items()]
+            say_table(console, found.title, ["adapters", *found.headings], rows)
             return 0
         assert self.out is not None  # `check_values` has made sure.
         atomic_write(self.out, show_stages(console, train_adapters(self.data, self.descriptions, self.settings, cache)))
