@@ -173,6 +173,9 @@ class Named:
         views = tuple(ViewJudgement(45.0 * index, 0.25, "banana", index < 5, True) for index in range(8))
         return Judgement("named", tuple(classes), views)
 
+    def centred_features(self, views: Sequence[object]) -> Tensor:
+        return torch.ones(len(views), 3)
+
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -299,6 +302,20 @@ def test_free_prompts_are_looked_for_among_all(
     monkeypatch.setattr(sys, "argv", [*command, "a girafe"])
     with pytest.raises(SystemExit, match="no prompt called 'a girafe'; did you mean 'a giraffe'"):
         prompts.main()
+
+
+def test_sides_are_compared_and_fronts_counted(
+    made: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faces = load("faces", monkeypatch)
+    monkeypatch.setattr(faces, "load_judge", Stranger)
+    monkeypatch.setattr(faces, "Judge", lambda device: Named())
+    monkeypatch.setattr(sys, "argv", arguments("faces", tmp_path, "--prompts", "a cat"))
+    faces.main()
+    assert made == ["a cat"]
+    # `Named` finds all views alike.
+    assert "median severity 1.000" in results("faces", tmp_path)
+    assert len(set(faces.ALL)) == 24
 
 
 def test_one_object_is_made_of_a_pair_and_compared_with_both_prompts(

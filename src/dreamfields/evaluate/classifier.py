@@ -98,6 +98,12 @@ class Judge:
         """Return the class probabilities (1000,) of images (b, 3, h, w) in [0, 1], averaged over them."""
         return functional.softmax(self.tower.logits(self.tower.features(images)), dim=-1).mean(dim=0)
 
+    @torch.no_grad()
+    def centred_features(self, views: Sequence[Rendering]) -> Tensor:
+        """Return the tower's features (v, f) of v views less its mean over photographs, averaged over backgrounds."""
+        seen = [self.tower.features(_on_backgrounds(view).to(self.device)).mean(dim=0) for view in views]
+        return (torch.stack(seen) - self.tower.feature_mean).cpu()
+
 
 @torch.no_grad()
 def similarities(judge: AbstractGuidance, views: Sequence[Rendering], sentences: Sequence[str]) -> Tensor:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dreamfields.export.mesh.mesh import face_areas
-from dreamfields.export.mesh.raster import cover_view
+from dreamfields.export.mesh.raster import cover_view, shaded
 from dreamfields.optimize.randomness import derive_seed, seeded_generator
 from dreamfields.render.backgrounds import draw_backgrounds
 from dreamfields.render.compose import compose_views, draw_augmentation
@@ -76,16 +76,9 @@ def drawn(model: Model, camera: Camera, size: int, light: Floats, strength: floa
     to_camera = camera.position().numpy() - model.vertices[model.faces[:, 0]]
     facing = np.where((normals * to_camera).sum(axis=1) < 0.0, -1.0, 1.0)
     shade = AMBIENT + DIFFUSE * np.maximum(facing * (normals @ light), 0.0)
-    pixels = np.flatnonzero(coverage.mask)
-    base = np.ones((len(pixels), 3)) if textureless else coverage.interpolate(model.colours, model.faces)
-    brightness = 1.0 - strength + strength * shade[coverage.faces.ravel()[pixels]]
-    layers = np.zeros((4 * size * size, 4), np.float32)
-    layers[pixels, :3], layers[pixels, 3] = base * brightness[:, None], 1.0
-    quarters = layers.reshape(size, 2, size, 2, 4)
-    mean = torch.from_numpy(
-        0.25 * (quarters[:, 0, :, 0] + quarters[:, 0, :, 1] + quarters[:, 1, :, 0] + quarters[:, 1, :, 1])
-    )
-    colour, opacity = mean.permute(2, 0, 1)[None].contiguous().split([3, 1], dim=1)
+    colours = np.ones_like(model.vertices) if textureless else model.colours
+    image = shaded(coverage, model.faces, colours, 1.0 - strength + strength * shade)
+    colour, opacity = torch.from_numpy(image).permute(2, 0, 1)[None].contiguous().split([3, 1], dim=1)
     return Rendering(colour, opacity, torch.zeros_like(opacity))
 
 

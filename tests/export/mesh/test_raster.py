@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 import trimesh
 
-from dreamfields.export.mesh.raster import Coverage, cover, cover_reference, cover_view, project
+from dreamfields.export.mesh.raster import (
+    Coverage,
+    cover,
+    cover_reference,
+    cover_view,
+    project,
+    shaded,
+    shaded_reference,
+)
 from dreamfields.scene.cameras import Camera
 
 CAMERA = Camera(35.0, 25.0, 4.0, 34.0, (0.1, -0.05, 0.2))
@@ -82,3 +90,16 @@ def test_the_compiled_loop_finds_what_the_reference_finds(flat: bool) -> None:
     assert found.mask.any()
     assert np.array_equal(found.faces, expected.faces)
     assert np.array_equal(found.weights, expected.weights)
+
+
+def test_a_shaded_image_is_what_the_reference_gives_and_opaque_where_it_is_covered() -> None:
+    ball = trimesh.creation.icosphere(3, 0.8)
+    colours = np.random.default_rng(0).random((len(ball.vertices), 3)).astype(np.float32)
+    brightness = np.random.default_rng(1).random(len(ball.faces)).astype(np.float32)
+    coverage = cover_view(ball.vertices, ball.faces, CAMERA, 64)
+    found = shaded(coverage, ball.faces, colours, brightness)
+    assert found.shape == (32, 32, 4)
+    assert np.allclose(found, shaded_reference(coverage, ball.faces, colours, brightness), atol=1e-6)
+    assert np.allclose(found[..., 3], coverage.mask.reshape(32, 2, 32, 2).mean(axis=(1, 3)))
+    plain = shaded(coverage, ball.faces, np.ones_like(colours), np.ones_like(brightness))
+    assert np.allclose(plain, found[..., 3:].repeat(4, axis=-1), atol=1e-6)

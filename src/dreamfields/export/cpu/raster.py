@@ -51,6 +51,32 @@ def cover(corners: Doubles, inverse_depths: Doubles, size: int, nearness: Floats
                     out[3 * pixel + 2] = third / total
 
 
+@compiled()
+def shade(
+    owners: Indices, weights: Floats, faces: Indices, colours: Floats, brightness: Floats, size: int, out: Floats
+) -> None:
+    """Write what `mesh.raster.shaded_reference` returns, (size, size, 4), of faces (f, 3) and a coverage twice as fine.
+
+    Faces, colours (v, 3), the coverage's weights and `out`, 0 at first, are flat.
+    """
+    quarter = np.float32(0.25)
+    for row in range(2 * size):
+        for column in range(2 * size):
+            pixel = row * 2 * size + column
+            face = owners[pixel]
+            if face < 0:
+                continue
+            place = 4 * ((row // 2) * size + column // 2)
+            a, b, c = 3 * faces[3 * face], 3 * faces[3 * face + 1], 3 * faces[3 * face + 2]
+            u, v, w = weights[3 * pixel], weights[3 * pixel + 1], weights[3 * pixel + 2]
+            scale = quarter * brightness[face]
+            for channel in range(3):
+                out[place + channel] += scale * (
+                    u * colours[a + channel] + v * colours[b + channel] + w * colours[c + channel]
+                )
+            out[place + 3] += quarter
+
+
 @compiled(fuse=False)
 def _span(low: Any, high: Any, size: int) -> Any:
     """Return the first pixel whose centre lies between two positions along an axis, and the one after the last."""

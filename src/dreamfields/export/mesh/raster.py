@@ -85,6 +85,34 @@ def cover_view(vertices: Floats, faces: Integers, camera: Camera, size: int) -> 
     return Coverage(owners.astype(np.int32), found.weights)
 
 
+def shaded(coverage: Coverage, faces: Integers, colours: Floats, brightness: Floats) -> NDArray[np.float32]:
+    """Return an image (s, s, 4) of the faces (f, 3) in 2s x 2s pixels: premultiplied colour, and opacity.
+
+    Each pixel is the mean of four. Colours (v, 3) of vertices are interpolated and multiplied by each face's
+    `brightness` (f,).
+    """
+    if not can_compile():
+        return shaded_reference(coverage, faces, colours, brightness)
+    size = len(coverage.faces) // 2
+    image = np.zeros(size * size * 4, np.float32)
+    kinds = ((faces, np.int32), (colours, np.float32), (brightness, np.float32))
+    flat = (np.ascontiguousarray(values, kind).reshape(-1) for values, kind in kinds)
+    loops = import_module("dreamfields.export.cpu.raster")
+    loops.shade(coverage.faces.reshape(-1), coverage.weights.reshape(-1), *flat, size, image)
+    return image.reshape(size, size, 4)
+
+
+def shaded_reference(coverage: Coverage, faces: Integers, colours: Floats, brightness: Floats) -> NDArray[np.float32]:
+    """Return what `shaded` returns: the readable reference."""
+    size = len(coverage.faces) // 2
+    layers = np.zeros((2 * size, 2 * size, 4), np.float32)
+    seen = coverage.faces[coverage.mask]
+    layers[coverage.mask, :3] = coverage.interpolate(colours, faces) * brightness[seen, None]
+    layers[coverage.mask, 3] = 1.0
+    mean: NDArray[np.float32] = layers.reshape(size, 2, size, 2, 4).mean(axis=(1, 3))
+    return mean
+
+
 def project(vertices: Floats, camera: Camera, size: int) -> tuple[Floats, Floats]:
     """Return positions (v, 2) of vertices (v, 3) in a camera's image, in pixels, and their depths (v,) ahead of it."""
     axes = camera.axes().double().numpy()
