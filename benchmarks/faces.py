@@ -5,7 +5,8 @@ python benchmarks/faces.py [--preset quick] [--seed 0] [--jobs 1] [--prompts "a 
 The judge, EfficientNet-Lite1 and its adapters, which never guide, sees eight held-out views. Severity: how alike views
 are in the eyes of its tower, opposite views counting most, 1 if all are the same (see `evaluate.faces`). Fronts: views
 of which it says "front view" rather than "side view" or "back view"; an object with more than three has many faces.
-Look at the picture, too, and count. Writes a table and a picture into --out; see `runs` for how objects are made and kept.
+Look at the picture, too, and count. Writes a table and a picture into --out; see `runs` for how objects are made and
+kept.
 """
 
 from collections.abc import Mapping
