@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 _COVARIANCE_ROOT = torch.tensor(((0.26, 0.09, 0.02), (0.27, 0.00, -0.05), (0.27, -0.09, 0.03)))
-_CORRELATION = _COVARIANCE_ROOT / _COVARIANCE_ROOT.norm(dim=1).max()
+_CORRELATION: Tensor = _COVARIANCE_ROOT / _COVARIANCE_ROOT.norm(dim=1).max()
 
 
 def correlation(device: torch.device | None = None) -> Tensor:

@@ -47,7 +47,8 @@ def coarsen(
 ) -> None:
     """Write the gradients of the level and of the coarse grid, given that of the fine one: the VJP of `refine`.
 
-    That of the level is weight * fine. A coarse node sums the 27 fine ones around it, with weight 1 for its own place and a factor 1/2 for each axis off.
+    That of the level is weight * fine. A coarse node sums the 27 fine ones around it, with weight 1 for its own place
+    and a factor 1/2 for each axis off.
     """
     m, row, line = 2 * n - 1, CHANNELS * n, CHANNELS * (2 * n - 1)
     for z in range(n * part // parts, n * (part + 1) // parts):

@@ -4,8 +4,8 @@ The compiler does not see that the 4 channels of a node are one vector, that two
 nor that the sum over the nodes of a cell can stay in registers. So these are written as LLVM instructions.
 
 Notation: values[v : v + 4] belong to a sample; nodes[node : node + 4] to the lowest corner of its cell, with its next
-node along each further axis `strides` numbers further on; the places in [0, 1] are the sample's in the cell, first in
-x. A cell of a grid has 8 nodes, strides (row, layer) and 3 places; one of an image 4 nodes, strides (row,) and 2 places.
+node along each further axis `strides` numbers further on; places in [0, 1] are the sample's in the cell, first in x.
+A cell of a grid has 8 nodes, strides (row, layer) and 3 places; one of an image 4 nodes, strides (row,) and 2 places.
 """
 
 from collections.abc import Callable
