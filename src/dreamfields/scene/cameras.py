@@ -43,12 +43,8 @@ class Camera:
     def axes(self) -> Tensor:
         """Return right, up and forward as the orthonormal rows of a (3, 3) matrix."""
         azimuth, elevation = math.radians(self.azimuth_deg), math.radians(self.elevation_deg)
-        sine, cosine, height, horizontal = (
-            math.sin(azimuth),
-            math.cos(azimuth),
-            math.sin(elevation),
-            math.cos(elevation),
-        )
+        sine, cosine = math.sin(azimuth), math.cos(azimuth)
+        height, horizontal = math.sin(elevation), math.cos(elevation)
         right, up = (cosine, 0.0, -sine), (-height * sine, horizontal, -height * cosine)
         return torch.tensor([right, up, (-horizontal * sine, -height, -horizontal * cosine)])
 
