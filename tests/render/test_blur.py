@@ -1,9 +1,12 @@
 """The compiled blur equals the product with matrices; threads change no bit."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
 from dreamfields.render.blur import gaussian_blur, gaussian_blur_reference
 from tests.support.fields import seeded
@@ -29,7 +32,7 @@ def test_the_loop_equals_the_definition(
 
 
 @pytest.mark.parametrize("blur", [gaussian_blur, gaussian_blur_reference])
-def test_images_that_are_not_contiguous_or_not_of_float32_are_blurred_too(blur: type(gaussian_blur)) -> None:  # type: ignore[valid-type]
+def test_images_that_are_not_contiguous_or_not_of_float32_are_blurred_too(blur: Callable[..., Tensor]) -> None:
     images, deviations = torch.rand((2, 3, 8, 8), generator=seeded()), torch.tensor([1.0, 2.0])
     turned = images.transpose(-1, -2)
     assert torch.allclose(blur(turned, deviations), blur(images, deviations).transpose(-1, -2), atol=1e-6)
@@ -43,3 +46,9 @@ def test_threads_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     alone = gaussian_blur(images, deviations)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     assert torch.equal(gaussian_blur(images, deviations), alone)
+
+
+@pytest.mark.usefixtures("without_numba")
+def test_without_numba_the_definition_is_used() -> None:
+    images, deviations = torch.rand((2, 3, 7, 7), generator=seeded()), torch.tensor([0.5, 2.0])
+    assert torch.equal(gaussian_blur(images, deviations), gaussian_blur_reference(images, deviations))
