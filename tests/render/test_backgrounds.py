@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from dreamfields.render import backgrounds
-from dreamfields.render.backgrounds import checkerboard, draw_backgrounds, fourier, gaussian_blur, noise
+from dreamfields.render.backgrounds import checkerboard, draw_backgrounds, fourier, noise
+from dreamfields.render.blur import gaussian_blur
 from dreamfields.render.settings import BackgroundSettings
 from dreamfields.scene.colour import correlation
 from tests.support.fields import seeded

@@ -22,16 +22,20 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 ZERO, HALF, ONE, TWO = np.float32(0.0), np.float32(0.5), np.float32(1.0), np.float32(2.0)
 
 
-def compiled(*, fuse: bool = True) -> Callable[[Function], Function]:
+def compiled(*, fuse: bool = True, inline: bool = False) -> Callable[[Function], Function]:
     """Compile a function so that it runs without the interpreter's lock, and cache the code on disk where possible.
 
     With `fuse` a product and a sum may be rounded once instead of twice; nothing else is left to the compiler, so that
     infinities and NaN behave as they do in torch. Without `fuse` the result equals torch's to the bit.
+
+    With `inline` the code becomes part of each loop that calls the function: a call passes every number of its arrays
+    and tuples on the stack, hundreds of instructions, which is too much for each ray or block of samples.
     """
     fastmath: bool | set[str] = {"contract"} if fuse else False
     # Without `_nrt` no function counts references to arrays, which took half the time of the loops over rays. In turn
     # no function can make arrays: it writes to those that it is given.
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": fastmath, "_nrt": False}
+    options["forceinline"] = inline
 
     def decorate(function: Function) -> Function:
         dispatcher = njit(**options)(function)

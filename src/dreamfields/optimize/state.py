@@ -181,6 +181,6 @@ def first_nonfinite(tensors: Mapping[str, Tensor]) -> str | None:
     """Return the name of the first tensor with a value that is not finite, or None; run before updates and saves."""
     for name, one in tensors.items():
         # A finite sum proves it in a tenth of the time of testing each value, but a sum of finite values may overflow.
-        if one.is_floating_point() and not torch.isfinite(one.sum()) and not torch.isfinite(one).all():
+        if one.is_floating_point() and not math.isfinite(one.sum()) and not torch.isfinite(one).all():
             return name
     return None

@@ -48,9 +48,9 @@ def is_occupied(occupancy: Tensor, points: Tensor) -> Tensor:
 def occupied_box(occupancy: Tensor) -> tuple[Tensor, Tensor]:
     """Return the lower and upper corner (3,) in x, y, z of the box around all occupied cells; a point if none is."""
     cells, low, high = occupancy.shape[0], [], []
-    numbers = occupancy.to(torch.uint8)  # Their maxima are much faster than `any`.
-    for others in ((0, 1), (0, 2), (1, 2)):
-        taken = numbers.amax(dim=others).tolist()
+    numbers = occupancy.to(torch.uint8).reshape(cells, -1)  # Their maxima are much faster than `any`.
+    below = numbers.amax(dim=0).reshape(cells, cells)
+    for taken in (below.amax(dim=0).tolist(), below.amax(dim=1).tolist(), numbers.amax(dim=1).tolist()):
         first, last = (taken.index(1), cells - taken[::-1].index(1)) if any(taken) else (0, 0)
         low.append(2.0 * first / cells - 1.0)
         high.append(2.0 * last / cells - 1.0)

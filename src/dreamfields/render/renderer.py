@@ -36,7 +36,7 @@ class Rendering:
     @classmethod
     def of_pixels(cls, pixels: Tensor, size: int) -> "Rendering":
         """Arrange the colour, opacity and depth (n, 5) of rays as images of size^2 pixels."""
-        images = pixels.reshape(-1, size, size, 5).permute(0, 3, 1, 2)
+        images = pixels.T.reshape(5, -1, size, size).transpose(0, 1)
         return cls(*images.split((3, 1, 1), dim=1))
 
     def over(self, background: Tensor | float) -> Tensor:

@@ -14,6 +14,7 @@ sigma_i over the nodes x_i of an even lattice in the cube; o <- m o + (1 - m) c 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -42,10 +43,10 @@ class Camera:
     def axes(self) -> Tensor:
         """Return right, up and forward as the orthonormal rows of a (3, 3) matrix."""
         azimuth, elevation = math.radians(self.azimuth_deg), math.radians(self.elevation_deg)
-        horizontal = math.cos(elevation)
-        forward = -torch.tensor([horizontal * math.sin(azimuth), math.sin(elevation), horizontal * math.cos(azimuth)])
-        right = torch.tensor([math.cos(azimuth), 0.0, -math.sin(azimuth)])
-        return torch.stack([right, torch.linalg.cross(right, forward), forward])
+        sine, cosine = math.sin(azimuth), math.cos(azimuth)
+        height, horizontal = math.sin(elevation), math.cos(elevation)
+        right, up = (cosine, 0.0, -sine), (-height * sine, horizontal, -height * cosine)
+        return torch.tensor([right, up, (-horizontal * sine, -height, -horizontal * cosine)])
 
     def rays(self, size: int) -> Rays:
         """Return the rays through the centres of size x size pixels, row by row from the top left: (size^2, 3) each."""
@@ -57,17 +58,28 @@ def rays_of(cameras: Sequence[Camera], size: int) -> Rays:
 
     Where a cone crosses a plane that faces the camera, its radius is a pixel's side over sqrt(12) (released code).
     """
-    # Pixel centres in [-1, 1], x rightwards and y upwards.
+    pixels, squares = _pixels(size)
+    extents = torch.tensor([math.tan(math.radians(camera.fov_deg) / 2.0) for camera in cameras])[:, None]
+    axes = torch.stack([camera.axes() for camera in cameras])
+    # Pixels lie on a plane one unit ahead; a slanted ray is longer up to it, so it widens less on each unit.
+    nearness = torch.rsqrt(extents**2 * squares + 1.0)
+    scales = torch.cat([extents, extents, torch.ones_like(extents)], dim=1)
+    # One product for all cameras, with the pixels side by side: (v, 3, size^2).
+    ahead = (scales[:, :, None] * axes).transpose(1, 2).reshape(-1, 3) @ pixels
+    directions = (ahead.reshape(len(cameras), 3, -1) * nearness[:, None]).transpose(1, 2)
+    targets = torch.tensor([camera.target for camera in cameras], dtype=torch.float32)
+    distances = torch.tensor([[camera.radius] for camera in cameras], dtype=torch.float32)
+    origins = (targets - distances * axes[:, 2])[:, None].expand_as(directions)
+    radii = 2.0 * extents / size / math.sqrt(12.0) * nearness
+    return Rays(origins.reshape(-1, 3), directions.reshape(-1, 3), radii.reshape(-1))
+
+
+@lru_cache(maxsize=4)
+def _pixels(size: int) -> tuple[Tensor, Tensor]:
+    """Return x, y and 1 of the pixels' centres (3, size^2), x rightwards and y upwards in [-1, 1], and x^2 + y^2."""
     centres = (torch.arange(size, dtype=torch.float32) + 0.5) / size * 2.0 - 1.0
     y, x = (one.reshape(-1) for one in torch.meshgrid(-centres, centres, indexing="ij"))
-    extents = torch.tensor([math.tan(math.radians(camera.fov_deg) / 2.0) for camera in cameras])[:, None]
-    # Pixels lie on a plane one unit ahead; a slanted ray is longer up to it, so it widens less on each unit.
-    nearness = torch.rsqrt(extents**2 * (x**2 + y**2) + 1.0)
-    local = torch.stack([extents * x * nearness, extents * y * nearness, nearness], dim=-1)
-    directions = torch.bmm(local, torch.stack([camera.axes() for camera in cameras]))
-    positions = torch.stack([camera.position() for camera in cameras])[:, None]
-    radii = 2.0 * extents / size / math.sqrt(12.0) * nearness
-    return Rays(positions.expand_as(directions).reshape(-1, 3), directions.reshape(-1, 3), radii.reshape(-1))
+    return torch.stack([x, y, torch.ones_like(x)]), x**2 + y**2
 
 
 def sample_cameras(

@@ -7,14 +7,13 @@ Visualization, Distill 2017, as in Lucid), scaled so that its longest row has un
 import torch
 from torch import Tensor
 
-_COVARIANCE_ROOT = ((0.26, 0.09, 0.02), (0.27, 0.00, -0.05), (0.27, -0.09, 0.03))
+_COVARIANCE_ROOT = torch.tensor(((0.26, 0.09, 0.02), (0.27, 0.00, -0.05), (0.27, -0.09, 0.03)))
+_CORRELATION: Tensor = _COVARIANCE_ROOT / _COVARIANCE_ROOT.norm(dim=1).max()
 
 
 def correlation(device: torch.device | None = None) -> Tensor:
     """Return the (3, 3) matrix C that maps decorrelated values v to RGB, C v."""
-    root = torch.tensor(_COVARIANCE_ROOT, dtype=torch.float32, device=device)
-    longest: Tensor = root.norm(dim=1).max()
-    return root / longest
+    return _CORRELATION.to(device)
 
 
 def grey_direction(device: torch.device | None = None) -> Tensor:

@@ -8,7 +8,6 @@ from dreamfields.render.settings import BackgroundSettings
 
 def draw(settings: BackgroundSettings, size: int, generator: torch.Generator) -> Tensor:
     """Return a checkerboard of `checkerboard_squares` squares a side in two random colours."""
-    colours = torch.rand((2, 3, 1, 1), generator=generator)
-    index = torch.arange(size) * settings.checkerboard_squares // size
-    dark = ((index[:, None] + index[None, :]) % 2).float()
-    return colours[0] * (1.0 - dark) + colours[1] * dark
+    one, other = torch.rand((2, 3, 1, 1), generator=generator)
+    odd = torch.arange(size) * settings.checkerboard_squares // size % 2
+    return torch.where(odd[:, None] == odd, one, other)

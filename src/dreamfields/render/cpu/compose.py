@@ -10,7 +10,8 @@ import numpy as np
 
 from dreamfields.cpu import Floats, Indices
 from dreamfields.cpu.compiled import HALF, ONE, TWO, ZERO, compiled
-from dreamfields.render.cpu import AugmentParams, Views
+from dreamfields.render.cpu import CHANNELS, AugmentParams, Views
+from dreamfields.render.cpu.vectors import gather, scatter
 
 THIRD, MIDDLE = np.float32(1.0 / 3.0), np.float32(127.5)
 
@@ -22,13 +23,15 @@ class Scratch(NamedTuple):
     right: Floats
     down: Floats  # (s,) the distances of its place from that pixel, in [0, 1]
     colours: Floats  # (3 * s,) dL/d colours of a line of pixels
-    composed: Floats  # (3 * h * h,) a view over a background, or dL/d that
+    line: Floats  # (s * 4,) a line of pixels or dL/d that, with the channels of a pixel side by side, the fourth unused
+    sums: Floats  # (s,) of each column: a sum of so many numbers at once does not wait for itself
+    composed: Floats  # (h * h * 4,) a view over a background, or dL/d that, with channels as in `line`
 
 
 def make_scratch(side: int, size: int) -> Scratch:
     """Return memory for images of h = side pixels a side that become s = size."""
-    right, down, colours, composed = (np.empty(count, np.float32) for count in (size, size, 3 * size, 3 * side * side))
-    return Scratch(np.empty(size, np.int32), right, down, colours, composed)
+    sizes = size, size, 3 * size, CHANNELS * size, size, CHANNELS * side * side
+    return Scratch(np.empty(size, np.int32), *(np.zeros(count, np.float32) for count in sizes))
 
 
 @compiled()
@@ -66,41 +69,45 @@ def locate(params: AugmentParams, image: int, row: int, scratch: Scratch) -> Non
 @compiled()
 def compose(views: Views, image: int, composed: Floats) -> None:
     """Write a view over the background of an image: colour + (1 - opacity) background."""
-    colour, opacity, backgrounds = views.colour, views.opacity, views.backgrounds
-    pixels = len(composed) // 3
-    first = image % (len(opacity) // pixels) * pixels
+    pixels = len(composed) // CHANNELS
+    first = image % (len(views.opacity) // pixels) * pixels
+    seen = views.opacity[first : first + pixels]
     for channel in range(3):
-        behind = backgrounds[(3 * image + channel) * pixels : (3 * image + channel + 1) * pixels]
-        own, seen = colour[channel][first : first + pixels], opacity[first : first + pixels]
-        target = composed[channel * pixels : (channel + 1) * pixels]
+        behind = views.backgrounds[(3 * image + channel) * pixels : (3 * image + channel + 1) * pixels]
+        own = views.colour[channel][first : first + pixels]
         for i in range(pixels):
-            target[i] = own[i] + (ONE - seen[i]) * behind[i]
+            composed[CHANNELS * i + channel] = own[i] + (ONE - seen[i]) * behind[i]
 
 
 @compiled()
 def augment(params: AugmentParams, views: Views, out: Floats, first: int, last: int, scratch: Scratch) -> None:
     """Write the augmented images from `first` to before `last`."""
-    side, size, nodes, right, down = params.side, params.size, scratch.nodes, scratch.right, scratch.down
-    pixels, area = side * side, size * size
+    size, nodes, line, sums = params.size, scratch.nodes, scratch.line, scratch.sums
+    row_of_nodes, area = (CHANNELS * params.side,), size * size
     for image in range(first, last):
         compose(views, image, scratch.composed)
-        total = ZERO
+        sums[:] = ZERO
         for row in range(size):
             locate(params, image, row, scratch)
+            for i in range(size):
+                place = scratch.right[i], scratch.down[i]
+                gather(line, CHANNELS * i, scratch.composed, CHANNELS * int(nodes[i]), row_of_nodes, place)
             for channel in range(3):
-                source = scratch.composed[channel * pixels : (channel + 1) * pixels]
                 start = (3 * image + channel) * area + row * size
                 target = out[start : start + size]
-                for column in range(size):
-                    node, u, v = nodes[column], right[column], down[column]
-                    a, b, c, d = source[node], source[node + 1], source[node + side], source[node + side + 1]
-                    above, below = a + u * (b - a), c + u * (d - c)
-                    target[column] = above + v * (below - above)
-                subtotal = ZERO
-                for column in range(size):
-                    subtotal += target[column]
-                total += subtotal
-        recolour(params, image, total / np.float32(3 * area), out)
+                for i in range(size):
+                    target[i] = line[CHANNELS * i + channel]
+                    sums[i] += target[i]
+        recolour(params, image, total(sums) / np.float32(3 * area), out)
+
+
+@compiled()
+def total(numbers: Floats) -> np.float32:
+    """Return the sum of numbers."""
+    found = ZERO
+    for number in numbers:
+        found += number
+    return found
 
 
 @compiled()
@@ -147,32 +154,30 @@ def vjp(
             scratch.composed[:] = ZERO
             image_vjp(params, image, out, grad, scratch)
             for channel in range(3):
-                image_grad = scratch.composed[channel * pixels : (channel + 1) * pixels]
                 behind = views.backgrounds[(3 * image + channel) * pixels : (3 * image + channel + 1) * pixels]
                 own, seen = into.colour[channel][start : start + pixels], into.opacity[start : start + pixels]
                 for i in range(pixels):
-                    own[i] += image_grad[i]
-                    seen[i] -= image_grad[i] * behind[i]
+                    image_grad = scratch.composed[CHANNELS * i + channel]
+                    own[i] += image_grad
+                    seen[i] -= image_grad * behind[i]
 
 
 @compiled()
 def image_vjp(params: AugmentParams, image: int, out: Floats, grads: Floats, scratch: Scratch) -> None:
     """Add dL/d composed of one image to `scratch.composed`."""
-    side, size, nodes, right, down = params.side, params.size, scratch.nodes, scratch.right, scratch.down
-    colours, pixels, area = scratch.colours, side * side, size * size
+    size, nodes, colours, line, sums = params.size, scratch.nodes, scratch.colours, scratch.line, scratch.sums
+    row_of_nodes, area = (CHANNELS * params.side,), size * size
     saturation, contrast = params.tone[image, 0], params.tone[image, 1]
     # Loops over views of arrays from 0 on: only those become vector instructions.
-    start, total = 3 * image * area, ZERO
+    start = 3 * image * area
+    sums[:] = ZERO
     for row in range(3 * size):
         here = start + row * size
-        grad, value, subtotal = grads[here : here + size], out[here : here + size], ZERO
+        grad, value = grads[here : here + size], out[here : here + size]
         for i in range(size):
-            colours[i] = unclipped(grad[i], value[i])
-        for i in range(size):
-            subtotal += colours[i]
-        total += subtotal
+            sums[i] += unclipped(grad[i], value[i])
     # out = (1 - contrast) mean + contrast saturated + ..., where mean is that of all saturated pixels.
-    everywhere = (ONE - contrast) * total / np.float32(3 * area)
+    everywhere = (ONE - contrast) * total(sums) / np.float32(3 * area)
     red, green, blue = colours[:size], colours[size : 2 * size], colours[2 * size :]
     for row in range(size):
         locate(params, image, row, scratch)
@@ -186,13 +191,8 @@ def image_vjp(params: AugmentParams, image: int, out: Floats, grads: Floats, scr
             red[i] = grey + saturation * red[i]
             green[i] = grey + saturation * green[i]
             blue[i] = grey + saturation * blue[i]
-        for channel in range(3):
-            plane = scratch.composed[channel * pixels : (channel + 1) * pixels]
-            for column in range(size):
-                node, u, part = nodes[column], right[column], colours[channel * size + column]
-                below = down[column] * part
-                above = part - below
-                plane[node] += above - u * above
-                plane[node + 1] += u * above
-                plane[node + side] += below - u * below
-                plane[node + side + 1] += u * below
+        for i in range(size):
+            line[CHANNELS * i], line[CHANNELS * i + 1], line[CHANNELS * i + 2] = red[i], green[i], blue[i]
+        for i in range(size):
+            place = scratch.right[i], scratch.down[i]
+            scatter(line, CHANNELS * i, scratch.composed, CHANNELS * int(nodes[i]), row_of_nodes, place)

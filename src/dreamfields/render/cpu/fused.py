@@ -85,7 +85,7 @@ class _SumLevels(torch.autograd.Function):
         nodes = grids[0].contiguous()
         for grid, weight in zip(grids[1:], ctx.weights[1:], strict=True):
             coarse, nodes = nodes, torch.empty_like(grid)
-            _in_planes("refine", len(grid), _flat(coarse), _flat(grid), weight, _flat(nodes), len(coarse))
+            _in_planes("refine", len(coarse), _flat(coarse), _flat(grid), weight, _flat(nodes))
         return nodes
 
     @staticmethod
@@ -94,20 +94,21 @@ class _SumLevels(torch.autograd.Function):
         grad = grad.contiguous()
         gradients: list[Tensor] = []
         for weight in ctx.weights[:0:-1]:
-            gradients.append(grad * float(weight))
             n = (len(grad) + 1) // 2
             fine, grad = grad, torch.empty(n, n, n, CHANNELS)
-            _in_planes("coarsen", len(fine), _flat(fine), _flat(grad), n)
+            gradients.append(torch.empty_like(fine))
+            _in_planes("coarsen", n, _flat(fine), weight, _flat(gradients[-1]), _flat(grad))
         return None, grad, *reversed(gradients)
 
 
 def _in_planes(name: str, side: int, *given: object) -> None:
-    """Run a loop over the planes of a grid of `side` nodes a side in threads, each with memory for one line."""
+    """Run a loop between a level of n = `side` nodes a side and the next in threads, each with memory for one line."""
+    nodes = 2 * side - 1
 
     def work(part: int, parts: int) -> None:
-        getattr(loops("pyramid"), name)(*given, np.empty(CHANNELS * side, np.float32), part, parts)
+        getattr(loops("pyramid"), name)(*given, side, np.empty(CHANNELS * nodes, np.float32), part, parts)
 
-    in_threads(work, _threads(side**3, _NODES_A_THREAD))
+    in_threads(work, _threads(nodes**3, _NODES_A_THREAD))
 
 
 class _March(torch.autograd.Function):
@@ -165,7 +166,8 @@ def _in_tiles(total: int, width: int) -> Integers:
 
 def _flat(tensor: Tensor) -> Floats:
     """Return a tensor's numbers as a flat array; that of a contiguous tensor is a view."""
-    return np.asarray(tensor.detach().contiguous().reshape(-1))
+    numbers: Floats = tensor.detach().numpy().reshape(-1)
+    return numbers
 
 
 def _threads(work: int, least: int) -> int:

@@ -48,7 +48,7 @@ def make_sample_buffer(samples: int) -> SampleBuffer:
 
 
 # 1. Intersect
-@compiled(fuse=False)
+@compiled(fuse=False, inline=True)
 def crossing(origin: np.float32, slope: np.float32, low: np.float32, high: np.float32) -> tuple[np.float32, np.float32]:
     """Return the distances at which a ray crosses the two planes of the box across one axis, the nearer first."""
     slope = slope if abs(slope) >= TINY else TINY
@@ -56,7 +56,7 @@ def crossing(origin: np.float32, slope: np.float32, low: np.float32, high: np.fl
     return (first, second) if first < second else (second, first)
 
 
-@compiled(fuse=False)
+@compiled(fuse=False, inline=True)
 def intersect(scene: Scene, batch: RayBatch, ray: int) -> tuple[np.float32, np.float32]:
     """Return near and far of a ray in the box, as `rays.intersect_box` to the bit; 0 and 0 where it misses."""
     origin, direction, low, high = batch.origins[ray], batch.directions[ray], scene.low, scene.high
@@ -69,7 +69,7 @@ def intersect(scene: Scene, batch: RayBatch, ray: int) -> tuple[np.float32, np.f
 
 
 # 2. Sample
-@compiled(fuse=False)
+@compiled(fuse=False, inline=True)
 def cell_of(coordinate: np.float32, cells: np.float32) -> np.int32:
     """Return the index of a cell along one axis, as `occupancy.is_occupied` does; NaN is in cell 0."""
     position = (coordinate + ONE) * (HALF * cells)
@@ -77,17 +77,24 @@ def cell_of(coordinate: np.float32, cells: np.float32) -> np.int32:
     return np.int32(position if position < cells - ONE else cells - ONE)
 
 
-@compiled(fuse=False)
+@compiled(fuse=False, inline=True)
 def place(batch: RayBatch, ray: int, near: np.float32, far: np.float32, distances: Floats, lengths: Floats) -> None:
     """Write the distances of the samples of a ray and the lengths of their bins."""
-    fractions, offsets, length, last = batch.fractions, batch.offsets, far - near, batch.offsets.shape[1] - 1
-    for i in range(len(fractions) - 1):
-        start, end = near + length * fractions[i], near + length * fractions[i + 1]
-        lengths[i] = end - start
-        distances[i] = start + (end - start) * offsets[ray, min(i, last)]
+    fractions, offsets, length, samples = batch.fractions, batch.offsets[ray], far - near, len(distances)
+    ends = fractions[1:]
+    for i in range(samples):
+        distances[i] = near + length * fractions[i]
+        lengths[i] = (near + length * ends[i]) - distances[i]
+    if len(offsets) == 1:
+        offset = offsets[0]
+        for i in range(samples):
+            distances[i] += lengths[i] * offset
+    else:
+        for i in range(samples):
+            distances[i] += lengths[i] * offsets[i]
 
 
-@compiled(fuse=False)
+@compiled(fuse=False, inline=True)
 def find_cells(batch: RayBatch, ray: int, distances: Floats, side: np.int32, found: Indices) -> None:
     """Write the index of each sample's cell among side^3 cells."""
     cells = np.float32(side)
@@ -99,18 +106,18 @@ def find_cells(batch: RayBatch, ray: int, distances: Floats, side: np.int32, fou
         found[i] = (z * side + y) * side + x
 
 
-@compiled()
+@compiled(inline=True)
 def select(occupancy: Bytes, found: Indices, kept: Indices) -> int:
     """Write the indices of the samples in occupied cells and return their number."""
     count = 0
     for i in range(len(found)):
         kept[count] = i  # Without a branch: the next sample overwrites one that does not count.
-        count += occupancy[found[i]]
+        count += occupancy[np.uint32(found[i])]
     kept[count : count + WIDTH] = 0  # Fills the last block up with copies of sample 0, which do not count.
     return count
 
 
-@compiled()
+@compiled(inline=True)
 def sample(scene: Scene, batch: RayBatch, ray: int, buffer: SampleBuffer) -> int:
     """Fill the buffer with the samples of a ray and return the number of those in occupied cells."""
     near, far = intersect(scene, batch, ray)
@@ -122,19 +129,20 @@ def sample(scene: Scene, batch: RayBatch, ray: int, buffer: SampleBuffer) -> int
 
 
 # 3. Query
-@compiled()
+@compiled(inline=True)
 def take(batch: RayBatch, ray: int, buffer: SampleBuffer, start: int, block: Floats, width: int) -> None:
     """Fill a block with the samples that are evaluated, from number `start` on."""
     x0, y0, z0 = batch.origins[ray, 0], batch.origins[ray, 1], batch.origins[ray, 2]
     x1, y1, z1 = batch.directions[ray, 0], batch.directions[ray, 1], batch.directions[ray, 2]
     for k in range(width):
-        i = buffer.kept[start + k]
-        t = buffer.distances[i]
-        block[DISTANCE + k], block[LENGTH + k] = t, buffer.lengths[i]
+        i = np.uint32(buffer.kept[start + k])
+        block[DISTANCE + k], block[LENGTH + k] = buffer.distances[i], buffer.lengths[i]
+    for k in range(width):
+        t = block[DISTANCE + k]
         block[X + k], block[Y + k], block[Z + k] = x0 + x1 * t, y0 + y1 * t, z0 + z1 * t
 
 
-@compiled()
+@compiled(inline=True)
 def lattice(coordinate: np.float32, cells: np.float32) -> tuple[np.float32, np.float32]:
     """Return the lower node along one axis and the place in [0, 1] between it and the next; NaN is at node 0."""
     position = (coordinate + ONE) * HALF * cells
@@ -144,7 +152,7 @@ def lattice(coordinate: np.float32, cells: np.float32) -> tuple[np.float32, np.f
     return low, position - low
 
 
-@compiled()
+@compiled(inline=True)
 def locate(side: np.int32, block: Floats, starts: Indices, width: int) -> None:
     """Write where the lowest node of each sample's cell starts in the grid; replace x, y, z by places in the cell."""
     cells = np.float32(side - 1)
@@ -157,7 +165,7 @@ def locate(side: np.int32, block: Floats, starts: Indices, width: int) -> None:
         starts[k] = np.int32(CHANNELS * ((np.int32(z) * side + np.int32(y)) * side + np.int32(x)))
 
 
-@compiled()
+@compiled(inline=True)
 def interpolate(scene: Scene, block: Floats, starts: Indices, values: Floats, count: int) -> None:
     """Write the trilinear grid values of each sample."""
     strides = CHANNELS * int(scene.side), CHANNELS * int(scene.side) * int(scene.side)
@@ -173,7 +181,7 @@ C3, C4, C5, C6, C7 = (np.float32(1.0 / math.factorial(n)) for n in (3, 4, 5, 6, 
 A3, A5, A7, A9, A11, A13 = (np.float32(1.0 / n) for n in (3, 5, 7, 9, 11, 13))
 
 
-@compiled()
+@compiled(inline=True)
 def split_exp(x: np.float32) -> tuple[np.float32, np.float32]:
     """Return 2^n and p with exp(x) = 2^n (1 + p) and |p| < 0.42, for x <= 0; x is at least -87.
 
@@ -188,7 +196,7 @@ def split_exp(x: np.float32) -> tuple[np.float32, np.float32]:
     return scale, r + r * r * (HALF + r * (C3 + r * (C4 + r * (C5 + r * (C6 + r * C7)))))
 
 
-@compiled()
+@compiled(inline=True)
 def sigmoid(p: np.float32) -> np.float32:
     """Return 1 / (1 + exp(-p)) without overflow."""
     scale, part = split_exp(-abs(p))
@@ -196,7 +204,7 @@ def sigmoid(p: np.float32) -> np.float32:
     return (u if p < ZERO else ONE) / (ONE + u)
 
 
-@compiled()
+@compiled(inline=True)
 def decode(scene: Scene, block: Floats, values: Floats, width: int) -> None:
     """Write sigma, d sigma / d v_0 and c of each sample.
 
@@ -220,7 +228,7 @@ def decode(scene: Scene, block: Floats, values: Floats, width: int) -> None:
 
 
 # 4. Integrate
-@compiled()
+@compiled(inline=True)
 def weigh(
     block: Floats, count: int, width: int, transmittance: np.float32, termination: np.float32
 ) -> tuple[int, np.float32]:
@@ -248,11 +256,12 @@ class Tape(NamedTuple):
 
 def make_tape(blocks: int) -> Tape:
     """Return a tape of a number of blocks."""
-    floats, whole = np.empty((blocks, BLOCK), np.float32), np.empty((blocks, WIDTH + 1), np.int32)
-    return Tape(floats, whole[:, :WIDTH], whole[:, WIDTH])
+    # Three arrays without gaps: into a part of a wider one no loop would write whole vectors.
+    floats, starts = np.empty((blocks, BLOCK), np.float32), np.empty((blocks, WIDTH), np.int32)
+    return Tape(floats, starts, np.empty(blocks, np.int32))
 
 
-@compiled()
+@compiled(inline=True)
 def march(scene: Scene, batch: RayBatch, ray: int, buffer: SampleBuffer, tape: Tape, top: int) -> int:
     """Fill blocks from `top` on with the samples of a ray, up to its end; return the index after the last block."""
     done, transmittance, width = 0, ONE, tape.starts.shape[1]
@@ -300,7 +309,7 @@ def integrate(
 
 
 # 5. Backward pass
-@compiled()
+@compiled(inline=True)
 def vjp(scene: Scene, block: Floats, values: Floats, count: int, grad: Floats, behind: np.float32) -> np.float32:
     """Overwrite the values of a block with dL/dv; return sum w g.q from this block on, given the sum behind it."""
     mix, width = scene.mix, len(values) // CHANNELS
@@ -325,7 +334,7 @@ def vjp(scene: Scene, block: Floats, values: Floats, count: int, grad: Floats, b
     return behind
 
 
-@compiled()
+@compiled(inline=True)
 def distribute(side: int, block: Floats, starts: Indices, values: Floats, count: int, gradient: Floats) -> None:
     """Add dL/dv of each sample to the gradient of the 8 nodes of its cell: the VJP of `interpolate`."""
     strides = CHANNELS * side, CHANNELS * side * side

@@ -42,10 +42,13 @@ def refine(
 
 
 @compiled()
-def coarsen(fine: Floats, coarse: Floats, n: int, buffer: Floats, part: int, parts: int) -> None:
-    """Write the gradient of the coarse grid from that of the fine one: the VJP of the interpolation.
+def coarsen(
+    fine: Floats, weight: np.float32, level: Floats, coarse: Floats, n: int, buffer: Floats, part: int, parts: int
+) -> None:
+    """Write the gradients of the level and of the coarse grid, given that of the fine one: the VJP of `refine`.
 
-    A coarse node sums the 27 fine ones around it, with weight 1 for its own place and a factor 1/2 for each axis off.
+    That of the level is weight * fine. A coarse node sums the 27 fine ones around it, with weight 1 for its own place
+    and a factor 1/2 for each axis off.
     """
     m, row, line = 2 * n - 1, CHANNELS * n, CHANNELS * (2 * n - 1)
     for z in range(n * part // parts, n * (part + 1) // parts):
@@ -58,6 +61,10 @@ def coarsen(fine: Floats, coarse: Floats, n: int, buffer: Floats, part: int, par
                     values = fine[start : start + line]
                     for i in range(line):
                         buffer[i] += fraction * values[i]
+                    if dz >= 0 and dy >= 0:  # Each line of the fine grid belongs to one of the coarse grid.
+                        own = level[start : start + line]
+                        for i in range(line):
+                            own[i] = weight * values[i]
             out = coarse[row * (n * z + y) : row * (n * z + y + 1)]
             for x in range(n):
                 for channel in range(CHANNELS):
