@@ -1,4 +1,4 @@
-"""Write who made the 3D models that adapters were trained on: python scripts/attribution.py FOLDER OUT.md
+"""Write who made the 3D models that adapters were trained on: python scripts/attribution.py FOLDER OUT.md.
 
 FOLDER holds `models.jsonl`. Models under CC BY are named one by one with their author, as the licence asks; of those
 under CC0 the sources are.
@@ -33,7 +33,7 @@ def page(rows: list[dict[str, str]]) -> list[str]:
         else:
             named[row["author"], row["licence"], row["source"]].append(row["name"])
     lines = ["# Whose 3D models the adapters were trained on", ""]
-    lines += ["No model is part of the package; pictures of them taught its adapters. With thanks to their authors.", ""]
+    lines += ["No model is part of the package; pictures of them taught its adapters.", ""]
     lines += ["## Creative Commons Attribution", ""]
     for (author, licence, source), names in sorted(named.items(), key=lambda item: (item[0][0].lower(), item[0])):
         lines.append(f"* {author} ({licence}, from {source}): {', '.join(sorted(set(names)))}")
