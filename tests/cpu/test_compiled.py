@@ -56,7 +56,7 @@ def test_code_is_cached_until_a_source_that_is_inlined_in_it_changes(package: Pa
     assert distribute(package) == (ADDED, True)
     inlined = package / "vectors.py"
     code = inlined.read_text()
-    changed = code.replace("cell.plus(cell.load(pair), cell.times(sides, weight))", "cell.times(sides, weight)")
+    changed = code.replace("cell.plus(cell.load(node), cell.lanes(share, lanes))", "cell.lanes(share, lanes)")
     assert changed != code
     inlined.write_text(changed)
     assert distribute(package) == (OVERWRITTEN, False)
