@@ -14,7 +14,7 @@ from dreamfields.errors import UsageError
 from dreamfields.render.shading import AMBIENT, DIFFUSE
 from dreamfields.scene.cameras import Camera
 from dreamfields.train.colours import NAMED, from_oklab, main_part, named, oklab, painted
-from dreamfields.train.looks import SIDES, Look, Shape, looks, side_seen, unpainted
+from dreamfields.train.looks import WORDINGS, Look, Shape, looks, side_seen, unpainted
 from dreamfields.train.measure import about_models, heldout
 from dreamfields.train.questions import answered, chance, questions
 from dreamfields.train.renders import Model, drawn, rendered
@@ -74,7 +74,7 @@ def test_the_pictures_of_a_model_are_all_around_it_and_their_captions_are_true()
         for caption in look.captions:
             assert "chair" in caption
             assert ("a red" in caption) <= (not look.textureless and look.paint in ("", "red"))
-            said = [side for side, wordings in SIDES.items() for one in wordings if one[:-2].strip() in caption]
+            said = [side for side, wordings in WORDINGS.items() for one in wordings if one[:-2].strip() in caption]
             assert not said or look.side in said
         if look.paint:
             assert f"a {look.paint} chair" in look.captions or f"an {look.paint} chair" in look.captions

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-SIDES: Final = ("front", "side", "back")
-WORDING: Final = "{} view of {}"
+from dreamfields.guidance.prompts import SIDES, view_of
+
 _FRONT_DEG: Final = 60.0  # Azimuths from the front of one view that may show the front as well
 
 
@@ -45,7 +45,7 @@ def severity(features: Tensor, azimuths_deg: Sequence[float]) -> float:
 
 def sentences(subject: str) -> tuple[str, ...]:
     """Return what a judge chooses from for each view of a subject, such as "a cat"; the first is the front."""
-    return tuple(WORDING.format(side, subject) for side in SIDES)
+    return tuple(view_of(side, subject) for side in SIDES)
 
 
 def fronts(similarities: Tensor) -> int:

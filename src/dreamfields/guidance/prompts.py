@@ -19,7 +19,8 @@ from dreamfields.errors import UsageError
 from dreamfields.settings import Range
 
 LONGEST = 2000  # Characters of the longest prompt
-_NAMED: Final = {"front": (0.0,), "side": (90.0, 270.0), "back": (180.0,)}
+SIDES: Final = {"front": (0.0,), "side": (90.0, 270.0), "back": (180.0,)}
+"""What a camera sees of a thing that has a front, and from which azimuths in degrees."""
 _DEGREES: Final = Range(-360.0, 360.0)
 
 
@@ -75,6 +76,11 @@ def fill_wordings(template: str, prompt: str) -> tuple[str, ...]:
     return tuple(fill_template(wording, prompt) for wording in wordings(template))
 
 
+def view_of(side: str, subject: str) -> str:
+    """Return the sentence that adapters learn, and judges are asked, for a view of one of the `SIDES` of a subject."""
+    return f"{side} view of {subject}"
+
+
 def parse_azimuth_prompts(texts: Sequence[str]) -> tuple[AzimuthPrompt, ...]:
     """Return azimuth prompts by rising azimuth; `ANYWHERE` for none.
 
@@ -106,7 +112,7 @@ def azimuth_weights(azimuth_deg: float, anchors_deg: Sequence[float]) -> tuple[f
 
 def _parse(text: str) -> list[AzimuthPrompt]:
     where, _, wording = (part.strip() for part in text.partition(":"))
-    azimuths = _NAMED.get(where.lower()) or _degrees(where)
+    azimuths = SIDES.get(where.lower()) or _degrees(where)
     if azimuths is None or "{}" not in wording:
         raise UsageError(
             f"azimuth_prompts hold {text[:80]!r}; each must be WHERE:WORDING, with front, side, back or degrees "

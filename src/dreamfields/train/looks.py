@@ -11,15 +11,16 @@ from typing import Final
 
 import numpy as np
 
+from dreamfields.guidance.prompts import view_of
 from dreamfields.optimize.randomness import derive_seed
 from dreamfields.train.colours import NAMED
 
 COLOURED, PAINTED, TEXTURELESS = 4, 2, 1  # Pictures of a model
 _TEMPLATES: Final = ("a 3D render of {}", "a 3D model of {}", "a photo of {}", "a picture of {}")
-SIDES: Final = {
-    "front": ("the front of {}", "{} seen from the front", "front view of {}"),
-    "side": ("the side of {}", "{} seen from the side", "side view of {}"),
-    "back": ("the back of {}", "{} seen from behind", "back view of {}"),
+WORDINGS: Final = {
+    "front": ("the front of {}", "{} seen from the front", view_of("front", "{}")),
+    "side": ("the side of {}", "{} seen from the side", view_of("side", "{}")),
+    "back": ("the back of {}", "{} seen from behind", view_of("back", "{}")),
 }
 """Wordings for what a camera sees of a thing whose front is known."""
 SIDED: Final = (
@@ -63,7 +64,7 @@ class Look:
     paint: str = ""  # Colour that the model, or its largest part, is painted in; "" for its own colours
     whole: bool = True  # Whether all of it is painted
     textureless: bool = False
-    side: str = ""  # Which of `SIDES` is seen; "" where that cannot be said
+    side: str = ""  # Which of `prompts.SIDES` is seen; "" where that cannot be said
 
 
 def looks(shape: Shape) -> list[Look]:
@@ -91,7 +92,7 @@ def unpainted(shape: Shape) -> bool:
 
 
 def side_seen(azimuth_deg: float) -> str:
-    """Return which side a camera at an azimuth from the front sees: a key of `SIDES`, or "" in between."""
+    """Return which side a camera at an azimuth from the front sees: one of `prompts.SIDES`, or "" in between."""
     off = abs((azimuth_deg + 180.0) % 360.0 - 180.0)
     sides = {"front": off, "side": abs(off - 90.0), "back": 180.0 - off}
     nearest = min(sides, key=lambda side: sides[side])
@@ -101,5 +102,5 @@ def side_seen(azimuth_deg: float) -> str:
 def worded(subjects: Sequence[str], side: str, draws: np.random.Generator) -> tuple[str, ...]:
     """Return captions: the subjects, one of them in a template, and one with the side that is seen."""
     templated = str(draws.choice(_TEMPLATES)).format(draws.choice(subjects))
-    sided = [str(draws.choice(SIDES[side])).format(draws.choice(subjects))] if side else []
+    sided = [str(draws.choice(WORDINGS[side])).format(draws.choice(subjects))] if side else []
     return (*dict.fromkeys([*subjects, templated, *sided]),)

@@ -66,10 +66,10 @@ def measure(place: str, files: Sequence[Path], count: int, cache: Path) -> Gener
 def heldout(pictures: Pictures, count: int) -> list[Pair]:
     """Return the held-out images of a set, of the first `count` images or models. Raises UsageError: there are none."""
     pairs = [pair for pair in pictures.pairs if pair.split == "heldout"]
-    things = list(dict.fromkeys(pair.group or pair.image for pair in pairs))[:count]
+    things = set(list(dict.fromkeys(pair.group or pair.image for pair in pairs))[:count])
     if not pairs:
         raise UsageError(f'{pictures.name} has no held-out pictures; mark some in pairs.jsonl with "split": "heldout"')
-    return [pair for pair in pairs if (pair.group or pair.image) in set(things)]
+    return [pair for pair in pairs if (pair.group or pair.image) in things]
 
 
 def about_captions(pictures: Pictures, pairs: Sequence[Pair]) -> Examination:

@@ -11,14 +11,14 @@ from typing import Final
 import numpy as np
 from torch import Tensor
 
+from dreamfields.guidance.prompts import SIDES, view_of
 from dreamfields.optimize.randomness import derive_seed
 from dreamfields.train.colours import NAMED
-from dreamfields.train.looks import SIDES, Look, Shape
+from dreamfields.train.looks import Look, Shape
 from dreamfields.train.pairs import Pair
 from dreamfields.train.shapes import ShapeSet
 
 _LIVING: Final = ("animal", "character")
-_VIEW: Final = "{} view of {}"
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def _about_side(shape: Shape, look: Look) -> dict[str, tuple[str, ...]]:
     if not look.side:
         return {}
     kind = "animals and characters" if shape.category in _LIVING else "furniture and vehicles"
-    views = {side: _VIEW.format(side, shape.of(shape.name)) for side in SIDES}
+    views = {side: view_of(side, shape.of(shape.name)) for side in SIDES}
     seen = views.pop(look.side)
     found = {f"side, {kind}": (seen, *views.values())}
     if look.side != "side":
