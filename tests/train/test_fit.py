@@ -15,6 +15,7 @@ from dreamfields.train.fit import (
     contrastive_loss,
     fit,
     mean_reciprocal_rank,
+    negative_logits,
     new_adapters,
     restored,
     schedule,
@@ -40,15 +41,22 @@ def data(pictures: int = 160) -> TrainingData:
     views = torch.stack([meaning @ to_picture + 0.3 * torch.randn(pictures, 12, generator=draws) for _ in range(2)])
     sentences = torch.cat([meaning @ to_text, meaning @ to_text + 0.1])
     caption_ids = torch.stack([torch.arange(pictures), pictures + torch.arange(pictures)], dim=1)
+    captions = torch.arange(2 * pictures)
     return TrainingData(
         views,
         sentences,
         caption_ids,
+        torch.where(captions % 3 == 0, (captions + 7) % len(captions), -1)[:, None],
         torch.arange(pictures) % 5 == 0,
         torch.randn(7, 2, 10, generator=draws),
         torch.randn(7, 9, generator=draws),
         torch.zeros(7),
     )
+
+
+def none(images: int) -> Tensor:
+    """Logits of hard negatives where no caption has one."""
+    return torch.full((images, 1), -1e4)
 
 
 def run(settings: TuningSettings, kept: Path, stop_after: int = 1000) -> tuple[list[Progress], Progress]:
@@ -63,22 +71,41 @@ def run(settings: TuningSettings, kept: Path, stop_after: int = 1000) -> tuple[l
 
 
 def test_the_contrastive_loss_of_equal_logits_is_the_logarithm_of_their_number() -> None:
-    assert contrastive_loss(torch.zeros(8, 8), torch.eye(8).bool()).item() == pytest.approx(math.log(8.0))
-    assert contrastive_loss(100.0 * torch.eye(8), torch.eye(8).bool()).item() == pytest.approx(0.0, abs=1e-5)
+    assert contrastive_loss(torch.zeros(8, 8), torch.eye(8).bool(), none(8)).item() == pytest.approx(math.log(8.0))
+    assert contrastive_loss(100.0 * torch.eye(8), torch.eye(8).bool(), none(8)).item() == pytest.approx(0.0, abs=1e-5)
+
+
+def test_hard_negatives_are_further_captions_to_choose_from() -> None:
+    zeros, own = torch.zeros(8, 8), torch.eye(8).bool()
+    against = torch.cat([torch.zeros(8, 3), none(8)], dim=1)
+    assert contrastive_loss(zeros, own, against).item() == pytest.approx(0.5 * (math.log(11.0) + math.log(8.0)))
+    more = sigmoid_loss(zeros, own, against) - sigmoid_loss(zeros, own, none(8))
+    assert more.item() == pytest.approx(3 * math.log(2.0))
+
+
+def test_logits_of_hard_negatives_are_those_of_their_sentences() -> None:
+    some = data()
+    adapters, captions = new_adapters(some, SETTINGS).eval(), torch.arange(20)
+    images = adapters.image(some.views[0, :20])
+    found = negative_logits(adapters, images, some, captions)
+    every = (adapters.scale * images @ adapters.text(some.sentences).T).detach()
+    for row, (caption, logit) in enumerate(zip(captions.tolist(), found[:, 0].tolist(), strict=True)):
+        wanted = float(every[row, caption + 7]) if caption % 3 == 0 else -1e4
+        assert logit == pytest.approx(wanted, abs=1e-4)
 
 
 def test_pictures_of_one_sentence_are_all_right_for_it() -> None:
     same = torch.tensor([[1, 1, 0], [1, 1, 0], [0, 0, 1]]).bool()
     ideal = 100.0 * same.float()
-    assert contrastive_loss(ideal, same).item() == pytest.approx(2.0 / 3.0 * math.log(2.0), abs=1e-5)
-    assert contrastive_loss(100.0 * torch.eye(3), same) > contrastive_loss(ideal, same)
-    assert sigmoid_loss(100.0 * (2.0 * same.float() - 1.0), same).item() == pytest.approx(0.0, abs=1e-5)
+    assert contrastive_loss(ideal, same, none(3)).item() == pytest.approx(2.0 / 3.0 * math.log(2.0), abs=1e-5)
+    assert contrastive_loss(100.0 * torch.eye(3), same, none(3)) > contrastive_loss(ideal, same, none(3))
+    assert sigmoid_loss(100.0 * (2.0 * same.float() - 1.0), same, none(3)).item() == pytest.approx(0.0, abs=1e-5)
 
 
 def test_the_sigmoid_loss_by_hand() -> None:
     logits = torch.tensor([[1.0, -2.0], [0.5, 3.0]])
     terms = [math.log1p(math.exp(-x)) for x in (1.0, 2.0, -0.5, 3.0)]
-    assert sigmoid_loss(logits, torch.eye(2).bool()).item() == pytest.approx(sum(terms) / 2.0)
+    assert sigmoid_loss(logits, torch.eye(2).bool(), none(2)).item() == pytest.approx(sum(terms) / 2.0)
 
 
 def test_the_class_loss_is_least_where_the_logits_are_the_classifiers() -> None:

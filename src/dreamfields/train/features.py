@@ -74,9 +74,10 @@ def picture_features(
     def compute(part: Sequence[Pair]) -> Tensor:
         return tower_features(list(pictures.shown(part, view)), tower, precision).half()
 
+    content = pictures.facts()
     for begin in range(0, len(chosen), CHUNK):
         part = chosen[begin : begin + CHUNK]
-        facts = [VERSION, pictures.name, pictures.facts(), [pair.image for pair in part], view]
+        facts = [VERSION, pictures.name, content, [pair.image for pair in part], view]
         digest = _digest(facts, tower.source.weights.sha256, precision)
         path = cache / f"{pictures.name}-{tower.source.name}-{view}-{digest}"
         yield _chunk(path, "features", len(part), partial(compute, part))

@@ -27,6 +27,7 @@ from dreamfields.storage import atomic_write
 from dreamfields.train.settings import TuningSettings
 
 _WARM_UP = 0.1
+_NEVER = -1e4  # Logit of a sentence that is not there: finite, because 0 times infinity is not a number
 _TEMPERATURE = 2.0  # Temperature of the classifier's distribution in the distillation
 
 
@@ -35,8 +36,9 @@ class TrainingData:
     """Inputs of training."""
 
     views: Tensor  # (v, n, f): features of every image in every view
-    sentences: Tensor  # (s, e): embeddings of the s distinct captions
+    sentences: Tensor  # (s, e): embeddings of the distinct captions and of their hard negatives
     caption_ids: Tensor  # (n, t): indices of each image's captions; an image with fewer than t repeats its own
+    negatives: Tensor  # (s, k): indices of the hard negatives of each caption, -1 where it has fewer than k
     validation: Tensor  # (n,): whether an image belongs to the validation set
     classes: Tensor  # (c, m, e): embeddings of sentences about each class of the tower
     class_weight: Tensor  # (c, g), g < f: weights of the tower's classifier on the final features
@@ -113,8 +115,11 @@ def batch_loss(
     images = adapters.image(features)
     logits = adapters.scale * images @ adapters.text(data.sentences[sentence]).T
     matches = sentence[:, None] == sentence[None, :]
-    contrastive = settings.loss == "contrastive"
-    pairs = contrastive_loss(logits, matches) if contrastive else sigmoid_loss(logits + adapters.bias, matches)
+    against = negative_logits(adapters, images, data, sentence)
+    if settings.loss == "contrastive":
+        pairs = contrastive_loss(logits, matches, against)
+    else:
+        pairs = sigmoid_loss(logits + adapters.bias, matches, against + adapters.bias)
     if settings.classes == 0.0:
         return pairs
     described = torch.randint(data.classes.shape[1], (len(data.classes),), generator=draws)
@@ -123,18 +128,35 @@ def batch_loss(
     return pairs + settings.classes * class_loss(adapters.scale * images @ adapters.text(about).T, known)
 
 
-def contrastive_loss(logits: Tensor, matches: Tensor) -> Tensor:
+def negative_logits(adapters: Adapters, images: Tensor, data: TrainingData, sentence: Tensor) -> Tensor:
+    """Return the logits (b, k) of images (b, d) by the hard negatives of their captions (b,); `_NEVER` for none."""
+    own = data.negatives[sentence]
+    picture, place = torch.nonzero(own >= 0, as_tuple=True)
+    texts = adapters.text(data.sentences[own[picture, place]])
+    logits = adapters.scale * (images[picture] * texts).sum(dim=-1)
+    return torch.full(own.shape, _NEVER).index_put((picture, place), logits)
+
+
+def contrastive_loss(logits: Tensor, matches: Tensor, against: Tensor) -> Tensor:
     """Return the symmetric InfoNCE loss () of logits (b, b), images by captions; `matches` (b, b) marks positive pairs.
 
-    Where a caption occurs several times in a batch, its images share the target probability equally.
+    Where a caption occurs several times in a batch, its images share the target probability equally. An image tells its
+    caption also from hard negatives, of logits `against` (b, k).
     """
     targets = matches / matches.sum(dim=1, keepdim=True)
-    return torch.stack([functional.cross_entropy(scores, targets) for scores in (logits, logits.T)]).mean()
+    by_image = functional.cross_entropy(
+        torch.cat([logits, against], dim=1), torch.cat([targets, torch.zeros_like(against)], dim=1)
+    )
+    return 0.5 * (by_image + functional.cross_entropy(logits.T, targets))
 
 
-def sigmoid_loss(logits: Tensor, matches: Tensor) -> Tensor:
-    """Return the mean over images of the binary losses of all pairs, (): logits (b, b), `matches` (b, b)."""
-    return -functional.logsigmoid(torch.where(matches, logits, -logits)).sum() / len(logits)
+def sigmoid_loss(logits: Tensor, matches: Tensor, against: Tensor) -> Tensor:
+    """Return the mean over images of the binary losses of all pairs, (): logits (b, b), `matches` (b, b).
+
+    `against` (b, k) are logits of hard negatives.
+    """
+    pairs = functional.logsigmoid(torch.where(matches, logits, -logits)).sum()
+    return -(pairs + functional.logsigmoid(-against).sum()) / len(logits)
 
 
 def class_loss(logits: Tensor, classifier_logits: Tensor) -> Tensor:

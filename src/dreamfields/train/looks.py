@@ -100,7 +100,7 @@ def side_seen(azimuth_deg: float) -> str:
 
 
 def worded(subjects: Sequence[str], side: str, draws: np.random.Generator) -> tuple[str, ...]:
-    """Return captions: the subjects, one of them in a template, and one with the side that is seen."""
+    """Return captions: the subjects, one of them in a template, and with the side that is seen in each wording."""
     templated = str(draws.choice(_TEMPLATES)).format(draws.choice(subjects))
-    sided = [str(draws.choice(WORDINGS[side])).format(draws.choice(subjects))] if side else []
+    sided = [wording.format(draws.choice(subjects)) for wording in WORDINGS[side]] if side else []
     return (*dict.fromkeys([*subjects, templated, *sided]),)

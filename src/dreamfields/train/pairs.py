@@ -5,6 +5,7 @@ A *set* is a folder with `pairs.jsonl`, one JSON object a line with at least `im
 written as one argument: `captions_val2017.json:val2017`.
 """
 
+import hashlib
 import io
 import json
 import zipfile
@@ -64,9 +65,8 @@ class PairSet(Pictures):
     images: Path  # A zip file or a folder
 
     def facts(self) -> list[str | int]:
-        """Return size and time of the file or folder: they change with its content, and take no reading."""
-        stat = self.images.stat()
-        return [stat.st_size, stat.st_mtime_ns]
+        """Return what tells the content of the file or folder; see `content_facts`."""
+        return content_facts(self.images)
 
     def shown(self, chosen: Sequence[Pair], view: int) -> Iterator[Tensor]:
         """Yield the images of pairs as `views.show` shows them."""
@@ -96,6 +96,19 @@ class PairSet(Pictures):
             return picture.convert("RGB")
         except (OSError, ValueError, Image.DecompressionBombError) as error:
             raise UsageError(f"picture {pair.image} of set {self.name} is no picture: {error}") from error
+
+
+def content_facts(path: Path) -> list[str | int]:
+    """Return what changes with the content of a zip file or folder: the digest of its checksums, or its size and time.
+
+    A copy of a zip file, of whatever time, has the same. Nothing is unpacked.
+    """
+    if path.is_dir():
+        stat = path.stat()
+        return [stat.st_size, stat.st_mtime_ns]
+    with zipfile.ZipFile(path) as archive:
+        checksums = [[member.filename, member.CRC, member.file_size] for member in archive.infolist()]
+    return [hashlib.sha256(json.dumps(checksums).encode()).hexdigest()]
 
 
 def read_pairs(place: str) -> PairSet:

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from dreamfields.errors import UsageError
 from dreamfields.train.looks import Look, Shape, looks
-from dreamfields.train.pairs import Pair, Pictures
+from dreamfields.train.pairs import Pair, Pictures, content_facts
 from dreamfields.train.renders import Model, rendered
 
 VERSION: Final = 1  # Version of the pictures; part of the names of cached files
@@ -44,9 +44,8 @@ class ShapeSet(Pictures):
     looks: Mapping[str, Look] = field(repr=False)  # What each picture shows, by its name
 
     def facts(self) -> list[str | int]:
-        """Return the version of the pictures, and size and time of the models' file."""
-        stat = self.models.stat()
-        return [VERSION, stat.st_size, stat.st_mtime_ns]
+        """Return the version of the pictures, and what tells the content of the models' file."""
+        return [VERSION, *content_facts(self.models)]
 
     def shown(self, chosen: Sequence[Pair], view: int) -> Iterator[Tensor]:
         """Yield renderings of models; see `renders.rendered`."""

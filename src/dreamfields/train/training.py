@@ -17,6 +17,7 @@ from dreamfields.guidance.lit.towers import SentenceEncoder, Tower, class_names
 from dreamfields.optimize.randomness import seeded_generator
 from dreamfields.train.features import TOWERS, Advance, collect, picture_features, sentence_embeddings
 from dreamfields.train.fit import TrainingData, fit, restored
+from dreamfields.train.negatives import MOST, hard_negatives
 from dreamfields.train.pairs import Pictures
 from dreamfields.train.sets import read_set
 from dreamfields.train.settings import TuningSettings
@@ -105,6 +106,10 @@ def gather(
         views.append((yield from collect(chain.from_iterable(parts), stage, len(pairs))))
     index: dict[str, int] = {}
     caption_ids = [[index.setdefault(text, len(index)) for text in pair.texts] for pair in pairs]
+    against = [[index.setdefault(text, len(index)) for text in hard_negatives(caption)] for caption in list(index)]
+    negatives = torch.full((len(index), MOST), -1)
+    for caption, wrong in enumerate(against):
+        negatives[caption, : len(wrong)] = torch.tensor(wrong)
     texts = [*index, *chain.from_iterable(descriptions)]
     embeddings = yield from collect(sentence_embeddings(texts, SentenceEncoder(), cache), "sentences read:", len(texts))
     things = [(part.name, pair.group or pair.image) for part in chosen for pair in part.pairs]
@@ -114,6 +119,7 @@ def gather(
         torch.stack(views),
         embeddings[: len(index)],
         torch.tensor(_filled(caption_ids)),
+        negatives,
         draws[[order[thing] for thing in things]] < settings.validation,
         embeddings[len(index) :].unflatten(0, (len(descriptions), -1)),
         tower.class_weight,
