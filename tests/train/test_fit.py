@@ -12,10 +12,11 @@ from dreamfields.train.fit import (
     Progress,
     TrainingData,
     class_loss,
+    contradicted,
     contrastive_loss,
     fit,
     mean_reciprocal_rank,
-    negative_logits,
+    negatives_loss,
     new_adapters,
     restored,
     schedule,
@@ -54,11 +55,6 @@ def data(pictures: int = 160) -> TrainingData:
     )
 
 
-def none(images: int) -> Tensor:
-    """Logits of hard negatives where no caption has one."""
-    return torch.full((images, 1), -1e4)
-
-
 def run(settings: TuningSettings, kept: Path, stop_after: int = 1000) -> tuple[list[Progress], Progress]:
     """Train until done or stopped; the next call goes on."""
     epochs = []
@@ -71,41 +67,42 @@ def run(settings: TuningSettings, kept: Path, stop_after: int = 1000) -> tuple[l
 
 
 def test_the_contrastive_loss_of_equal_logits_is_the_logarithm_of_their_number() -> None:
-    assert contrastive_loss(torch.zeros(8, 8), torch.eye(8).bool(), none(8)).item() == pytest.approx(math.log(8.0))
-    assert contrastive_loss(100.0 * torch.eye(8), torch.eye(8).bool(), none(8)).item() == pytest.approx(0.0, abs=1e-5)
+    assert contrastive_loss(torch.zeros(8, 8), torch.eye(8).bool()).item() == pytest.approx(math.log(8.0))
+    assert contrastive_loss(100.0 * torch.eye(8), torch.eye(8).bool()).item() == pytest.approx(0.0, abs=1e-5)
 
 
-def test_hard_negatives_are_further_captions_to_choose_from() -> None:
-    zeros, own = torch.zeros(8, 8), torch.eye(8).bool()
-    against = torch.cat([torch.zeros(8, 3), none(8)], dim=1)
-    assert contrastive_loss(zeros, own, against).item() == pytest.approx(0.5 * (math.log(11.0) + math.log(8.0)))
-    more = sigmoid_loss(zeros, own, against) - sigmoid_loss(zeros, own, none(8))
-    assert more.item() == pytest.approx(3 * math.log(2.0))
-
-
-def test_logits_of_hard_negatives_are_those_of_their_sentences() -> None:
+def test_a_caption_is_told_from_its_own_hard_negatives_alone() -> None:
     some = data()
     adapters, captions = new_adapters(some, SETTINGS).eval(), torch.arange(20)
-    images = adapters.image(some.views[0, :20])
-    found = negative_logits(adapters, images, some, captions)
-    every = (adapters.scale * images @ adapters.text(some.sentences).T).detach()
-    for row, (caption, logit) in enumerate(zip(captions.tolist(), found[:, 0].tolist(), strict=True)):
-        wanted = float(every[row, caption + 7]) if caption % 3 == 0 else -1e4
-        assert logit == pytest.approx(wanted, abs=1e-4)
+    images = adapters.image(some.views[0, :20]).detach()
+    logits = (adapters.scale * images @ adapters.text(some.sentences).T).detach()
+    # Every third caption has one, the sentence seven further on.
+    wanted = [torch.logsumexp(logits[i, [i, i + 7]], 0) - logits[i, i] for i in range(0, 20, 3)]
+    found = negatives_loss(adapters, images, some, captions)
+    assert found.item() == pytest.approx(float(torch.stack(wanted).mean()), abs=1e-4)
+    assert negatives_loss(adapters, images[1:3], some, captions[1:3]).item() == 0.0
+
+
+def test_of_an_images_captions_one_with_hard_negatives_is_drawn() -> None:
+    some, draws = data(), torch.Generator().manual_seed(0)
+    drawn = torch.stack([contradicted(some, torch.arange(160), draws) for _ in range(20)])
+    for image, captions in enumerate(some.caption_ids.tolist()):
+        told = {caption for caption in captions if caption % 3 == 0}
+        assert set(drawn[:, image].tolist()) == (told or set(captions))
 
 
 def test_pictures_of_one_sentence_are_all_right_for_it() -> None:
     same = torch.tensor([[1, 1, 0], [1, 1, 0], [0, 0, 1]]).bool()
     ideal = 100.0 * same.float()
-    assert contrastive_loss(ideal, same, none(3)).item() == pytest.approx(2.0 / 3.0 * math.log(2.0), abs=1e-5)
-    assert contrastive_loss(100.0 * torch.eye(3), same, none(3)) > contrastive_loss(ideal, same, none(3))
-    assert sigmoid_loss(100.0 * (2.0 * same.float() - 1.0), same, none(3)).item() == pytest.approx(0.0, abs=1e-5)
+    assert contrastive_loss(ideal, same).item() == pytest.approx(2.0 / 3.0 * math.log(2.0), abs=1e-5)
+    assert contrastive_loss(100.0 * torch.eye(3), same) > contrastive_loss(ideal, same)
+    assert sigmoid_loss(100.0 * (2.0 * same.float() - 1.0), same).item() == pytest.approx(0.0, abs=1e-5)
 
 
 def test_the_sigmoid_loss_by_hand() -> None:
     logits = torch.tensor([[1.0, -2.0], [0.5, 3.0]])
     terms = [math.log1p(math.exp(-x)) for x in (1.0, 2.0, -0.5, 3.0)]
-    assert sigmoid_loss(logits, torch.eye(2).bool(), none(2)).item() == pytest.approx(sum(terms) / 2.0)
+    assert sigmoid_loss(logits, torch.eye(2).bool()).item() == pytest.approx(sum(terms) / 2.0)
 
 
 def test_the_class_loss_is_least_where_the_logits_are_the_classifiers() -> None:

@@ -18,9 +18,12 @@ from dreamfields.guidance.lit.towers import Tower
 from dreamfields.train import measure as retrieval
 from dreamfields.train import training
 from dreamfields.train.features import TOWERS, picture_features, sentence_embeddings
+from dreamfields.train.fit import TrainingData
+from dreamfields.train.negatives import hard_negatives
 from dreamfields.train.pairs import read_pairs
 from dreamfields.train.recall import RANKS
-from dreamfields.train.training import choose, read_descriptions
+from dreamfields.train.settings import TuningSettings
+from dreamfields.train.training import choose, gather, read_descriptions
 from tests.support.sets import write_set
 
 
@@ -137,6 +140,34 @@ def test_sentences_come_back_in_the_order_given(tmp_path: Path) -> None:
 def test_a_number_takes_the_first_training_pictures_only(tmp_path: Path) -> None:
     folder = write_set(tmp_path / "shapes", heldout=2)
     assert [len(chosen.pairs) for chosen in choose([str(folder), f"{folder}@3"])] == [10, 3]
+
+
+def gathered(places: Sequence[str], cache: Path) -> TrainingData:
+    """Run the gathering of sets to its end."""
+    stages = gather(choose(places), [["a thing"]] * 1000, TuningSettings(tower="lite0", validation=0.4), cache)
+    while True:
+        try:
+            next(stages)
+        except StopIteration as end:
+            data: TrainingData = end.value
+            return data
+
+
+def test_a_set_named_twice_is_there_twice_and_keeps_the_same_pictures_for_validation(tmp_path: Path) -> None:
+    folder = str(write_set(tmp_path / "shapes"))
+    data = gathered([folder, folder], tmp_path / "cache")
+    assert torch.equal(*data.views.chunk(2, dim=1))
+    assert torch.equal(*data.validation.chunk(2))
+    assert 0 < int(data.validation.sum()) < len(data.validation)
+
+
+def test_the_captions_of_a_picture_have_their_hard_negatives(tmp_path: Path) -> None:
+    folder = str(write_set(tmp_path / "shapes"))
+    data, (pictures,) = gathered([folder], tmp_path / "cache"), choose([folder])
+    for pair, captions in zip(pictures.pairs, data.caption_ids.tolist(), strict=True):
+        for text, caption in zip(pair.texts, captions, strict=True):
+            indices = [index for index in data.negatives[caption].tolist() if index >= 0]
+            assert torch.equal(data.sentences[indices], QuickEncoder().encode(hard_negatives(text)))
 
 
 def test_descriptions_stand_beside_the_names_of_their_class(tmp_path: Path) -> None:

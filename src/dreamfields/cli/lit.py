@@ -23,7 +23,7 @@ class Lit(Command):
     """What to do."""
     data: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="DATA")] = ()
     """Folders with pairs.jsonl and images.zip or with models.jsonl and models.zip, or COCO captions as
-    CAPTIONS.json:FOLDER; @N takes the first N pictures only."""
+    CAPTIONS.json:FOLDER; @N takes the first N pictures only. What is named twice is shown twice as often."""
     out: Path | None = None
     """Where `train` writes the adapters."""
     cache: Path | None = None

@@ -1,7 +1,8 @@
 """Fitting adapters to features of images and embeddings of sentences; an interrupted training resumes exactly.
 
-The loss is the sum of two. One matches images and captions within a batch (CLIP, Radford et al., 2021; as a loss of
-single pairs SigLIP, Zhai et al., 2023), which teaches what captions say: colours, materials, relations. The other is
+The loss is the sum of three. The first matches images and captions within a batch (CLIP, Radford et al., 2021; as a
+loss of single pairs SigLIP, Zhai et al., 2023), which teaches what captions say: colours, materials, relations. The
+second tells a caption from its hard negatives, which say another colour or side (see `negatives`). The third is
 distillation (Hinton et al., 2015): over the 1,000 class names an image gets the probabilities of the tower's own
 classifier, so that class knowledge is not lost to the few thousand captions.
 
@@ -27,7 +28,6 @@ from dreamfields.storage import atomic_write
 from dreamfields.train.settings import TuningSettings
 
 _WARM_UP = 0.1
-_NEVER = -1e4  # Logit of a sentence that is not there: finite, because 0 times infinity is not a number
 _TEMPERATURE = 2.0  # Temperature of the classifier's distribution in the distillation
 
 
@@ -115,48 +115,58 @@ def batch_loss(
     images = adapters.image(features)
     logits = adapters.scale * images @ adapters.text(data.sentences[sentence]).T
     matches = sentence[:, None] == sentence[None, :]
-    against = negative_logits(adapters, images, data, sentence)
     if settings.loss == "contrastive":
-        pairs = contrastive_loss(logits, matches, against)
+        loss = contrastive_loss(logits, matches)
     else:
-        pairs = sigmoid_loss(logits + adapters.bias, matches, against + adapters.bias)
+        loss = sigmoid_loss(logits + adapters.bias, matches)
+    if settings.negatives > 0.0:
+        loss = loss + settings.negatives * negatives_loss(adapters, images, data, contradicted(data, chosen, draws))
     if settings.classes == 0.0:
-        return pairs
+        return loss
     described = torch.randint(data.classes.shape[1], (len(data.classes),), generator=draws)
     about = data.classes[torch.arange(len(data.classes)), described]
     known = features[:, : data.class_weight.shape[1]] @ data.class_weight.T + data.class_bias
-    return pairs + settings.classes * class_loss(adapters.scale * images @ adapters.text(about).T, known)
+    return loss + settings.classes * class_loss(adapters.scale * images @ adapters.text(about).T, known)
 
 
-def negative_logits(adapters: Adapters, images: Tensor, data: TrainingData, sentence: Tensor) -> Tensor:
-    """Return the logits (b, k) of images (b, d) by the hard negatives of their captions (b,); `_NEVER` for none."""
-    own = data.negatives[sentence]
-    picture, place = torch.nonzero(own >= 0, as_tuple=True)
-    texts = adapters.text(data.sentences[own[picture, place]])
-    logits = adapters.scale * (images[picture] * texts).sum(dim=-1)
-    return torch.full(own.shape, _NEVER).index_put((picture, place), logits)
+def contradicted(data: TrainingData, chosen: Tensor, draws: torch.Generator) -> Tensor:
+    """Return a caption (b,) of each image (b,), drawn from those that have hard negatives if any has."""
+    captions = data.caption_ids[chosen]
+    chances = torch.rand(captions.shape, generator=draws) + (data.negatives[captions, 0] >= 0)
+    return captions.gather(1, chances.argmax(dim=1, keepdim=True))[:, 0]
 
 
-def contrastive_loss(logits: Tensor, matches: Tensor, against: Tensor) -> Tensor:
+def negatives_loss(adapters: Adapters, images: Tensor, data: TrainingData, captions: Tensor) -> Tensor:
+    """Return the mean cross-entropy () of telling captions (b,) of images (b, d) from their hard negatives.
+
+    Images whose caption has none do not count.
+    """
+    told = data.negatives[captions, 0] >= 0
+    if not told.any():
+        return images.new_zeros(())
+    images, captions = images[told], captions[told]
+    sentences = torch.cat([captions[:, None], data.negatives[captions]], dim=1)
+    there = sentences >= 0
+    texts, place = sentences[there].unique(return_inverse=True)
+    embedded = adapters.text(data.sentences[texts])[place]
+    picture = torch.nonzero(there)[:, 0]
+    logits = adapters.scale * (images[picture] * embedded).sum(dim=-1)
+    choices = torch.full(sentences.shape, -torch.inf).masked_scatter(there, logits)
+    return functional.cross_entropy(choices, torch.zeros(len(choices), dtype=torch.long))
+
+
+def contrastive_loss(logits: Tensor, matches: Tensor) -> Tensor:
     """Return the symmetric InfoNCE loss () of logits (b, b), images by captions; `matches` (b, b) marks positive pairs.
 
-    Where a caption occurs several times in a batch, its images share the target probability equally. An image tells its
-    caption also from hard negatives, of logits `against` (b, k).
+    Where a caption occurs several times in a batch, its images share the target probability equally.
     """
     targets = matches / matches.sum(dim=1, keepdim=True)
-    by_image = functional.cross_entropy(
-        torch.cat([logits, against], dim=1), torch.cat([targets, torch.zeros_like(against)], dim=1)
-    )
-    return 0.5 * (by_image + functional.cross_entropy(logits.T, targets))
+    return torch.stack([functional.cross_entropy(scores, targets) for scores in (logits, logits.T)]).mean()
 
 
-def sigmoid_loss(logits: Tensor, matches: Tensor, against: Tensor) -> Tensor:
-    """Return the mean over images of the binary losses of all pairs, (): logits (b, b), `matches` (b, b).
-
-    `against` (b, k) are logits of hard negatives.
-    """
-    pairs = functional.logsigmoid(torch.where(matches, logits, -logits)).sum()
-    return -(pairs + functional.logsigmoid(-against).sum()) / len(logits)
+def sigmoid_loss(logits: Tensor, matches: Tensor) -> Tensor:
+    """Return the mean over images of the binary losses of all pairs, (): logits (b, b), `matches` (b, b)."""
+    return -functional.logsigmoid(torch.where(matches, logits, -logits)).sum() / len(logits)
 
 
 def class_loss(logits: Tensor, classifier_logits: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Hard negatives: sentences that differ from a caption in one fact, and so are false of its picture.
 
 Among the captions of a batch hardly one has the same thing in another colour, or seen from another side, so that a
-batch teaches these words slowly (Yuksekgonul et al., ICLR 2023). What is made here stands beside them in the loss.
+batch teaches these words slowly (Yuksekgonul et al., ICLR 2023). `fit.negatives_loss` learns from what is made here.
 """
 
 import re

@@ -14,7 +14,7 @@ Precision = Literal["fp32", "bf16"]
 class NetworkSettings(Settings):
     """Sizes and dropout of the two networks of a pair of adapters."""
 
-    hidden: Annotated[int, Range(1, 8192)] = 480
+    hidden: Annotated[int, Range(1, 8192)] = 960
     """Units of each hidden layer."""
     space: Annotated[int, Range(2, 4096)] = 320
     """Dimensions of the space where pictures and sentences meet."""
@@ -41,7 +41,7 @@ class TuningSettings(Settings):
     """Passes over the pictures, at most: training stops when the validation pictures are found no better."""
     patience: Annotated[int, Range(1, 1000)] = 5
     """Epochs without a better validation before training stops."""
-    batch: Annotated[int, Range(2, 65536)] = 512
+    batch: Annotated[int, Range(2, 65536)] = 768
     """Pairs a step."""
     learning_rate: Annotated[float, Range(0.0, 1.0)] = 1e-3
     """Peak learning rate of AdamW; it rises over the first tenth of the steps and falls as a cosine."""
@@ -49,6 +49,8 @@ class TuningSettings(Settings):
     """Decay of AdamW."""
     classes: Annotated[float, Range(0.0, 100.0)] = 0.5
     """Weight of the distillation of the tower's classifier: its probabilities of a picture over the 1,000 classes."""
+    negatives: Annotated[float, Range(0.0, 100.0)] = 0.7
+    """Weight of telling a caption from the same one with another colour, or seen from another side."""
     validation: Annotated[float, Range(0.01, 0.5)] = 0.06
     """Fraction of the pictures that is not trained on but decides when to stop."""
     network: NetworkSettings = field(default_factory=NetworkSettings)

@@ -61,6 +61,8 @@ def train_adapters(
 def choose(places: Sequence[str]) -> list[Pictures]:
     """Return the training images of sets named as in `read_set`, and `@N` for the first N images only.
 
+    A set that is named several times is there several times, so that its images are drawn more often.
+
     Raises UsageError: a set cannot be read or has no image to train on.
     """
     chosen = list[Pictures]()
