@@ -74,8 +74,8 @@ class AdapterSource:
 
 
 GUIDING_ADAPTERS = (
-    AdapterSource(LITE0, "lit-lite0.safetensors", "ca9ae653bd832e5d441b0b14d7d93b0b8211ec2a3c41b1455d4b103d94362833"),
-    AdapterSource(LITE2, "lit-lite2.safetensors", "dc8345d800f265179f349d6f934ca60fdbe98400f171493f0a448a905248684a"),
+    AdapterSource(LITE0, "lit-lite0.safetensors", "ac9eee5847416fe189c1e4d032a29e03d2ed773f53a0c53680c60d2f950927fe"),
+    AdapterSource(LITE2, "lit-lite2.safetensors", "66245047bb6374239b90c49f8690f269df2881b194957079e0480accdadf391e"),
 )
 JUDGE_ADAPTERS = AdapterSource(
     LITE1, "lit-lite1.safetensors", "c6d4240e14bfbfde00b311f8e6dbf4ef499313935e69a615761c523f4abbc9b5"
