@@ -131,7 +131,7 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("source", [*weights.GUIDING_ADAPTERS, weights.JUDGE_ADAPTERS], ids=lambda s: s.tower.name)
 def test_the_shipped_adapters_are_the_recorded_ones_and_small(source: AdapterSource) -> None:
     path = source.path()
-    assert path.stat().st_size <= 5_000_000
+    assert path.stat().st_size <= 8_000_000
     adapters = read_adapters(path)
     assert adapters.tower == source.tower.name
 
