@@ -1,19 +1,20 @@
 """Adapters: their networks, their files, and how they guide; everything here is trained on nothing."""
 
 import dataclasses
+import math
 from pathlib import Path
 
 import pytest
 import safetensors.torch
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from dreamfields.errors import MissingPackageError, UsageError
 from dreamfields.evaluate.judges import load_judge
 from dreamfields.guidance.ensemble import check_weights, load_guides
 from dreamfields.guidance.lit import load, weights
 from dreamfields.guidance.lit.adapters import (
+    COVERED,
     NAMED_FROM,
     AdaptedGuidance,
     Adapters,
@@ -24,6 +25,7 @@ from dreamfields.guidance.lit.adapters import (
     read_adapters,
 )
 from dreamfields.guidance.lit.frozen import plain_activations
+from dreamfields.guidance.lit.towers import class_names
 from dreamfields.guidance.lit.weights import LITE0, AdapterSource
 from dreamfields.guidance.prompt_embeddings import PromptEmbeddings, textureless_embeddings
 from dreamfields.guidance.settings import GuidanceSettings, Mode
@@ -199,18 +201,39 @@ def test_embeddings_are_unit_vectors_of_one_space(
     assert torch.allclose(images.norm(dim=-1), torch.ones(2), atol=1e-5)
 
 
-def test_the_score_is_a_tenth_of_the_logit_and_both_the_mean_with_the_closed_form(
+def test_the_score_is_a_tenth_of_the_margin_and_both_the_mean_with_the_closed_form(
     guides: dict[str, AdaptedGuidance], images: Tensor
 ) -> None:
+    alone, both, sentence = guides["adapters"], guides["both"], "a photo of a red teapot"
+    closed, scale = alone.closed_form, alone.adapters.scale
+    seen, text = alone.encode_image(images), alone.encode_text([sentence])[0]
+    classes = alone.adapters.text(closed.class_sentences)
+    logits = scale * seen @ classes.T + torch.log(1.0 - (classes @ text).clamp(0.0, 0.999))
+    for sharpness, others in ((0.0, logits.mean(dim=1)), (1.0, logits.exp().mean(dim=1).log())):
+        margin = 0.1 * (scale * seen @ text - others)
+        assert torch.allclose(alone.score(images, text, sharpness), margin, atol=1e-4)
+        expected = 0.5 * (margin + closed.score(images, closed.encode_text([sentence])[0], sharpness))
+        assert torch.allclose(both.score(images, both.encode_text([sentence])[0], sharpness), expected, atol=1e-4)
+
+
+def test_what_says_the_same_is_no_rival(guides: dict[str, AdaptedGuidance], images: Tensor) -> None:
+    alone = guides["adapters"]
+    index = class_names().index("teapot")
+    teapot = alone.class_texts[index]
+    logits = alone.adapters.scale * alone.encode_image(images) @ alone.class_texts.T
+    counted = alone._class_logits(alone.encode_image(images), teapot)
+    assert torch.allclose(counted[:, index], logits[:, index] + math.log(1e-3), atol=1e-2)
+    assert (counted <= logits + 1e-4).all()
+
+
+def test_what_no_class_is_near_to_is_left_to_the_adapters(
+    guides: dict[str, AdaptedGuidance], images: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     alone, both = guides["adapters"], guides["both"]
-    text = alone.encode_text(["a red teapot"])[0]
-    logit = alone.adapters.scale * functional.cosine_similarity(alone.encode_image(images), text[None])
-    assert torch.allclose(alone.score(images, text), 0.1 * logit, atol=1e-5)
-    closed = alone.closed_form
-    for sharpness in (0.0, 1.0):
-        expected = closed.score(images, closed.encode_text(["a red teapot"])[0], sharpness)
-        mean = 0.5 * (0.1 * logit + expected)
-        assert torch.allclose(both.score(images, both.encode_text(["a red teapot"])[0], sharpness), mean, atol=1e-5)
+    monkeypatch.setattr(both.closed_form, "score_features", lambda *_: pytest.fail("the closed form was asked"))
+    sentence = ["a photo of a snowman with a carrot nose and a red scarf"]
+    scores = both.score(images, both.encode_text(sentence)[0], 0.5)
+    assert torch.allclose(scores, alone.score(images, alone.encode_text(sentence)[0], 0.5), atol=1e-4)
 
 
 def test_the_name_of_a_class_is_left_to_the_closed_form(
@@ -220,8 +243,9 @@ def test_the_name_of_a_class_is_left_to_the_closed_form(
     monkeypatch.setattr(both.adapters.image, "forward", lambda _: pytest.fail("the adapters were asked"))
     named = both.score(images, both.encode_text(["a photo of a school bus"])[0])
     assert torch.allclose(named, closed.score(images, closed.encode_text(["a photo of a school bus"])[0]), atol=1e-5)
-    nearness = torch.tensor([-1.0, 0.5, NAMED_FROM, 0.5 * (NAMED_FROM + 1.0), 1.0])
-    assert torch.allclose(closed_form_weight(nearness), torch.tensor([0.5, 0.5, 0.5, 0.75, 1.0]))
+    low, high = COVERED
+    nearness = torch.tensor([-1.0, low, 0.5 * (low + high), high, NAMED_FROM, 0.5 * (NAMED_FROM + 1.0), 1.0])
+    assert torch.allclose(closed_form_weight(nearness), torch.tensor([0.0, 0.0, 0.25, 0.5, 0.5, 0.75, 1.0]), atol=1e-6)
 
 
 def test_textureless_images_are_scored_where_adapters_have_weight(guides: dict[str, AdaptedGuidance], lit: Lit) -> None:

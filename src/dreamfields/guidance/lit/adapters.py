@@ -3,9 +3,11 @@
 They map the outputs of both towers to one space, where the cosine of an image and a sentence, times a learned scale, is
 the logit of a match. A file of adapters is safetensors at half precision, with the tower's name in its metadata.
 
-The score of the adapters is a tenth of their logit, scale times cosine, to match the size of the closed form's. `both`
-is the mean of the two scores, except that the closed form alone scores the name of a class: it gets 18 of 20 nouns
-right and the mean 14, while the mean matches captions better (docs/log/recipe_2026-11-26.md).
+The score of the adapters is, as that of the closed form, a tenth of a margin of logits: that of the sentence, scale
+times cosine, over those of the 1,000 class names, but for those that say the same. In `both` each has a weight by how
+near the sentence is to the name of a class. The closed form alone scores such a name: it gets 18 of 20 nouns right and
+the mean of both 14 (docs/log/recipe_2026-11-26.md). It has no say about what no class is near to: the nearest to "a
+golden trophy" is the golden retriever, to "a snowman" the snowplow (docs/log/renders_2026-11-28.md).
 
 Notation: f outputs of the image tower (its features, then its levels), e numbers of a sentence embedding, d dimensions
 of the joint space, k hidden units.
@@ -26,7 +28,7 @@ from torch.nn import functional
 
 from dreamfields.errors import MissingPackageError
 from dreamfields.guidance.base import AbstractGuidance
-from dreamfields.guidance.lit.closed_form import LOGIT_SCALE, LitGuidance
+from dreamfields.guidance.lit.closed_form import LOGIT_SCALE, LitGuidance, rivals
 from dreamfields.guidance.lit.weights import AdapterSource
 
 FORMAT = "1"
@@ -36,6 +38,11 @@ _ABOUT = "adapters"
 NAMED_FROM = 0.95
 """Cosine of a sentence and the nearest class name above which the closed form's weight exceeds one half: "a red teapot"
 is at 0.91, "a spotted scarf" at 0.92, captions are below 0.85."""
+COVERED = (0.62, 0.82)
+"""Cosines between which the closed form's weight rises from 0 to one half: "a golden trophy" is at 0.63, nearest to
+the golden retriever, "a flying saucer" at 0.66, "a brown leather boot" at 0.70, "a tall red and white lighthouse" at
+0.83."""
+_MOST_ALIKE = 0.999  # Cosine up to which two sentences are told apart
 _MAX_CLOSED_FORM_WEIGHT = 0.75
 """Above this weight no textureless images are scored: the closed form cannot, and the adapters know few names."""
 
@@ -107,6 +114,8 @@ class AdaptedGuidance(AbstractGuidance):
         self.name, self.identity = closed_form.name, adapters.identity
         self.image_size = closed_form.image_size
         self.width = adapters.image.leave.out_features
+        with torch.no_grad():
+            self.class_texts = nn.Buffer(adapters.text(closed_form.class_sentences))  # (1000, d)
 
     @property
     def image_sizes(self) -> tuple[int, ...]:
@@ -151,18 +160,29 @@ class AdaptedGuidance(AbstractGuidance):
         return functional.normalize(torch.cat([wanted, torch.zeros_like(named)]), dim=0)
 
     def score(self, images: Tensor, text_embedding: Tensor, sharpness: float = 0.0) -> Tensor:
-        """Return (b,): a tenth of the adapters' logit, or its weighted mean with the closed form's score."""
-        scale = LOGIT_SCALE * self.adapters.scale
+        """Return (b,): a tenth of the adapters' margin, or its weighted mean with the closed form's score."""
         if not self.both:
-            return scale * (self._embed(images)[1] @ text_embedding)
+            return self._margin(self._embed(images)[1], text_embedding, sharpness)
         weight = self._closed_form_weight(text_embedding)
         wanted, named = (functional.normalize(part, dim=0) for part in text_embedding.tensor_split([self.width]))
         if weight > 1.0 - 1e-6:
             # The prompt is the name of a class: but for rounding, the adapters' score would count for nothing.
             return self.closed_form.score(images, named, sharpness)
         features, adapted = self._embed(images)
-        closed = self.closed_form.score_features(features, named, sharpness)
-        return (1.0 - weight) * scale * (adapted @ wanted) + weight * closed
+        margin = self._margin(adapted, wanted, sharpness)
+        if weight < 1e-6:
+            return margin
+        return (1.0 - weight) * margin + weight * self.closed_form.score_features(features, named, sharpness)
+
+    def _margin(self, adapted: Tensor, wanted: Tensor, sharpness: float) -> Tensor:
+        """Return a tenth of the margin of a sentence (d,) over the class names, (b,), for images (b, d)."""
+        scale = self.adapters.scale
+        return LOGIT_SCALE * (scale * (adapted @ wanted) - rivals(self._class_logits(adapted, wanted), sharpness))
+
+    def _class_logits(self, adapted: Tensor, wanted: Tensor) -> Tensor:
+        """Return logits (b, 1000) of the class names, each less the more it says what the sentence (d,) says."""
+        alike = (self.class_texts @ wanted).clamp(0.0, _MOST_ALIKE)
+        return self.adapters.scale * adapted @ self.class_texts.T + torch.log1p(-alike)
 
     def _embed(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the tower's features (b, f) and the adapters' unit embeddings (b, d) of images."""
@@ -176,8 +196,10 @@ class AdaptedGuidance(AbstractGuidance):
 
 
 def closed_form_weight(nearness: Tensor) -> Tensor:
-    """Return the closed form's weight for cosines to the nearest class name: 0.5, rising to 1 for a class name."""
-    return 0.5 + 0.5 * ((nearness - NAMED_FROM) / (1.0 - NAMED_FROM)).clamp(0.0, 1.0)
+    """Return the closed form's weight for cosines to the nearest class name: 0 to 0.5, and 1 for a class name."""
+    covered = ((nearness - COVERED[0]) / (COVERED[1] - COVERED[0])).clamp(0.0, 1.0)
+    named = ((nearness - NAMED_FROM) / (1.0 - NAMED_FROM)).clamp(0.0, 1.0)
+    return 0.5 * covered + 0.5 * named
 
 
 def adapters_bytes(adapters: Adapters, facts: Mapping[str, str]) -> bytes:
