@@ -27,7 +27,7 @@ class GuidanceSettings(Settings):
     its weight and the fraction of the steps after which it guides: `lit:2+clip:/models/b16:1@0.3`."""
     mode: Mode = "both"
     """How `lit` scores: in closed form (the class names nearest to the prompt), by adapters trained on captions, or by
-    the mean of both scores (for a prompt that is only the name of a class, the closed form's alone)."""
+    the mean of both scores, in which the closed form weighs the more the nearer the prompt is to the name of a class."""
     adapters: tuple[str, ...] = ()
     """Files of `dreamfields lit train` instead of the packaged ones; the towers that guide are those they belong to."""
     precision: Precision = "fp32"
