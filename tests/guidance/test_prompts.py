@@ -11,12 +11,14 @@ from dreamfields.errors import UsageError
 from dreamfields.guidance.prompts import (
     ANYWHERE,
     LONGEST,
+    SIDES,
     AzimuthPrompt,
     azimuth_weights,
     clean_prompt,
     fill_template,
     fill_wordings,
     parse_azimuth_prompts,
+    sides_seen,
     wordings,
 )
 
@@ -128,6 +130,23 @@ def test_half_way_both_count_the_same_and_near_one_the_other_hardly_at_all() -> 
 def test_without_wordings_the_prompt_counts_from_every_side() -> None:
     assert parse_azimuth_prompts(()) == ANYWHERE
     assert azimuth_weights(123.0, [view.azimuth_deg for view in ANYWHERE]) == (1.0,)
+
+
+@given(AZIMUTHS)
+def test_what_is_seen_of_the_sides_sums_to_one_and_is_the_same_after_a_turn(azimuth_deg: float) -> None:
+    seen = sides_seen(azimuth_deg)
+    assert len(seen) == len(SIDES)
+    assert all(0.0 <= part <= 1.0 for part in seen)
+    assert sum(seen) == pytest.approx(1.0)
+    assert seen == pytest.approx(sides_seen(azimuth_deg + 360.0), abs=1e-6)
+    # From the left as from the right.
+    assert seen == pytest.approx(sides_seen(-azimuth_deg), abs=1e-6)
+
+
+def test_each_side_is_seen_whole_from_its_own_azimuths() -> None:
+    for index, azimuths in enumerate(SIDES.values()):
+        for azimuth in azimuths:
+            assert sides_seen(azimuth)[index] == pytest.approx(1.0)
 
 
 def test_views_are_sorted_sides_are_two_and_degrees_are_brought_into_one_turn() -> None:

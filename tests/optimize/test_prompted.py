@@ -32,6 +32,7 @@ ALL = PromptSettings(
     azimuth_prompts=("front:{}, red and white", "side:{}, blue", "back:{}, black"),
     geometry_prompt="a white ball",
     style="yellow",
+    side_weight=0.5,
 )
 BLANK = PromptSettings(negative_prompt="a green ball", negative_weight=0.0)
 
@@ -67,7 +68,9 @@ def test_without_additional_prompts_a_run_keeps_its_bits(prompts: PromptSettings
     assert fingerprint(state) == end(prompts)
 
 
-@pytest.mark.parametrize("name", ["negative_prompt", "paraphrases", "azimuth_prompts", "geometry_prompt", "style"])
+@pytest.mark.parametrize(
+    "name", ["negative_prompt", "paraphrases", "azimuth_prompts", "geometry_prompt", "style", "side_weight"]
+)
 def test_each_setting_by_itself_leads_elsewhere(name: str) -> None:
     assert end(PromptSettings(**{name: getattr(ALL, name)})) != end(PromptSettings())
 
@@ -206,6 +209,7 @@ def test_prompts_are_part_of_the_identity_of_a_run_and_old_runs_have_none() -> N
     assert others == {f"prompts.{name}" for name in ("negative_prompt", "paraphrases", "azimuth_prompts")} | {
         "prompts.geometry_prompt",
         "prompts.style",
+        "prompts.side_weight",
     }
     assert Config.from_json(json.loads(json.dumps(asking.to_json()))) == asking
     old = {name: value for name, value in plain.to_json().items() if name != "prompts"}

@@ -8,10 +8,34 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from dreamfields.reprs import short_repr
+
+_COSINES = 100.0  # Logit of a cosine of 1: models of images and sentences learn about that
+
+
+@dataclass(frozen=True)
+class Sides:
+    """From which side an image should show a thing that has a front."""
+
+    sentences: Tensor  # (s, d): unit embeddings of the prompt seen from each side
+    seen: Tensor  # (s,): how much of each side is seen, in [0, 1] with sum 1
+    weight: float  # Of this score, relative to that of the prompt
+
+    __repr__ = short_repr
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the images of one view should show."""
+
+    sentence: Tensor  # (d,): unit embedding
+    sides: Sides | None = None
+
+    __repr__ = short_repr
 
 
 class AbstractGuidance(nn.Module, ABC):
@@ -54,6 +78,18 @@ class AbstractGuidance(nn.Module, ABC):
         """
         return self.encode_image(images) @ text_embedding
 
+    def view_score(self, images: Tensor, wanted: Wanted, sharpness: float = 0.0) -> Tensor:
+        """Return how well images (b, 3, h, w) of one view show what is wanted of it: (b,), differentiably."""
+        if wanted.sides is None:
+            return self.score(images, wanted.sentence, sharpness)
+        return self.sided_score(images, wanted.sentence, wanted.sides, sharpness)
+
+    def sided_score(self, images: Tensor, text_embedding: Tensor, sides: Sides, sharpness: float = 0.0) -> Tensor:
+        """Return the score (b,) plus how well the images show the wanted sides, differentiably; see `side_score`."""
+        embeddings = self.encode_image(images)
+        logits = _COSINES * embeddings @ sides.sentences.T
+        return embeddings @ text_embedding + sides.weight / _COSINES * side_score(logits, sides.seen)
+
 
 @dataclass(frozen=True)
 class Guide:
@@ -64,6 +100,14 @@ class Guide:
     start: float = 0.0  # Fraction of the steps after which it guides, in [0, 1)
 
     __repr__ = short_repr
+
+
+def side_score(logits: Tensor, seen: Tensor) -> Tensor:
+    """Return sum_j seen_j log p_j, (b,), with p the probabilities of s sides by logits (b, s): at most 0.
+
+    It is minus the cross-entropy between what is wanted and what is seen, so wrong sides count against a right one.
+    """
+    return torch.log_softmax(logits, dim=-1) @ seen
 
 
 def mean_direction(embeddings: Tensor) -> Tensor:

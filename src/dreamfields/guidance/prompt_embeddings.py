@@ -7,6 +7,8 @@ azimuth phi (`prompts.azimuth_weights`); a division by |.| normalises to length 
     n_perp = n - (n e) e                 the part of n that is orthogonal to e
     e'     = (e - omega n_perp) / |.|    Perp-Neg (Armandpour et al. 2023)
     e(phi) = (sum_j w_j(phi) e'_j) / |.|
+
+The sentences that say from which side a thing is seen are embedded apart: they are not mixed but told from one another.
 """
 
 from collections.abc import Sequence
@@ -16,8 +18,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dreamfields.guidance.base import AbstractGuidance, mean_direction
-from dreamfields.guidance.prompts import azimuth_weights, fill_template, fill_wordings, parse_azimuth_prompts
+from dreamfields.guidance.base import AbstractGuidance, Sides, Wanted, mean_direction
+from dreamfields.guidance.prompts import (
+    SIDES,
+    azimuth_weights,
+    fill_template,
+    fill_wordings,
+    parse_azimuth_prompts,
+    sides_seen,
+    view_of,
+)
 from dreamfields.guidance.settings import PromptSettings
 from dreamfields.reprs import short_repr
 
@@ -31,6 +41,8 @@ class PromptEmbeddings:
     table: Tensor  # (p, k, d) unit vectors
     anchors_deg: tuple[float, ...] = (0.0,)
     """Azimuths at which the weight of each of the k wordings is 1, rising, in [0, 360)."""
+    sides: Tensor | None = None  # (s, d): unit vectors of the prompt seen from each of `prompts.SIDES`
+    side_weight: float = 0.0  # Of telling these; see `base.Sides`
 
     __repr__ = short_repr
 
@@ -39,14 +51,24 @@ class PromptEmbeddings:
         """Return p."""
         return len(self.table)
 
-    def towards(self, paraphrase: int, azimuths_deg: Sequence[float]) -> list[Tensor]:
-        """Return the unit vector (d,) for each azimuth; only one where there is one wording."""
+    def towards(self, paraphrase: int, azimuths_deg: Sequence[float]) -> list[Wanted]:
+        """Return what is wanted at each azimuth; only one where that is the same at all of them."""
         wordings = self.table[paraphrase]
+        if len(wordings) == 1 and self.sides is None:
+            return [Wanted(wordings[0])]
+        return [Wanted(self._sentence(wordings, azimuth), self._sides(azimuth)) for azimuth in azimuths_deg]
+
+    def _sentence(self, wordings: Tensor, azimuth_deg: float) -> Tensor:
         # One wording is not blended with itself, which could change the last bit.
         if len(wordings) == 1:
-            return [wordings[0]]
-        weights = [wordings.new_tensor(azimuth_weights(azimuth, self.anchors_deg)) for azimuth in azimuths_deg]
-        return [functional.normalize(one @ wordings, dim=0) for one in weights]
+            return wordings[0]
+        weights = wordings.new_tensor(azimuth_weights(azimuth_deg, self.anchors_deg))
+        return functional.normalize(weights @ wordings, dim=0)
+
+    def _sides(self, azimuth_deg: float) -> Sides | None:
+        if self.sides is None:
+            return None
+        return Sides(self.sides, self.sides.new_tensor(sides_seen(azimuth_deg)), self.side_weight)
 
 
 def prompt_sentences(prompt: str, prompts: PromptSettings) -> Sentences:
@@ -67,7 +89,25 @@ def all_sentences(template: str, prompt: str, prompts: PromptSettings) -> list[s
     sentences = (*prompt_sentences(prompt, prompts), *geometry_sentences(prompts))
     texts = [text for wordings in sentences for text in wordings]
     texts += [prompts.negative_prompt] * bool(prompts.negative_prompt)
+    texts += side_sentences(prompt) if prompts.side_weight > 0.0 else ()
     return [sentence for text in texts for sentence in fill_wordings(template, text)]
+
+
+def side_sentences(prompt: str) -> tuple[str, ...]:
+    """Return the prompt seen from each of `prompts.SIDES`."""
+    return tuple(view_of(side, prompt.rstrip(".")) for side in SIDES)
+
+
+def with_sides(
+    embeddings: PromptEmbeddings, guidance: AbstractGuidance, prompt: str, weight: float
+) -> PromptEmbeddings:
+    """Return embeddings that ask for sides as well; the same ones at weight 0.
+
+    The sentences of the sides go without the template: they say by themselves what is seen.
+    """
+    if weight == 0.0:
+        return embeddings
+    return replace(embeddings, sides=guidance.encode_text(side_sentences(prompt)), side_weight=weight)
 
 
 def embed_prompts(

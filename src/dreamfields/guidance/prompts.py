@@ -81,6 +81,13 @@ def view_of(side: str, subject: str) -> str:
     return f"{side} view of {subject}"
 
 
+def sides_seen(azimuth_deg: float) -> tuple[float, ...]:
+    """Return how much of each of the `SIDES` is seen at an azimuth (any number of turns): in [0, 1] with sum 1."""
+    anchors = sorted(anchor for azimuths in SIDES.values() for anchor in azimuths)
+    weights = dict(zip(anchors, azimuth_weights(azimuth_deg, anchors), strict=True))
+    return tuple(sum(weights[azimuth] for azimuth in azimuths) for azimuths in SIDES.values())
+
+
 def parse_azimuth_prompts(texts: Sequence[str]) -> tuple[AzimuthPrompt, ...]:
     """Return azimuth prompts by rising azimuth; `ANYWHERE` for none.
 

@@ -27,7 +27,7 @@ class GuidanceSettings(Settings):
     its weight and the fraction of the steps after which it guides: `lit:2+clip:/models/b16:1@0.3`."""
     mode: Mode = "both"
     """How `lit` scores: in closed form (the class names nearest to the prompt), by adapters trained on captions, or by
-    the mean of both scores, in which the closed form weighs the more the nearer the prompt is to the name of a class."""
+    the mean of both, in which the closed form weighs the more the nearer the prompt is to the name of a class."""
     adapters: tuple[str, ...] = ()
     """Files of `dreamfields lit train` instead of the packaged ones; the towers that guide are those they belong to."""
     precision: Precision = "fp32"
@@ -74,6 +74,9 @@ class PromptSettings(Settings):
     azimuth_prompts: tuple[str, ...] = ()
     """Wordings by azimuth, as WHERE:WORDING with {} for the prompt: `front:{}, front view`
     `side:{}, side view` `back:{}, back view`. WHERE may also be degrees; in between, neighbours are blended."""
+    side_weight: Annotated[float, Range(0.0, 100.0)] = 0.0
+    """How much each view must look like the side that it shows of a thing with a front (front, side or back, wrong ones
+    count against it), relative to the prompt's score. The closed form of `lit` cannot tell sides."""
     geometry_prompt: str = ""
     """What the textureless shape must look like; scored once a step, lit from a direction that changes."""
     geometry_weight: Annotated[float, Range(0.0, 1000.0)] = 0.5

@@ -12,9 +12,9 @@ import torch
 from torch import Generator, Tensor
 
 from dreamfields.guidance import prompt_embeddings
-from dreamfields.guidance.base import AbstractGuidance, Guide
+from dreamfields.guidance.base import AbstractGuidance, Guide, Wanted
 from dreamfields.guidance.chunked import score_in_parts
-from dreamfields.guidance.prompt_embeddings import PromptEmbeddings, embed_prompts, textureless_embeddings
+from dreamfields.guidance.prompt_embeddings import PromptEmbeddings, embed_prompts, textureless_embeddings, with_sides
 from dreamfields.guidance.settings import PromptSettings
 from dreamfields.optimize import losses, schedules
 from dreamfields.optimize.randomness import StepContext
@@ -66,6 +66,7 @@ def make_targets(
     targets = []
     for guidance, weight, start in ((guide.guidance, guide.weight, guide.start) for guide in guides):
         embeddings = embed_prompts(guidance, template, sentences, prompts)
+        embeddings = with_sides(embeddings, guidance, prompt, prompts.side_weight)
         textureless = textureless_embeddings(guidance, embeddings)
         geometry = embed_prompts(guidance, template, of_geometry, prompts) if of_geometry else None
         # The user gave this prompt, so guides that score textureless views poorly score it too.
@@ -83,7 +84,7 @@ def evaluate_objective(
 ) -> Objective:
     """Return the objective of a step's views (v, ...) and, with a geometry prompt, of the view that it is scored on.
 
-    The views' azimuths are needed for azimuth prompts only.
+    The views' azimuths are needed for azimuth prompts and sides only.
     """
     active = [i for i, target in enumerate(targets) if target.start <= context.progress]
     chosen = [active[context.step % len(active)]] if context.recipe.guidance.alternate else active
@@ -114,14 +115,14 @@ def draw_paraphrase(count: int, context: StepContext) -> int:
 
 
 def guide_loss(
-    rendering: Rendering, guidance: AbstractGuidance, embeddings: Sequence[Tensor], context: StepContext, stream: str
+    rendering: Rendering, guidance: AbstractGuidance, wanted: Sequence[Wanted], context: StepContext, stream: str
 ) -> Tensor:
-    """Return minus one guide's mean score of v k images, (); an embedding (d,) for each view or one for all."""
+    """Return minus one guide's mean score of v k images, (); what is wanted of each view, or one for all."""
     settings = context.recipe.guidance
-    score = partial(guidance.score, sharpness=schedules.ramp(context.progress, *settings.sharpen))
+    score = partial(guidance.view_score, sharpness=schedules.ramp(context.progress, *settings.sharpen))
     images = guide_images(rendering, guidance, context.recipe, context.generator(stream))
-    # Views repeat in the same order for each background, so every len(embeddings)-th image is of the same view.
-    parts = ((partial(score, text_embedding=one), images[i :: len(embeddings)]) for i, one in enumerate(embeddings))
+    # Views repeat in the same order for each background, so every len(wanted)-th image is of the same view.
+    parts = ((partial(score, wanted=one), images[i :: len(wanted)]) for i, one in enumerate(wanted))
     return losses.guidance_loss(torch.cat([score_in_parts(*part, settings.batch_size) for part in parts]))
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dreamfields.errors import MissingPackageError, UsageError
 from dreamfields.evaluate.judges import load_judge
+from dreamfields.guidance.base import Sides, Wanted
 from dreamfields.guidance.ensemble import check_weights, load_guides
 from dreamfields.guidance.lit import load, weights
 from dreamfields.guidance.lit.adapters import (
@@ -224,6 +225,31 @@ def test_what_says_the_same_is_no_rival(guides: dict[str, AdaptedGuidance], imag
     counted = alone._class_logits(alone.encode_image(images), teapot)
     assert torch.allclose(counted[:, index], logits[:, index] + math.log(1e-3), atol=1e-2)
     assert (counted <= logits + 1e-4).all()
+
+
+def test_sides_are_told_by_the_adapters_alone(guides: dict[str, AdaptedGuidance], images: Tensor) -> None:
+    views = ["front view of a chair", "side view of a chair", "back view of a chair"]
+    for name, sentence in (
+        ("adapters", "a chair"),
+        ("both", "a photo of a red chair"),
+        ("both", "a photo of a throne"),
+    ):
+        guide = guides[name]
+        text, seen = guide.encode_text([sentence])[0], torch.tensor([0.25, 0.0, 0.75])
+        sides = Sides(guide.encode_text(views), seen, 2.0)
+        told = guides["adapters"].encode_text(views)
+        logits = guide.adapters.scale * guides["adapters"].encode_image(images) @ told.T
+        expected = guide.score(images, text, 0.5) + 0.2 * torch.log_softmax(logits, dim=1) @ seen
+        assert torch.allclose(guide.view_score(images, Wanted(text, sides), 0.5), expected, atol=1e-4)
+
+
+def test_the_closed_form_knows_no_sides(lit: Lit, images: Tensor) -> None:
+    closed = lit.guides[0]
+    text = closed.encode_text(["a throne"])[0]
+    sides = Sides(
+        closed.encode_text(["front view of a throne", "back view of a throne"]), torch.tensor([1.0, 0.0]), 1.0
+    )
+    assert torch.equal(closed.view_score(images, Wanted(text, sides)), closed.score(images, text))
 
 
 def test_what_no_class_is_near_to_is_left_to_the_adapters(

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dreamfields.errors import MissingPackageError
-from dreamfields.guidance.base import AbstractGuidance
+from dreamfields.guidance.base import AbstractGuidance, Sides, side_score
 from dreamfields.guidance.lit.closed_form import LOGIT_SCALE, LitGuidance, rivals
 from dreamfields.guidance.lit.weights import AdapterSource
 
@@ -43,6 +43,7 @@ COVERED = (0.62, 0.82)
 the golden retriever, "a flying saucer" at 0.66, "a brown leather boot" at 0.70, "a tall red and white lighthouse" at
 0.83."""
 _MOST_ALIKE = 0.999  # Cosine up to which two sentences are told apart
+_NEARLY_ONE = 1.0 - 1e-6
 _MAX_CLOSED_FORM_WEIGHT = 0.75
 """Above this weight no textureless images are scored: the closed form cannot, and the adapters know few names."""
 
@@ -161,18 +162,27 @@ class AdaptedGuidance(AbstractGuidance):
 
     def score(self, images: Tensor, text_embedding: Tensor, sharpness: float = 0.0) -> Tensor:
         """Return (b,): a tenth of the adapters' margin, or its weighted mean with the closed form's score."""
-        if not self.both:
-            return self._margin(self._embed(images)[1], text_embedding, sharpness)
+        if self._closed_form_weight(text_embedding) > _NEARLY_ONE:
+            # The prompt is the name of a class: but for rounding, the adapters' score would count for nothing.
+            named = text_embedding[self.width :]
+            return self.closed_form.score(images, functional.normalize(named, dim=0), sharpness)
+        return self._mixed(*self._embed(images), text_embedding, sharpness)
+
+    def sided_score(self, images: Tensor, text_embedding: Tensor, sides: Sides, sharpness: float = 0.0) -> Tensor:
+        """Return the score plus a tenth of `side_score` of the adapters' logits: the closed form knows no sides."""
+        features, adapted = self._embed(images)
+        told = functional.normalize(sides.sentences[:, : self.width], dim=-1)
+        seen = side_score(self.adapters.scale * adapted @ told.T, sides.seen)
+        return self._mixed(features, adapted, text_embedding, sharpness) + sides.weight * LOGIT_SCALE * seen
+
+    def _mixed(self, features: Tensor, adapted: Tensor, text_embedding: Tensor, sharpness: float) -> Tensor:
+        """Return the score (b,) of the tower's features (b, f) and the adapters' embeddings (b, d) of images."""
         weight = self._closed_form_weight(text_embedding)
         wanted, named = (functional.normalize(part, dim=0) for part in text_embedding.tensor_split([self.width]))
-        if weight > 1.0 - 1e-6:
-            # The prompt is the name of a class: but for rounding, the adapters' score would count for nothing.
-            return self.closed_form.score(images, named, sharpness)
-        features, adapted = self._embed(images)
-        margin = self._margin(adapted, wanted, sharpness)
-        if weight < 1e-6:
-            return margin
-        return (1.0 - weight) * margin + weight * self.closed_form.score_features(features, named, sharpness)
+        if weight < 1.0 - _NEARLY_ONE:
+            return self._margin(adapted, wanted, sharpness)
+        closed = self.closed_form.score_features(features, named, sharpness)
+        return (1.0 - weight) * self._margin(adapted, wanted, sharpness) + weight * closed
 
     def _margin(self, adapted: Tensor, wanted: Tensor, sharpness: float) -> Tensor:
         """Return a tenth of the margin of a sentence (d,) over the class names, (b,), for images (b, d)."""
@@ -190,7 +200,7 @@ class AdaptedGuidance(AbstractGuidance):
         return features, self.adapters.image(torch.cat([features, levels], dim=-1))
 
     def _closed_form_weight(self, text_embedding: Tensor) -> Tensor:
-        """Return the closed form's weight in an embedding (d,) of `both`: ()."""
+        """Return the closed form's weight in an embedding (d,): (), 0 without `both`."""
         named = text_embedding[self.width :]
         return named.square().sum() / text_embedding.square().sum()
 

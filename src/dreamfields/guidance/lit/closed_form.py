@@ -22,7 +22,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dreamfields.guidance.base import AbstractGuidance
+from dreamfields.guidance.base import AbstractGuidance, Sides
 from dreamfields.guidance.lit.towers import SentenceEncoder, Tower, class_names
 from dreamfields.guidance.lit.weights import CLASS_SENTENCES, CLASS_SENTENCES_SHA256, shipped_file
 from dreamfields.guidance.lit.words import unknown_words
@@ -96,6 +96,10 @@ class LitGuidance(AbstractGuidance):
     def score(self, images: Tensor, text_embedding: Tensor, sharpness: float = 0.0) -> Tensor:
         """Return (b,): a tenth of the wanted classes' margin in logits, the features' cosine, or the mean of both."""
         return self.score_features(self.tower.features(images), text_embedding, sharpness)
+
+    def sided_score(self, images: Tensor, text_embedding: Tensor, sides: Sides, sharpness: float = 0.0) -> Tensor:
+        """Return the score alone: classes know no sides."""
+        return self.score(images, text_embedding, sharpness)
 
     def score_features(self, features: Tensor, text_embedding: Tensor, sharpness: float = 0.0) -> Tensor:
         """Return the score (b,) of the tower's features (b, f)."""
