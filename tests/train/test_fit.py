@@ -22,7 +22,7 @@ from dreamfields.train.fit import (
     schedule,
     sigmoid_loss,
 )
-from dreamfields.train.settings import Loss, NetworkSettings, TuningSettings
+from dreamfields.train.settings import Loss, NetworkSettings, TuningLosses, TuningSettings
 
 SETTINGS = TuningSettings(
     epochs=6,
@@ -123,7 +123,7 @@ def test_the_step_rises_then_falls_to_nothing() -> None:
 
 @pytest.mark.parametrize("loss", ["contrastive", "sigmoid"])
 def test_adapters_learn_to_find_pictures_they_were_not_trained_on(tmp_path: Path, loss: Loss) -> None:
-    settings = replace(SETTINGS, loss=loss)
+    settings = replace(SETTINGS, losses=TuningLosses(pairs=loss))
     before = mean_reciprocal_rank(new_adapters(data(), settings), data())
     epochs, progress = run(settings, tmp_path / "kept")
     assert [progress.epoch for progress in epochs] == [1, 2, 3, 4, 5, 6]

@@ -115,18 +115,20 @@ def batch_loss(
     images = adapters.image(features)
     logits = adapters.scale * images @ adapters.text(data.sentences[sentence]).T
     matches = sentence[:, None] == sentence[None, :]
-    if settings.loss == "contrastive":
+    if settings.losses.pairs == "contrastive":
         loss = contrastive_loss(logits, matches)
     else:
         loss = sigmoid_loss(logits + adapters.bias, matches)
-    if settings.negatives > 0.0:
-        loss = loss + settings.negatives * negatives_loss(adapters, images, data, contradicted(data, chosen, draws))
-    if settings.classes == 0.0:
+    if settings.losses.negatives > 0.0:
+        loss = loss + settings.losses.negatives * negatives_loss(
+            adapters, images, data, contradicted(data, chosen, draws)
+        )
+    if settings.losses.classes == 0.0:
         return loss
     described = torch.randint(data.classes.shape[1], (len(data.classes),), generator=draws)
     about = data.classes[torch.arange(len(data.classes)), described]
     known = features[:, : data.class_weight.shape[1]] @ data.class_weight.T + data.class_bias
-    return loss + settings.classes * class_loss(adapters.scale * images @ adapters.text(about).T, known)
+    return loss + settings.losses.classes * class_loss(adapters.scale * images @ adapters.text(about).T, known)
 
 
 def contradicted(data: TrainingData, chosen: Tensor, draws: torch.Generator) -> Tensor:
