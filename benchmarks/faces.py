@@ -19,9 +19,10 @@ import tyro
 
 from dreamfields.devices import resolve_device
 from dreamfields.evaluate.classifier import Judge, held_out_cameras, held_out_renderings, similarities
-from dreamfields.evaluate.faces import Faces, fronts, sentences, severity
+from dreamfields.evaluate.faces import Faces, fronts, severity
 from dreamfields.evaluate.judges import load_judge
 from dreamfields.guidance.base import AbstractGuidance
+from dreamfields.guidance.prompts import side_sentences
 
 import runs
 
@@ -73,7 +74,7 @@ def judged(prompt: str, path: Path, reader: AbstractGuidance, watcher: Judge) ->
     views = held_out_renderings(run.trained_state().field, reader.image_size)
     azimuths = [camera.azimuth_deg for camera in held_out_cameras()]
     alike = severity(watcher.centred_features(views), azimuths)
-    seen = fronts(similarities(reader, views, sentences(prompt)))
+    seen = fronts(similarities(reader, views, side_sentences(prompt)))
     return Row(prompt, Faces(alike, seen, len(views)), runs.outcome(run, views))
 
 

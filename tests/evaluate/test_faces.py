@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from dreamfields.evaluate.faces import Faces, fronts, sentences, severity
+from dreamfields.evaluate.faces import Faces, fronts, severity
+from dreamfields.guidance.prompts import side_sentences
 
 AZIMUTHS = [45.0 * view for view in range(8)]
 
@@ -39,7 +40,7 @@ def test_a_second_face_behind_is_worse_than_one_beside() -> None:
 
 
 def test_more_fronts_than_one_side_can_show_are_many() -> None:
-    assert sentences("a cat") == ("front view of a cat", "side view of a cat", "back view of a cat")
+    assert side_sentences("a cat") == ("front view of a cat", "side view of a cat", "back view of a cat")
     similarities = torch.tensor([[0.3, 0.2, 0.1]] * 3 + [[0.1, 0.2, 0.3]] * 5)
     assert fronts(similarities) == 3
     assert not Faces(0.2, 3, 8).many

@@ -12,8 +12,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dreamfields.guidance.prompts import SIDES, view_of
-
 _FRONT_DEG: Final = 60.0  # Azimuths from the front of one view that may show the front as well
 
 
@@ -43,11 +41,6 @@ def severity(features: Tensor, azimuths_deg: Sequence[float]) -> float:
     return float((weights * (unit @ unit.T)).sum() / weights.sum())
 
 
-def sentences(subject: str) -> tuple[str, ...]:
-    """Return what a judge chooses from for each view of a subject, such as "a cat"; the first is the front."""
-    return tuple(view_of(side, subject) for side in SIDES)
-
-
 def fronts(similarities: Tensor) -> int:
-    """Return in how many of v views the front is nearest, of cosines (v, 3) with `sentences`."""
+    """Return in how many of v views the front is nearest, of cosines (v, 3) with `prompts.side_sentences`."""
     return int((similarities.argmax(dim=1) == 0).sum())

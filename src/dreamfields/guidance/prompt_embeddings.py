@@ -20,13 +20,12 @@ from torch.nn import functional
 
 from dreamfields.guidance.base import AbstractGuidance, Sides, Wanted, mean_direction
 from dreamfields.guidance.prompts import (
-    SIDES,
     azimuth_weights,
     fill_template,
     fill_wordings,
     parse_azimuth_prompts,
+    side_sentences,
     sides_seen,
-    view_of,
 )
 from dreamfields.guidance.settings import PromptSettings
 from dreamfields.reprs import short_repr
@@ -91,11 +90,6 @@ def all_sentences(template: str, prompt: str, prompts: PromptSettings) -> list[s
     texts += [prompts.negative_prompt] * bool(prompts.negative_prompt)
     texts += side_sentences(prompt) if prompts.side_weight > 0.0 else ()
     return [sentence for text in texts for sentence in fill_wordings(template, text)]
-
-
-def side_sentences(prompt: str) -> tuple[str, ...]:
-    """Return the prompt seen from each of `prompts.SIDES`."""
-    return tuple(view_of(side, prompt.rstrip(".")) for side in SIDES)
 
 
 def with_sides(

@@ -88,6 +88,11 @@ def sides_seen(azimuth_deg: float) -> tuple[float, ...]:
     return tuple(sum(weights[azimuth] for azimuth in azimuths) for azimuths in SIDES.values())
 
 
+def side_sentences(subject: str) -> tuple[str, ...]:
+    """Return a subject, without its final dot, seen from each of the `SIDES`; the first is the front."""
+    return tuple(view_of(side, subject.rstrip(".")) for side in SIDES)
+
+
 def parse_azimuth_prompts(texts: Sequence[str]) -> tuple[AzimuthPrompt, ...]:
     """Return azimuth prompts by rising azimuth; `ANYWHERE` for none.
 
