@@ -207,6 +207,25 @@ def test_wrong_bytes_for_a_file(serve: Callable[[Answer], None], model: Path, tm
     assert not list((tmp_path / "cache").rglob("model.safetensors"))
 
 
+def test_folders_that_come_and_go_while_a_download_is_watched(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(bytes(1000))
+    ended = threading.Event()
+
+    def client() -> None:
+        while not ended.is_set():
+            for folder in (tmp_path / f"tmp{number}" for number in range(20)):
+                folder.mkdir()
+                folder.rmdir()
+
+    thread = threading.Thread(target=client)
+    thread.start()
+    try:
+        assert {download._bytes_in(tmp_path) for _ in range(500)} == {1000}
+    finally:
+        ended.set()
+        thread.join()
+
+
 def test_a_partial_file(serve: Callable[[Answer], None], model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "_STALL_S", 1.0)
 

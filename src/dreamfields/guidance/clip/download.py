@@ -130,7 +130,10 @@ def fetch(model_id: str, revision: str, patterns: Sequence[str], folder: Path) -
 
 def _bytes_in(folder: Path) -> int:
     total = 0
-    for path in folder.rglob("*"):
-        with contextlib.suppress(OSError):  # A file may have just been renamed.
-            total += path.lstat().st_size
+    # The client makes, renames and removes files and folders meanwhile. os.walk passes over a folder that has gone;
+    # Path.rglob does not before Python 3.13.
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += Path(parent, name).lstat().st_size
     return total
