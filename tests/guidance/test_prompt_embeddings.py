@@ -205,8 +205,10 @@ def test_every_sentence_that_is_put_to_a_guide_is_known_beforehand() -> None:
 
     guidance = Recording()
     for rows in (prompt_sentences("a red ball", ALL), geometry_sentences(ALL)):
-        embed_prompts(guidance, TEMPLATE, rows, ALL)
-    assert set(guidance.heard) == set(all_sentences(TEMPLATE, "a red ball", ALL))
+        embeddings = embed_prompts(guidance, TEMPLATE, rows, ALL)
+    with_sides(embeddings, guidance, "a red ball", 1.0)
+    assert set(guidance.heard) == set(all_sentences(TEMPLATE, "a red ball", replace(ALL, side_weight=1.0)))
+    assert set(all_sentences(TEMPLATE, "a red ball", ALL)) < set(guidance.heard)
     assert all_sentences("a photo of {}", "x", PromptSettings()) == ["a photo of x"]
 
 

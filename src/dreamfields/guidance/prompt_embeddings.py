@@ -84,12 +84,12 @@ def geometry_sentences(prompts: PromptSettings) -> Sentences:
 
 
 def all_sentences(template: str, prompt: str, prompts: PromptSettings) -> list[str]:
-    """Return every sentence that a guide has to encode, in the template."""
+    """Return every sentence that a guide has to encode."""
     sentences = (*prompt_sentences(prompt, prompts), *geometry_sentences(prompts))
     texts = [text for wordings in sentences for text in wordings]
     texts += [prompts.negative_prompt] * bool(prompts.negative_prompt)
-    texts += side_sentences(prompt) if prompts.side_weight > 0.0 else ()
-    return [sentence for text in texts for sentence in fill_wordings(template, text)]
+    filled = [sentence for text in texts for sentence in fill_wordings(template, text)]
+    return [*filled, *(side_sentences(prompt) if prompts.side_weight > 0.0 else ())]
 
 
 def with_sides(

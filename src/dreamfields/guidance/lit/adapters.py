@@ -17,6 +17,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
@@ -95,6 +96,15 @@ class Adapters(nn.Module):
         return self.log_scale.exp().clamp(max=_STEEPEST)
 
 
+@dataclass(frozen=True)
+class _Parts:
+    """The parts of a sentence's embedding, one for each way to score it."""
+
+    adapted: Tensor  # (d,): unit vector
+    closed_form: Tensor  # Unit vector of the closed form's space
+    closed_form_weight: Tensor  # (): in [0, 1]
+
+
 @final
 class AdaptedGuidance(AbstractGuidance):
     """One image tower with its adapters, and optionally its closed form."""
@@ -155,34 +165,37 @@ class AdaptedGuidance(AbstractGuidance):
         """Return the adapters' part of an embedding (d,); None where the adapters' weight is less than one quarter."""
         if not self.both:
             return text_embedding
-        if self._closed_form_weight(text_embedding) > _MAX_CLOSED_FORM_WEIGHT:
+        wanted = self._parts(text_embedding)
+        if wanted.closed_form_weight > _MAX_CLOSED_FORM_WEIGHT:
             return None
-        wanted, named = text_embedding.tensor_split([self.width])
-        return functional.normalize(torch.cat([wanted, torch.zeros_like(named)]), dim=0)
+        return torch.cat([wanted.adapted, torch.zeros_like(wanted.closed_form)])
 
     def score(self, images: Tensor, text_embedding: Tensor, sharpness: float = 0.0) -> Tensor:
         """Return (b,): a tenth of the adapters' margin, or its weighted mean with the closed form's score."""
-        if self._closed_form_weight(text_embedding) > _NEARLY_ONE:
+        wanted = self._parts(text_embedding)
+        if wanted.closed_form_weight > _NEARLY_ONE:
             # The prompt is the name of a class: but for rounding, the adapters' score would count for nothing.
-            named = text_embedding[self.width :]
-            return self.closed_form.score(images, functional.normalize(named, dim=0), sharpness)
-        return self._mixed(*self._embed(images), text_embedding, sharpness)
+            return self.closed_form.score(images, wanted.closed_form, sharpness)
+        return self._mixed(*self._embed(images), wanted, sharpness)
 
     def sided_score(self, images: Tensor, text_embedding: Tensor, sides: Sides, sharpness: float = 0.0) -> Tensor:
         """Return the score plus a tenth of `side_score` of the adapters' logits: the closed form knows no sides."""
         features, adapted = self._embed(images)
         told = functional.normalize(sides.sentences[:, : self.width], dim=-1)
         seen = side_score(self.adapters.scale * adapted @ told.T, sides.seen)
-        return self._mixed(features, adapted, text_embedding, sharpness) + sides.weight * LOGIT_SCALE * seen
+        return (
+            self._mixed(features, adapted, self._parts(text_embedding), sharpness) + sides.weight * LOGIT_SCALE * seen
+        )
 
-    def _mixed(self, features: Tensor, adapted: Tensor, text_embedding: Tensor, sharpness: float) -> Tensor:
+    def _mixed(self, features: Tensor, adapted: Tensor, wanted: _Parts, sharpness: float) -> Tensor:
         """Return the score (b,) of the tower's features (b, f) and the adapters' embeddings (b, d) of images."""
-        weight = self._closed_form_weight(text_embedding)
-        wanted, named = (functional.normalize(part, dim=0) for part in text_embedding.tensor_split([self.width]))
+        weight = wanted.closed_form_weight
+        margin = self._margin(adapted, wanted.adapted, sharpness)
         if weight < 1.0 - _NEARLY_ONE:
-            return self._margin(adapted, wanted, sharpness)
-        closed = self.closed_form.score_features(features, named, sharpness)
-        return (1.0 - weight) * self._margin(adapted, wanted, sharpness) + weight * closed
+            return margin
+        return (1.0 - weight) * margin + weight * self.closed_form.score_features(
+            features, wanted.closed_form, sharpness
+        )
 
     def _margin(self, adapted: Tensor, wanted: Tensor, sharpness: float) -> Tensor:
         """Return a tenth of the margin of a sentence (d,) over the class names, (b,), for images (b, d)."""
@@ -199,10 +212,11 @@ class AdaptedGuidance(AbstractGuidance):
         features, levels = self.closed_form.tower.levels(images)
         return features, self.adapters.image(torch.cat([features, levels], dim=-1))
 
-    def _closed_form_weight(self, text_embedding: Tensor) -> Tensor:
-        """Return the closed form's weight in an embedding (d,): (), 0 without `both`."""
-        named = text_embedding[self.width :]
-        return named.square().sum() / text_embedding.square().sum()
+    def _parts(self, text_embedding: Tensor) -> _Parts:
+        """Return the parts of an embedding (d,); without `both` that of the closed form is empty, its weight 0."""
+        wanted, named = text_embedding.tensor_split([self.width])
+        weight = named.square().sum() / text_embedding.square().sum()
+        return _Parts(functional.normalize(wanted, dim=0), functional.normalize(named, dim=0), weight)
 
 
 def closed_form_weight(nearness: Tensor) -> Tensor:
