@@ -3,13 +3,14 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from dreamfields.errors import UsageError
-from dreamfields.guidance.base import AbstractGuidance, Sides, Wanted, mean_direction, side_score
+from dreamfields.guidance.base import AbstractGuidance, Sides, mean_direction, side_score
 from dreamfields.guidance.clip.model import load_clip
 from dreamfields.guidance.ensemble import Member
 from dreamfields.guidance.lit.adapters import AdaptedGuidance, packaged_adapters
@@ -18,6 +19,7 @@ from dreamfields.guidance.lit.weights import GUIDING_ADAPTERS
 from dreamfields.guidance.prompt_embeddings import (
     PromptEmbeddings,
     all_sentences,
+    asks_for_sides,
     embed_prompts,
     geometry_sentences,
     orthogonal_part,
@@ -106,7 +108,7 @@ def test_by_default_the_embedding_is_that_of_the_prompt_alone_bit_for_bit(guidan
     assert found.table.shape == (1, 1, len(expected))
     for azimuths in ([], [0.0], [10.0, 200.0]):
         (towards,) = found.towards(0, azimuths)
-        assert torch.equal(towards.sentence, expected)
+        assert torch.equal(towards, expected)
 
 
 def test_a_negative_of_weight_0_changes_nothing_and_one_with_weight_pushes_away(guidance: AbstractGuidance) -> None:
@@ -126,8 +128,8 @@ def test_everything_at_once_is_unit_vectors_that_score_images(guidance: Abstract
     images = torch.rand((2, 3, SIZE, SIZE), generator=torch.Generator().manual_seed(0))
     for paraphrase in range(found.paraphrases):
         for towards in found.towards(paraphrase, [0.0, 30.0, 200.0]):
-            assert float(towards.sentence.norm()) == pytest.approx(1.0, abs=1e-5)
-            scores = guidance.view_score(images, towards)
+            assert float(towards.norm()) == pytest.approx(1.0, abs=1e-5)
+            scores = guidance.score(images, towards)
             assert scores.shape == (2,)
             assert bool(scores.isfinite().all())
 
@@ -141,7 +143,7 @@ def test_a_style_is_what_writing_it_into_the_prompt_is(guidance: AbstractGuidanc
 def test_between_two_wordings_the_direction_turns_from_one_to_the_other() -> None:
     table = torch.eye(4)[None]
     found = PromptEmbeddings(table, (0.0, 90.0, 180.0, 270.0))
-    front, between, side = (wanted.sentence for wanted in found.towards(0, [0.0, 45.0, 90.0]))
+    front, between, side = found.towards(0, [0.0, 45.0, 90.0])
     assert torch.allclose(front, table[0, 0], atol=1e-6)
     assert torch.allclose(side, table[0, 1], atol=1e-6)
     assert torch.allclose(between, torch.tensor([0.5, 0.5, 0.0, 0.0]).sqrt(), atol=1e-6)
@@ -149,38 +151,60 @@ def test_between_two_wordings_the_direction_turns_from_one_to_the_other() -> Non
 
 def test_a_view_between_two_sides_must_show_half_of_each(guidance: AbstractGuidance) -> None:
     plain = embeddings(guidance, PromptSettings())
-    found = with_sides(plain, guidance, "a red ball.", 0.7)
-    assert with_sides(plain, guidance, "a red ball.", 0.0) is plain
-    front, between, back = found.towards(0, [0.0, 45.0, 540.0])
-    expected = ((1.0, 0.0, 0.0), (0.5, 0.5, 0.0), (0.0, 0.0, 1.0))
-    for wanted, seen in zip((front, between, back), expected, strict=True):
-        assert torch.equal(wanted.sentence, plain.table[0, 0])
-        assert wanted.sides is not None
-        assert wanted.sides.weight == 0.7
-        assert torch.allclose(wanted.sides.seen, torch.tensor(seen), atol=1e-6)
-        sentences = ["front view of a red ball", "side view of a red ball", "back view of a red ball"]
-        assert torch.equal(wanted.sides.sentences, guidance.encode_text(sentences))
+    found = with_sides(plain, guidance, "a red ball.", PromptSettings(sides="always", side_weight=0.7))
+    assert with_sides(plain, guidance, "a red ball.", PromptSettings(sides="never")) is plain
+    assert torch.equal(found.towards(0, [0.0, 45.0, 540.0])[0], plain.table[0, 0])
+    assert plain.sides_towards([0.0]) is None
+    sides = found.sides_towards([0.0, 45.0, 540.0])
+    assert sides is not None
+    assert sides.weight == 0.7
+    assert torch.allclose(sides.seen, torch.tensor([[1.0, 0.0, 0.0], [0.5, 0.5, 0.0], [0.0, 0.0, 1.0]]), atol=1e-6)
+    assert torch.equal(sides.directions, guidance.encode_sides("a red ball."))
+    assert torch.equal(sides.of(slice(1, None)).seen, sides.seen[1:])
+
+
+def test_sides_are_told_by_sentences_of_their_own() -> None:
+    sentences = ["front view of a red ball", "side view of a red ball", "back view of a red ball"]
+    toy = ToyGuidance()
+    assert torch.equal(toy.encode_sides("a red ball."), toy.encode_text(sentences))
+
+
+def test_sides_are_asked_of_what_has_a_front_unless_the_user_says_otherwise() -> None:
+    class Knowing(ToyGuidance):  # type: ignore[misc]  # It is final, but here only asked.
+        def has_front(self, prompt: str) -> bool:
+            return prompt == "a cat"
+
+    def asked(prompt: str, **settings: Any) -> bool:
+        return asks_for_sides(Knowing(), prompt, PromptSettings(**settings))
+
+    assert (asked("a cat"), asked("a ball")) == (True, False)
+    assert (asked("a ball", sides="always"), asked("a cat", sides="never")) == (True, False)
+    wordings = ("front:{}, red", "back:{}, blue")
+    assert (asked("a cat", azimuth_prompts=wordings), asked("a cat", azimuth_prompts=wordings, sides="always")) == (
+        False,
+        True,
+    )
+    assert not asks_for_sides(ToyGuidance(), "a cat", PromptSettings())
 
 
 def test_the_score_of_sides_is_minus_the_cross_entropy() -> None:
-    front = torch.tensor([1.0, 0.0, 0.0])
+    front = torch.tensor([[1.0, 0.0, 0.0]])
     logits = torch.tensor([[0.0, 0.0, 0.0], [3.0, 0.0, 0.0], [0.0, 0.0, 3.0]])
     alike, right, wrong = side_score(logits, front).tolist()
     assert alike == pytest.approx(-math.log(3.0))
     assert wrong < alike < right < 0.0
-    # What all sides have in common says nothing of any.
+    # Where no side is asked for, none counts, and what all sides have in common says nothing of any.
+    assert torch.equal(side_score(logits, 0.0 * front), torch.zeros(3))
     assert torch.allclose(side_score(logits + 5.0, front), side_score(logits, front))
 
 
-def test_without_sides_a_view_has_the_score_of_its_sentence_and_with_them_what_they_add() -> None:
+def test_sides_add_to_the_score_of_a_sentence() -> None:
     toy, images = ToyGuidance(), torch.rand((2, 3, SIZE, SIZE), generator=torch.Generator().manual_seed(0))
     sentence, *sides = toy.encode_text(["a red ball", "a red ball", "a blue ball", "a green ball"])
-    plain = toy.score(images, sentence)
-    assert torch.equal(toy.view_score(images, Wanted(sentence)), plain)
-    asked = Sides(torch.stack(sides), torch.tensor([0.0, 1.0, 0.0]), 0.5)
-    logits = 100.0 * toy.encode_image(images) @ asked.sentences.T
-    expected = plain + 0.005 * torch.log_softmax(logits, dim=1)[:, 1]
-    assert torch.allclose(toy.view_score(images, Wanted(sentence, asked)), expected, atol=1e-6)
+    asked = Sides(torch.stack(sides), torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 0.0]]), 0.5)
+    logits = 100.0 * toy.encode_image(images) @ asked.directions.T
+    expected = toy.score(images, sentence) + 0.005 * torch.log_softmax(logits, dim=1)[:, 1] * torch.tensor([1.0, 0.0])
+    assert torch.allclose(toy.sided_score(images, sentence, asked), expected, atol=1e-6)
 
 
 def test_sentences_are_the_prompt_with_its_style_from_each_side() -> None:
@@ -206,10 +230,10 @@ def test_every_sentence_that_is_put_to_a_guide_is_known_beforehand() -> None:
     guidance = Recording()
     for rows in (prompt_sentences("a red ball", ALL), geometry_sentences(ALL)):
         embeddings = embed_prompts(guidance, TEMPLATE, rows, ALL)
-    with_sides(embeddings, guidance, "a red ball", 1.0)
-    assert set(guidance.heard) == set(all_sentences(TEMPLATE, "a red ball", replace(ALL, side_weight=1.0)))
-    assert set(all_sentences(TEMPLATE, "a red ball", ALL)) < set(guidance.heard)
-    assert all_sentences("a photo of {}", "x", PromptSettings()) == ["a photo of x"]
+    with_sides(embeddings, guidance, "a red ball", replace(ALL, sides="always"))
+    assert set(guidance.heard) == set(all_sentences(TEMPLATE, "a red ball", ALL, sides=True))
+    assert set(all_sentences(TEMPLATE, "a red ball", ALL, sides=False)) < set(guidance.heard)
+    assert all_sentences("a photo of {}", "x", PromptSettings(), sides=False) == ["a photo of x"]
 
 
 def test_texts_are_kept_in_the_form_of_prompts() -> None:

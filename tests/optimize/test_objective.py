@@ -7,11 +7,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from dreamfields.guidance.base import AbstractGuidance, Guide
+from dreamfields.guidance.base import AbstractGuidance, Guide, Sides
+from dreamfields.guidance.settings import PromptSettings
+from dreamfields.guidance.toy import ToyGuidance
 from dreamfields.optimize import losses
-from dreamfields.optimize.objective import Objective, evaluate_objective, guide_images, make_targets
+from dreamfields.optimize.objective import Objective, ask_for_sides, evaluate_objective, guide_images, make_targets
 from dreamfields.optimize.randomness import StepContext, seeded_generator
 from dreamfields.optimize.settings import LossSettings, Recipe
+from dreamfields.render.compose import in_grey
 from dreamfields.render.renderer import Rendering
 from dreamfields.render.settings import AugmentSettings, BackgroundSettings
 from tests.support.toys import TINY
@@ -236,3 +239,42 @@ def test_a_term_of_a_test_s_own_is_added_by_its_weight(monkeypatch: pytest.Monke
     assert list(objective.terms) == [*without.terms, "nearness"]
     assert objective.terms["nearness"].item() == pytest.approx(0.25 * 2.0)  # All pixels are at depth 4, half opaque.
     assert objective.total().item() == pytest.approx(without.total().item() + 0.5)
+
+
+def test_half_of_the_images_are_grey_and_these_alone_are_asked_for_sides() -> None:
+    images = torch.rand((12, 3, 4, 4), generator=seeded_generator(0, "images"))
+    seen = torch.tensor([[1.0, 0.0, 0.0], [0.5, 0.5, 0.0], [0.0, 0.0, 1.0]])
+    first = set()
+    for draw in range(20):
+        shown, sides = ask_for_sides(images, Sides(torch.eye(3), seen, 2.0), seeded_generator(draw, "sides"))
+        asked = sides.seen.sum(dim=1) > 0.5
+        # Image j is of view j modulo 3; the three views on one background are grey together.
+        grey = asked.view(4, 3)[:, 0]
+        assert torch.equal(sides.seen, torch.where(asked[:, None], seen.repeat(4, 1), 0.0))
+        assert torch.equal(asked.view(4, 3), grey[:, None].expand(4, 3))
+        assert grey.tolist() in ([True, False] * 2, [False, True] * 2)
+        assert torch.equal(shown[~asked], images[~asked])
+        assert torch.equal(shown[asked], in_grey(images)[asked])
+        first.add(bool(grey[0]))
+    assert first == {True, False}
+
+
+@pytest.mark.parametrize("batch_size", [0, 1, 2, 5])
+@pytest.mark.parametrize("wordings", [(), ("front:{}, red", "back:{}, blue")])
+def test_sides_count_the_same_however_images_are_divided(batch_size: int, wordings: tuple[str, ...]) -> None:
+    prompts = PromptSettings(sides="always", azimuth_prompts=wordings)
+    guidance = replace(TINY.guidance, batch_size=batch_size)
+    targets = make_targets([Guide(ToyGuidance())], "{}", "a red ball", prompts)
+    objectives = []
+    for recipe in (TINY, replace(TINY, guidance=guidance)):
+        views = rendering(0.5, 3)
+        colour = views.colour.requires_grad_()
+        objective = evaluate_objective(views, targets, StepContext(recipe, 0, 3), [0.0, 120.0, 180.0])
+        objective.total().backward()
+        assert colour.grad is not None
+        objectives.append((objective.score, colour.grad))
+    (score, gradient), (divided, of_divided) = objectives
+    assert divided == pytest.approx(score, abs=1e-6)
+    assert torch.allclose(of_divided, gradient, atol=1e-6)
+    plain = make_targets([Guide(ToyGuidance())], "{}", "a red ball", replace(prompts, sides="never"))
+    assert evaluate_objective(rendering(0.5, 3), plain, StepContext(TINY, 0, 3), [0.0, 120.0, 180.0]).score != score

@@ -32,6 +32,7 @@ ALL = PromptSettings(
     azimuth_prompts=("front:{}, red and white", "side:{}, blue", "back:{}, black"),
     geometry_prompt="a white ball",
     style="yellow",
+    sides="always",
     side_weight=0.5,
 )
 BLANK = PromptSettings(negative_prompt="a green ball", negative_weight=0.0)
@@ -69,7 +70,7 @@ def test_without_additional_prompts_a_run_keeps_its_bits(prompts: PromptSettings
 
 
 @pytest.mark.parametrize(
-    "name", ["negative_prompt", "paraphrases", "azimuth_prompts", "geometry_prompt", "style", "side_weight"]
+    "name", ["negative_prompt", "paraphrases", "azimuth_prompts", "geometry_prompt", "style", "sides"]
 )
 def test_each_setting_by_itself_leads_elsewhere(name: str) -> None:
     assert end(PromptSettings(**{name: getattr(ALL, name)})) != end(PromptSettings())
@@ -209,6 +210,7 @@ def test_prompts_are_part_of_the_identity_of_a_run_and_old_runs_have_none() -> N
     assert others == {f"prompts.{name}" for name in ("negative_prompt", "paraphrases", "azimuth_prompts")} | {
         "prompts.geometry_prompt",
         "prompts.style",
+        "prompts.sides",
         "prompts.side_weight",
     }
     assert Config.from_json(json.loads(json.dumps(asking.to_json()))) == asking

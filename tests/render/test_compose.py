@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dreamfields.render.compose import Augmentation, compose_views, compose_views_reference, draw_augmentation, usable
+from dreamfields.render.compose import (
+    Augmentation,
+    compose_views,
+    compose_views_reference,
+    draw_augmentation,
+    in_grey,
+    usable,
+)
 from dreamfields.render.renderer import Rendering
 from dreamfields.render.settings import AugmentSettings
 from tests.support.fields import seeded
@@ -99,3 +106,12 @@ def test_without_numba_the_definition_is_used() -> None:
     assert torch.equal(
         compose_views(seen, backgrounds, augmentation), compose_views_reference(seen, backgrounds, augmentation)
     )
+
+
+def test_in_grey_channels_are_alike_and_a_grey_stays_as_it_is() -> None:
+    images = torch.rand((2, 3, 4, 4), generator=torch.Generator().manual_seed(0))
+    grey = in_grey(images)
+    assert torch.equal(grey, grey[:, :1].expand(2, 3, 4, 4))
+    assert torch.allclose(in_grey(grey), grey, atol=1e-6)
+    pure = torch.eye(3)[:, :, None, None]
+    assert in_grey(pure)[:, 0].flatten().tolist() == pytest.approx([0.299, 0.587, 0.114])

@@ -31,3 +31,15 @@ def test_each_text_is_read(prompts: PromptSettings, name: str) -> None:
 
 def test_texts_without_a_word_of_their_own_pass() -> None:
     check_readable(Config("a teapot", prompts=PromptSettings(azimuth_prompts=("front:{}", "back:{}, back view"))))
+
+
+def test_sides_that_no_model_can_tell_are_refused() -> None:
+    config = Config("a cat", prompts=PromptSettings(sides="always"))
+    check_readable(config)
+    alone = replace(config.recipe.guidance, mode="closed-form")
+    with pytest.raises(UsageError, match="lit in closed form cannot tell them; guide with"):
+        check_readable(replace(config, recipe=replace(config.recipe, guidance=alone)))
+    # The toy can.
+    joined = replace(alone, name="lit+toy")
+    check_readable(replace(config, recipe=replace(config.recipe, guidance=joined)))
+    check_readable(Config("a cat", recipe=replace(config.recipe, guidance=alone)))

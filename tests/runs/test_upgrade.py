@@ -7,7 +7,7 @@ import pytest
 from dreamfields.config import Config
 from dreamfields.errors import UsageError
 from dreamfields.runs.record import RunRecord
-from dreamfields.runs.upgrade import REMOVED, RENAMED, upgrade_config, upgrade_identity
+from dreamfields.runs.upgrade import ADDED, REMOVED, RENAMED, complete_config, upgrade_config, upgrade_identity
 
 OTHERS: dict[str, Any] = {
     "cameras.close_ups": 0.25,
@@ -57,7 +57,7 @@ def test_a_removed_setting_at_its_default_is_passed_over_in_silence(name: str) -
 @pytest.mark.parametrize("name", OTHERS)
 def test_a_removed_setting_in_use_is_kept_as_lost_and_becomes_a_note(name: str) -> None:
     record = RunRecord.from_json({"format": 1, "status": "started", "config": old(name, OTHERS[name])})
-    assert (record.config, record.lost) == (Config("a red ball"), {name: OTHERS[name]})
+    assert (record.config.recipe, record.lost) == (Config("a red ball").recipe, {name: OTHERS[name]})
     (note,) = record.all_notes
     assert note == f"{name} was {OTHERS[name]!r}; this version has no such setting, and goes on without it"
     assert RunRecord.from_json(record.to_json()).all_notes == (note,)  # Written once, it is said from then on.
@@ -74,3 +74,16 @@ def test_an_unknown_setting_is_still_refused() -> None:
     for recipe in ([1], {"voxels": [1]}, 3):
         with pytest.raises(UsageError):
             Config.from_json(upgrade_config({"prompt": "a", "recipe": recipe})[0])
+
+
+@pytest.mark.parametrize("prompts", [{}, {"prompts": {"style": "wooden"}}])
+def test_a_run_from_before_a_setting_goes_on_as_it_began(prompts: dict[str, Any]) -> None:
+    record = RunRecord.from_json({"format": 1, "status": "started", "config": {"prompt": "a red ball", **prompts}})
+    assert record.config.prompts.sides == "never" != Config("a red ball").prompts.sides
+    assert RunRecord.from_json(RunRecord("started", Config("a red ball")).to_json()).config == Config("a red ball")
+    for name in ADDED:
+        part, setting = name.split(".")
+        assert setting in Config("a red ball").to_json()[part]
+        assert complete_config({part: {setting: "auto"}}) == {part: {setting: "auto"}}
+    with pytest.raises(UsageError):
+        RunRecord.from_json({"format": 1, "status": "started", "config": {"prompt": "a red ball", "prompts": 3}})

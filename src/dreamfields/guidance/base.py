@@ -6,12 +6,14 @@ their embeddings (Dream Fields eq. 2), in [-1, 1], unless a guidance defines ano
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dreamfields.guidance.prompts import side_sentences
 from dreamfields.reprs import short_repr
 
 _COSINES = 100.0  # Logit of a cosine of 1: models of images and sentences learn about that
@@ -19,23 +21,17 @@ _COSINES = 100.0  # Logit of a cosine of 1: models of images and sentences learn
 
 @dataclass(frozen=True)
 class Sides:
-    """From which side an image should show a thing that has a front."""
+    """From which side images should show a thing that has a front."""
 
-    sentences: Tensor  # (s, d): unit embeddings of the prompt seen from each side
-    seen: Tensor  # (s,): how much of each side is seen, in [0, 1] with sum 1
+    directions: Tensor  # (s, d): by which each side is told; see `AbstractGuidance.encode_sides`
+    seen: Tensor  # (b, s): how much of each side an image shows, in [0, 1] with sum 1, or 0 where it is not asked
     weight: float  # Of this score, relative to that of the prompt
 
     __repr__ = short_repr
 
-
-@dataclass(frozen=True)
-class Wanted:
-    """What the images of one view should show."""
-
-    sentence: Tensor  # (d,): unit embedding
-    sides: Sides | None = None
-
-    __repr__ = short_repr
+    def of(self, images: slice) -> Self:
+        """Return what is asked of some of the images."""
+        return replace(self, seen=self.seen[images])
 
 
 class AbstractGuidance(nn.Module, ABC):
@@ -58,6 +54,13 @@ class AbstractGuidance(nn.Module, ABC):
     def encode_image(self, images: Tensor) -> Tensor:
         """Return unit embeddings (b, d) of images (b, 3, h, w) in [0, 1], differentiably."""
 
+    def encode_sides(self, prompt: str) -> Tensor:
+        """Return a direction (s, d) for each of the `prompts.SIDES`: what is seen is told by products with these.
+
+        By default they are the embeddings of sentences.
+        """
+        return self.encode_text(side_sentences(prompt))
+
     def unread_words(self, sentence: str) -> tuple[str, ...]:
         """Return the words at the end of a sentence that the model ignores; by default none."""
         return ()
@@ -65,6 +68,10 @@ class AbstractGuidance(nn.Module, ABC):
     def unknown_words(self, sentence: str) -> tuple[str, ...]:
         """Return the words of a sentence that the model has no tokens for; by default none."""
         return ()
+
+    def has_front(self, prompt: str) -> bool:
+        """Return whether what a prompt names has a front that the model can tell; by default it can tell none."""
+        return False
 
     def textureless_embedding(self, text_embedding: Tensor) -> Tensor | None:
         """Return the embedding (d,) to score textureless images with, by default the same; None if it cannot."""
@@ -78,16 +85,10 @@ class AbstractGuidance(nn.Module, ABC):
         """
         return self.encode_image(images) @ text_embedding
 
-    def view_score(self, images: Tensor, wanted: Wanted, sharpness: float = 0.0) -> Tensor:
-        """Return how well images (b, 3, h, w) of one view show what is wanted of it: (b,), differentiably."""
-        if wanted.sides is None:
-            return self.score(images, wanted.sentence, sharpness)
-        return self.sided_score(images, wanted.sentence, wanted.sides, sharpness)
-
     def sided_score(self, images: Tensor, text_embedding: Tensor, sides: Sides, sharpness: float = 0.0) -> Tensor:
         """Return the score (b,) plus how well the images show the wanted sides, differentiably; see `side_score`."""
         embeddings = self.encode_image(images)
-        logits = _COSINES * embeddings @ sides.sentences.T
+        logits = _COSINES * embeddings @ sides.directions.T
         return embeddings @ text_embedding + sides.weight / _COSINES * side_score(logits, sides.seen)
 
 
@@ -103,11 +104,11 @@ class Guide:
 
 
 def side_score(logits: Tensor, seen: Tensor) -> Tensor:
-    """Return sum_j seen_j log p_j, (b,), with p the probabilities of s sides by logits (b, s): at most 0.
+    """Return sum_j seen_j log p_j, (b,), for seen (b, s) and probabilities p of s sides by logits (b, s): at most 0.
 
     It is minus the cross-entropy between what is wanted and what is seen, so wrong sides count against a right one.
     """
-    return torch.log_softmax(logits, dim=-1) @ seen
+    return (seen * torch.log_softmax(logits, dim=-1)).sum(dim=-1)
 
 
 def mean_direction(embeddings: Tensor) -> Tensor:

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-Score = Callable[[Tensor], Tensor]
-"""Images (b, 3, h, w) in, scores (b,) out, differentiably; each score depends on its own image only."""
+Score = Callable[[Tensor, slice], Tensor]
+"""Images (b, 3, h, w) and which of all they are in, scores (b,) out, differentiably; each depends on its own image."""
 
 
 def score_in_parts(score: Score, images: Tensor, batch_size: int) -> Tensor:
-    """Return score(images), (b,), computed for `batch_size` images at a time; 0 takes all at once."""
+    """Return score(images, all), (b,), computed for `batch_size` images at a time; 0 takes all at once."""
     if batch_size == 0 or len(images) <= batch_size or not (torch.is_grad_enabled() and images.requires_grad):
-        return score(images)
+        return score(images, slice(None))
     scores: Tensor = _Chunked.apply(images, score, batch_size)  # type: ignore[no-untyped-call]
     return scores
 
@@ -28,9 +28,11 @@ class _Chunked(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, images: Tensor, score: Score, batch_size: int) -> Tensor:
         scores, gradients = [], []
-        for chunk in images.detach().split(batch_size):
+        for begin in range(0, len(images), batch_size):
+            which = slice(begin, begin + batch_size)
+            chunk = images[which].detach()
             with torch.enable_grad():
-                part = score(chunk.requires_grad_())
+                part = score(chunk.requires_grad_(), which)
                 (gradient,) = torch.autograd.grad(part.sum(), chunk)
             scores.append(part.detach())
             gradients.append(gradient)

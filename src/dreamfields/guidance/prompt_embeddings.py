@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dreamfields.guidance.base import AbstractGuidance, Sides, Wanted, mean_direction
+from dreamfields.guidance.base import AbstractGuidance, Sides, mean_direction
 from dreamfields.guidance.prompts import (
     azimuth_weights,
     fill_template,
@@ -40,7 +40,7 @@ class PromptEmbeddings:
     table: Tensor  # (p, k, d) unit vectors
     anchors_deg: tuple[float, ...] = (0.0,)
     """Azimuths at which the weight of each of the k wordings is 1, rising, in [0, 360)."""
-    sides: Tensor | None = None  # (s, d): unit vectors of the prompt seen from each of `prompts.SIDES`
+    sides: Tensor | None = None  # (s, d): a direction for each of `prompts.SIDES`; see `base.Sides`
     side_weight: float = 0.0  # Of telling these; see `base.Sides`
 
     __repr__ = short_repr
@@ -50,24 +50,20 @@ class PromptEmbeddings:
         """Return p."""
         return len(self.table)
 
-    def towards(self, paraphrase: int, azimuths_deg: Sequence[float]) -> list[Wanted]:
-        """Return what is wanted at each azimuth; only one where that is the same at all of them."""
+    def towards(self, paraphrase: int, azimuths_deg: Sequence[float]) -> list[Tensor]:
+        """Return the embedding (d,) wanted at each azimuth; only one where that is the same at all of them."""
         wordings = self.table[paraphrase]
-        if len(wordings) == 1 and self.sides is None:
-            return [Wanted(wordings[0])]
-        return [Wanted(self._sentence(wordings, azimuth), self._sides(azimuth)) for azimuth in azimuths_deg]
-
-    def _sentence(self, wordings: Tensor, azimuth_deg: float) -> Tensor:
         # One wording is not blended with itself, which could change the last bit.
         if len(wordings) == 1:
-            return wordings[0]
-        weights = wordings.new_tensor(azimuth_weights(azimuth_deg, self.anchors_deg))
-        return functional.normalize(weights @ wordings, dim=0)
+            return [wordings[0]]
+        weights = [wordings.new_tensor(azimuth_weights(azimuth, self.anchors_deg)) for azimuth in azimuths_deg]
+        return [functional.normalize(one @ wordings, dim=0) for one in weights]
 
-    def _sides(self, azimuth_deg: float) -> Sides | None:
+    def sides_towards(self, azimuths_deg: Sequence[float]) -> Sides | None:
+        """Return which sides v views should show, with (v, s) seen; None where none are asked for."""
         if self.sides is None:
             return None
-        return Sides(self.sides, self.sides.new_tensor(sides_seen(azimuth_deg)), self.side_weight)
+        return Sides(self.sides, self.sides.new_tensor([sides_seen(one) for one in azimuths_deg]), self.side_weight)
 
 
 def prompt_sentences(prompt: str, prompts: PromptSettings) -> Sentences:
@@ -83,25 +79,32 @@ def geometry_sentences(prompts: PromptSettings) -> Sentences:
     return (_by_azimuth(prompts.geometry_prompt, prompts),) if prompts.geometry_prompt else ()
 
 
-def all_sentences(template: str, prompt: str, prompts: PromptSettings) -> list[str]:
-    """Return every sentence that a guide has to encode."""
+def asks_for_sides(guidance: AbstractGuidance, prompt: str, prompts: PromptSettings) -> bool:
+    """Return whether a guide is asked for the sides of a prompt."""
+    if prompts.sides == "auto":
+        return not prompts.azimuth_prompts and guidance.has_front(prompt)
+    return prompts.sides == "always"
+
+
+def all_sentences(template: str, prompt: str, prompts: PromptSettings, sides: bool) -> list[str]:
+    """Return every sentence that a guide has to encode; `sides` says whether it is asked for these."""
     sentences = (*prompt_sentences(prompt, prompts), *geometry_sentences(prompts))
     texts = [text for wordings in sentences for text in wordings]
     texts += [prompts.negative_prompt] * bool(prompts.negative_prompt)
     filled = [sentence for text in texts for sentence in fill_wordings(template, text)]
-    return [*filled, *(side_sentences(prompt) if prompts.side_weight > 0.0 else ())]
+    return [*filled, *(side_sentences(prompt) if sides else ())]
 
 
 def with_sides(
-    embeddings: PromptEmbeddings, guidance: AbstractGuidance, prompt: str, weight: float
+    embeddings: PromptEmbeddings, guidance: AbstractGuidance, prompt: str, prompts: PromptSettings
 ) -> PromptEmbeddings:
-    """Return embeddings that ask for sides as well; the same ones at weight 0.
+    """Return embeddings that ask for the sides of a prompt as well; the same ones where they are not asked for.
 
     The sentences of the sides go without the template: they say by themselves what is seen.
     """
-    if weight == 0.0:
+    if not asks_for_sides(guidance, prompt, prompts):
         return embeddings
-    return replace(embeddings, sides=guidance.encode_text(side_sentences(prompt)), side_weight=weight)
+    return replace(embeddings, sides=guidance.encode_sides(prompt), side_weight=prompts.side_weight)
 
 
 def embed_prompts(

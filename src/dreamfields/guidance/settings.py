@@ -12,6 +12,7 @@ from dreamfields.settings import Range, Rising, Settings
 
 Mode = Literal["closed-form", "adapters", "both"]
 Precision = Literal["fp32", "bf16"]
+Asked = Literal["auto", "always", "never"]
 
 _MOST_TEXTS: Final = 100  # Of paraphrases, and of azimuth prompts
 _MOST_CHARACTERS: Final = 20_000  # Of all texts of `PromptSettings` together: each checkpoint's manifest holds them
@@ -74,9 +75,11 @@ class PromptSettings(Settings):
     azimuth_prompts: tuple[str, ...] = ()
     """Wordings by azimuth, as WHERE:WORDING with {} for the prompt: `front:{}, front view`
     `side:{}, side view` `back:{}, back view`. WHERE may also be degrees; in between, neighbours are blended."""
-    side_weight: Annotated[float, Range(0.0, 100.0)] = 0.0
-    """How much each view must look like the side that it shows of a thing with a front (front, side or back, wrong ones
-    count against it), relative to the prompt's score. The closed form of `lit` cannot tell sides."""
+    sides: Asked = "auto"
+    """Whether each view must look like the side that it shows: front, side or back. `auto` asks where the guidance
+    finds that the prompt has a front, which `lit` alone does, and no wordings by azimuth are given."""
+    side_weight: Annotated[float, Range(0.0, 100.0)] = 10.0
+    """How much that counts, relative to the prompt's score."""
     geometry_prompt: str = ""
     """What the textureless shape must look like; scored once a step, lit from a direction that changes."""
     geometry_weight: Annotated[float, Range(0.0, 1000.0)] = 0.5

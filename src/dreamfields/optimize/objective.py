@@ -5,14 +5,14 @@ augmentations, and with a geometry prompt k more of one textureless view.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial, reduce
+from dataclasses import dataclass, replace
+from functools import reduce
 
 import torch
 from torch import Generator, Tensor
 
 from dreamfields.guidance import prompt_embeddings
-from dreamfields.guidance.base import AbstractGuidance, Guide, Wanted
+from dreamfields.guidance.base import AbstractGuidance, Guide, Sides
 from dreamfields.guidance.chunked import score_in_parts
 from dreamfields.guidance.prompt_embeddings import PromptEmbeddings, embed_prompts, textureless_embeddings, with_sides
 from dreamfields.guidance.settings import PromptSettings
@@ -21,7 +21,7 @@ from dreamfields.optimize.randomness import StepContext
 from dreamfields.optimize.settings import Recipe
 from dreamfields.optimize.textureless import TexturelessView
 from dreamfields.render.backgrounds import draw_backgrounds
-from dreamfields.render.compose import compose_views, crop_views, double, draw_augmentation
+from dreamfields.render.compose import compose_views, crop_views, double, draw_augmentation, in_grey
 from dreamfields.render.renderer import Rendering
 from dreamfields.reprs import short_repr
 
@@ -66,7 +66,7 @@ def make_targets(
     targets = []
     for guidance, weight, start in ((guide.guidance, guide.weight, guide.start) for guide in guides):
         embeddings = embed_prompts(guidance, template, sentences, prompts)
-        embeddings = with_sides(embeddings, guidance, prompt, prompts.side_weight)
+        embeddings = with_sides(embeddings, guidance, prompt, prompts)
         textureless = textureless_embeddings(guidance, embeddings)
         geometry = embed_prompts(guidance, template, of_geometry, prompts) if of_geometry else None
         # The user gave this prompt, so guides that score textureless views poorly score it too.
@@ -94,11 +94,11 @@ def evaluate_objective(
     views, geometry = [], []
     for i in chosen:
         target, guidance = targets[i], targets[i].guidance
-        wanted = target.embeddings.towards(paraphrase, azimuths_deg)
-        views.append(target.weight * guide_loss(rendering, guidance, wanted, context, f"guide {i}"))
+        wanted = target.embeddings.towards(paraphrase, azimuths_deg), target.embeddings.sides_towards(azimuths_deg)
+        views.append(target.weight * guide_loss(rendering, guidance, *wanted, context, f"guide {i}"))
         if geometry_view is not None and target.geometry is not None:
-            wanted = target.geometry.towards(0, [geometry_view.azimuth_deg])
-            term = guide_loss(geometry_view.rendering, guidance, wanted, context, f"geometry {i}")
+            sentences = target.geometry.towards(0, [geometry_view.azimuth_deg])
+            term = guide_loss(geometry_view.rendering, guidance, sentences, None, context, f"geometry {i}")
             geometry.append(target.geometry_weight * target.weight * term)
     means = [torch.stack(terms).sum() / total_weight for terms in (views, geometry) if terms]
 
@@ -115,15 +115,51 @@ def draw_paraphrase(count: int, context: StepContext) -> int:
 
 
 def guide_loss(
-    rendering: Rendering, guidance: AbstractGuidance, wanted: Sequence[Wanted], context: StepContext, stream: str
+    rendering: Rendering,
+    guidance: AbstractGuidance,
+    sentences: Sequence[Tensor],
+    sides: Sides | None,
+    context: StepContext,
+    stream: str,
 ) -> Tensor:
-    """Return minus one guide's mean score of v k images, (); what is wanted of each view, or one for all."""
-    settings = context.recipe.guidance
-    score = partial(guidance.view_score, sharpness=schedules.ramp(context.progress, *settings.sharpen))
-    images = guide_images(rendering, guidance, context.recipe, context.generator(stream))
-    # Views repeat in the same order for each background, so every len(wanted)-th image is of the same view.
-    parts = ((partial(score, wanted=one), images[i :: len(wanted)]) for i, one in enumerate(wanted))
-    return losses.guidance_loss(torch.cat([score_in_parts(*part, settings.batch_size) for part in parts]))
+    """Return minus one guide's mean score of v k images, ().
+
+    `sentences` are the embeddings wanted of each view, or one for all; `sides` has a row for each view.
+    """
+    settings, generator = context.recipe.guidance, context.generator(stream)
+    images = guide_images(rendering, guidance, context.recipe, generator)
+    if sides is not None:
+        images, sides = ask_for_sides(images, sides, generator)
+    sharpness = schedules.ramp(context.progress, *settings.sharpen)
+
+    def scores(first: int, sentence: Tensor) -> Tensor:
+        # Views repeat in the same order for each background, so every len(sentences)-th image is of the same view.
+        of_view = slice(first, None, len(sentences))
+        asked = sides and sides.of(of_view)
+
+        def score(shown: Tensor, which: slice) -> Tensor:
+            if asked is None:
+                return guidance.score(shown, sentence, sharpness)
+            return guidance.sided_score(shown, sentence, asked.of(which), sharpness)
+
+        return score_in_parts(score, images[of_view], settings.batch_size)
+
+    return losses.guidance_loss(torch.cat([scores(first, sentence) for first, sentence in enumerate(sentences)]))
+
+
+def ask_for_sides(images: Tensor, sides: Sides, generator: Generator) -> tuple[Tensor, Sides]:
+    """Return v k images, half of them in grey, and what is asked of each: sides of the grey ones, nothing of others.
+
+    In colour a front would become yellow and a back blue, for that is what guides take them for; and in grey alone an
+    object would get no colours. `sides` has a row for each of the v views. Of one background a view, all images of a
+    step are grey or none is.
+    """
+    views = len(sides.seen)
+    first = int(torch.randint(2, (), generator=generator))
+    backgrounds = torch.arange(len(images), device=images.device) // views
+    grey = (backgrounds + first) % 2 == 0
+    seen = sides.seen.repeat(len(images) // views, 1) * grey[:, None]
+    return torch.where(grey[:, None, None, None], in_grey(images), images), replace(sides, seen=seen)
 
 
 def guide_images(rendering: Rendering, guidance: AbstractGuidance, recipe: Recipe, generator: Generator) -> Tensor:

@@ -27,6 +27,7 @@ from dreamfields.render.volume import composite
 from dreamfields.reprs import short_repr
 
 GRAIN_DEVIATION = math.sqrt((256**2 - 1) / 12.0)  # Standard deviation of a uniform byte
+_LUMA = (0.299, 0.587, 0.114)
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,12 @@ def recolour(images: Tensor, tone: Tensor) -> Tensor:
     saturated = grey + saturation * (images - grey)
     mean = saturated.mean(dim=(1, 2, 3), keepdim=True)
     return mean + contrast * (saturated - mean) + brightness
+
+
+def in_grey(images: Tensor) -> Tensor:
+    """Return images (b, 3, h, w) without colours, by their luma (ITU-R BT.601)."""
+    weights = images.new_tensor(_LUMA).view(1, 3, 1, 1)
+    return (images * weights).sum(dim=1, keepdim=True).expand_as(images)
 
 
 def crop_views(rendering: Rendering, crop: int, copies: int, size: int, generator: Generator) -> Rendering:

@@ -6,7 +6,7 @@ from typing import Final
 
 from dreamfields.config import Config
 from dreamfields.devices import check_device
-from dreamfields.errors import StorageError
+from dreamfields.errors import StorageError, UsageError
 from dreamfields.guidance import ensemble
 from dreamfields.guidance.prompts import parse_azimuth_prompts
 from dreamfields.optimize.settings import Recipe
@@ -34,16 +34,23 @@ def check_runnable(config: Config, directory: RunDirectory) -> None:
 
 
 def check_readable(config: Config) -> None:
-    """Make sure that each text of a new run has a word that the models that guide can read; without torch.
+    """Make sure that the models that guide can read each text of a new run and do what is asked; without torch.
 
-    Raises UsageError: one has none.
+    Raises UsageError: a text has no word that one can read, or none can tell the sides that are asked for.
     """
+    guidance = config.recipe.guidance
+    kinds = {member.kind for member in ensemble.parse_members(guidance.name)}
+    if config.prompts.sides == "always" and guidance.mode == "closed-form" and kinds == {"lit"}:
+        raise UsageError(
+            "sides are always asked for, but lit in closed form cannot tell them; guide with --guidance.mode both, or "
+            "leave out --sides always"
+        )
     texts = [("the prompt", config.prompt)]
     for name, given in config.prompts.texts():
         if name == "azimuth_prompts":  # {} stands for the prompt, which is read above.
             given = tuple(one.wording.replace("{}", "") for one in parse_azimuth_prompts(given))
         texts += [(name, text) for text in given]
-    ensemble.check_readable(config.recipe.guidance, texts)
+    ensemble.check_readable(guidance, texts)
 
 
 def checkpoint_bytes(recipe: Recipe) -> int:

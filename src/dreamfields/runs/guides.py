@@ -5,7 +5,7 @@ import torch
 from dreamfields.errors import MissingPackageError
 from dreamfields.guidance.base import Guide
 from dreamfields.guidance.ensemble import load_guides
-from dreamfields.guidance.prompt_embeddings import all_sentences
+from dreamfields.guidance.prompt_embeddings import all_sentences, asks_for_sides
 from dreamfields.runs.record_file import RecordFile
 
 
@@ -25,8 +25,9 @@ def load_recorded(file: RecordFile, device: torch.device) -> list[Guide]:
                 "new run"
             )
     file.begin_session(names, weights)
-    sentences = all_sentences(config.recipe.guidance.template, config.prompt, config.prompts)
     for model in (guide.guidance for guide in guides):
+        sides = asks_for_sides(model, config.prompt, config.prompts)
+        sentences = all_sentences(config.recipe.guidance.template, config.prompt, config.prompts, sides)
         if words := model.unread_words(max(sentences, key=len)):
             file.notify(f'{model.name} cannot read the whole prompt; dropped: "{" ".join(words)}"')
         if unknown := dict.fromkeys(word for sentence in sentences for word in model.unknown_words(sentence)):

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal, Self, get_type_hints
 from dreamfields.config import Config
 from dreamfields.errors import StorageError, UsageError
 from dreamfields.runs.directory import RunDirectory
-from dreamfields.runs.upgrade import lost_sentence, upgrade_config
+from dreamfields.runs.upgrade import complete_config, lost_sentence, upgrade_config
 from dreamfields.settings import Range, fault_in, value_from_json
 
 FORMAT: Final = 1  # Format of run.json
@@ -67,7 +67,7 @@ class RunRecord:
         if not isinstance(values.get("config"), Mapping):
             raise UsageError("it holds no configuration")
         config, lost = upgrade_config(values["config"])
-        entries = {"status": None, **values, "config": config}
+        entries = {"status": None, **values, "config": complete_config(config)}
         hints = get_type_hints(cls, include_extras=True)
         del hints["unknown"]
         known = {name: value_from_json(entries[name], hint) for name, hint in hints.items() if name in entries}

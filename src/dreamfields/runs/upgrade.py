@@ -26,6 +26,9 @@ REMOVED: Final[Mapping[str, Any]] = {
 }
 """Settings that are gone, `part.name`, and the defaults at which they did nothing."""
 
+ADDED: Final[Mapping[str, Any]] = {"prompts.sides": "never"}
+"""Settings that change what a run makes, `part.name`, and how runs from before there were these are gone on with."""
+
 
 def upgrade_config(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the configuration of any version's run.json under present names, and what is lost of it by dotted name.
@@ -50,6 +53,17 @@ def upgrade_config(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str,
     if isinstance(config.get("recipe"), Mapping):
         config["recipe"] = {part: upgraded(part, settings) for part, settings in config["recipe"].items()}
     return config, lost
+
+
+def complete_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run's configuration, under present names, with what it did before a setting existed."""
+    completed = dict(config)
+    for dotted, before in ADDED.items():
+        part, name = dotted.split(".")
+        settings = completed.get(part, {})
+        if isinstance(settings, Mapping):
+            completed[part] = {name: before, **settings}
+    return completed
 
 
 def upgrade_identity(identity: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dreamfields.errors import MissingPackageError, UsageError
 from dreamfields.evaluate.judges import load_judge
-from dreamfields.guidance.base import Sides, Wanted
+from dreamfields.guidance.base import Sides
 from dreamfields.guidance.ensemble import check_weights, load_guides
 from dreamfields.guidance.lit import load, weights
 from dreamfields.guidance.lit.adapters import (
@@ -228,28 +228,26 @@ def test_what_says_the_same_is_no_rival(guides: dict[str, AdaptedGuidance], imag
 
 
 def test_sides_are_told_by_the_adapters_alone(guides: dict[str, AdaptedGuidance], images: Tensor) -> None:
-    views = ["front view of a chair", "side view of a chair", "back view of a chair"]
     for name, sentence in (
         ("adapters", "a chair"),
         ("both", "a photo of a red chair"),
         ("both", "a photo of a throne"),
     ):
         guide = guides[name]
-        text, seen = guide.encode_text([sentence])[0], torch.tensor([0.25, 0.0, 0.75])
-        sides = Sides(guide.encode_text(views), seen, 2.0)
+        text, seen = guide.encode_text([sentence])[0], torch.tensor([[0.25, 0.0, 0.75], [0.0, 0.0, 0.0]])
+        sides = Sides(guide.encode_sides("a chair."), seen, 2.0)
+        views = ["front view of a chair", "side view of a chair", "back view of a chair"]
         told = guides["adapters"].encode_text(views)
         logits = guide.adapters.scale * guides["adapters"].encode_image(images) @ told.T
-        expected = guide.score(images, text, 0.5) + 0.2 * torch.log_softmax(logits, dim=1) @ seen
-        assert torch.allclose(guide.view_score(images, Wanted(text, sides), 0.5), expected, atol=1e-4)
+        expected = guide.score(images, text, 0.5) + 0.2 * (torch.log_softmax(logits, dim=1) * seen).sum(dim=1)
+        assert torch.allclose(guide.sided_score(images, text, sides, 0.5), expected, atol=1e-4)
 
 
 def test_the_closed_form_knows_no_sides(lit: Lit, images: Tensor) -> None:
     closed = lit.guides[0]
     text = closed.encode_text(["a throne"])[0]
-    sides = Sides(
-        closed.encode_text(["front view of a throne", "back view of a throne"]), torch.tensor([1.0, 0.0]), 1.0
-    )
-    assert torch.equal(closed.view_score(images, Wanted(text, sides)), closed.score(images, text))
+    sides = Sides(closed.encode_sides("a throne"), torch.tensor([[1.0, 0.0, 0.0]] * len(images)), 1.0)
+    assert torch.equal(closed.sided_score(images, text, sides), closed.score(images, text))
 
 
 def test_what_no_class_is_near_to_is_left_to_the_adapters(
@@ -383,3 +381,16 @@ def test_words_in_other_scripts_are_named(lit: Lit) -> None:
     guide = lit.guides[0]
     assert guide.unknown_words("a red 茶壶 teapot") == ("茶壶",)
     assert guide.unknown_words("a red teapot") == ()
+
+
+def test_the_packaged_adapters_are_asked_for_the_sides_of_things_with_a_front(lit: Lit, tmp_path: Path) -> None:
+    guides = [guide.guidance for guide in load_guides(GuidanceSettings(), CPU)]
+    for guide in guides:
+        assert all(guide.has_front(prompt) for prompt in ("a cat", "a horse", "an armchair", "a robot", "a giraffe."))
+        assert not any(guide.has_front(prompt) for prompt in ("a teapot", "a tree", "a banana", "a round table"))
+    closed = load_guides(GuidanceSettings(mode="closed-form"), CPU)
+    assert not any(guide.guidance.has_front("a cat") for guide in closed)
+    # Whether other adapters can tell sides is not known.
+    path = saved(tmp_path, "lite0", lit.guides[0].tower.width)
+    (own,) = load_guides(GuidanceSettings(adapters=(str(path),)), CPU)
+    assert not own.guidance.has_front("a cat")

@@ -30,7 +30,9 @@ from torch.nn import functional
 from dreamfields.errors import MissingPackageError
 from dreamfields.guidance.base import AbstractGuidance, Sides, side_score
 from dreamfields.guidance.lit.closed_form import LOGIT_SCALE, LitGuidance, rivals
+from dreamfields.guidance.lit.fronts import FrontProbe, sentence
 from dreamfields.guidance.lit.weights import AdapterSource
+from dreamfields.guidance.prompts import side_sentences
 
 FORMAT = "1"
 _LARGEST_FILE = 64_000_000
@@ -45,6 +47,7 @@ the golden retriever, "a flying saucer" at 0.66, "a brown leather boot" at 0.70,
 0.83."""
 _MOST_ALIKE = 0.999  # Cosine up to which two sentences are told apart
 _NEARLY_ONE = 1.0 - 1e-6
+_FRONT_FROM = 0.5  # Probability
 _MAX_CLOSED_FORM_WEIGHT = 0.75
 """Above this weight no textureless images are scored: the closed form cannot, and the adapters know few names."""
 
@@ -109,8 +112,12 @@ class _Parts:
 class AdaptedGuidance(AbstractGuidance):
     """One image tower with its adapters, and optionally its closed form."""
 
-    def __init__(self, closed_form: LitGuidance, adapters: Adapters, both: bool) -> None:
+    def __init__(
+        self, closed_form: LitGuidance, adapters: Adapters, both: bool, fronts: FrontProbe | None = None
+    ) -> None:
         """Join adapters to their tower; `both` mixes their scores with the closed form's.
+
+        `fronts` says which things have a front; it is for adapters that were trained to tell sides.
 
         Raises MissingPackageError: the adapters are of another width than the tower.
         """
@@ -121,7 +128,7 @@ class AdaptedGuidance(AbstractGuidance):
                 f"the adapters for {adapters.tower} take {found} numbers an image, but the tower gives {wanted}; "
                 "train new ones with: dreamfields lit train DATA --out FILE"
             )
-        self.closed_form, self.adapters, self.both = closed_form, adapters, both
+        self.closed_form, self.adapters, self.both, self.fronts = closed_form, adapters, both, fronts
         self.name, self.identity = closed_form.name, adapters.identity
         self.image_size = closed_form.image_size
         self.width = adapters.image.leave.out_features
@@ -146,6 +153,11 @@ class AdaptedGuidance(AbstractGuidance):
         closed = self.closed_form.embed_sentences(embeddings)
         return torch.cat([(1.0 - weight).sqrt() * adapted, weight.sqrt() * closed], dim=-1)
 
+    def encode_sides(self, prompt: str) -> Tensor:
+        """Return the embeddings (s, d) of sentences of the sides in the adapters' own space."""
+        told: Tensor = self.adapters.text(self.closed_form.sentences.encode(side_sentences(prompt)))
+        return told
+
     def encode_image(self, images: Tensor) -> Tensor:
         """Return unit embeddings (b, d) of images (b, 3, h, w) in [0, 1], differentiably."""
         features, adapted = self._embed(images)
@@ -160,6 +172,13 @@ class AdaptedGuidance(AbstractGuidance):
     def unknown_words(self, sentence: str) -> tuple[str, ...]:
         """Return the words of a sentence that the text tower cannot read: it reads English."""
         return self.closed_form.unknown_words(sentence)
+
+    def has_front(self, prompt: str) -> bool:
+        """Return whether a thing has a front that its adapters can tell."""
+        if self.fronts is None:
+            return False
+        embedding = self.closed_form.sentences.encode([sentence(prompt)])
+        return bool(self.fronts.probability(embedding.cpu()) > _FRONT_FROM)
 
     def textureless_embedding(self, text_embedding: Tensor) -> Tensor | None:
         """Return the adapters' part of an embedding (d,); None where the adapters' weight is less than one quarter."""
@@ -181,8 +200,7 @@ class AdaptedGuidance(AbstractGuidance):
     def sided_score(self, images: Tensor, text_embedding: Tensor, sides: Sides, sharpness: float = 0.0) -> Tensor:
         """Return the score plus a tenth of `side_score` of the adapters' logits: the closed form knows no sides."""
         features, adapted = self._embed(images)
-        told = functional.normalize(sides.sentences[:, : self.width], dim=-1)
-        seen = side_score(self.adapters.scale * adapted @ told.T, sides.seen)
+        seen = side_score(self.adapters.scale * adapted @ sides.directions.T, sides.seen)
         return (
             self._mixed(features, adapted, self._parts(text_embedding), sharpness) + sides.weight * LOGIT_SCALE * seen
         )

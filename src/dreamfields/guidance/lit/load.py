@@ -8,6 +8,7 @@ from dreamfields.guidance.ensemble import Member
 from dreamfields.guidance.kinds import JudgeMode
 from dreamfields.guidance.lit.adapters import AdaptedGuidance, Adapters, packaged_adapters, read_adapters
 from dreamfields.guidance.lit.closed_form import LitGuidance, class_sentences
+from dreamfields.guidance.lit.fronts import packaged_probe
 from dreamfields.guidance.lit.towers import SentenceEncoder, Tower
 from dreamfields.guidance.lit.weights import GUIDING_ADAPTERS, GUIDING_TOWERS, JUDGE_ADAPTERS, JUDGE_TOWER
 from dreamfields.guidance.prompts import wordings
@@ -24,13 +25,15 @@ def load_guides(_: Member, settings: GuidanceSettings, device: torch.device) -> 
     trained = {} if settings.mode == "closed-form" else _load_adapters(settings)
     sentences = SentenceEncoder()
     classes = class_sentences(sentences, wordings(settings.template)[0])
+    fronts = None if settings.adapters else packaged_probe()  # Other adapters may not tell sides.
     guides: list[AbstractGuidance] = []
     for source in GUIDING_TOWERS:
         if trained and source.name not in trained:
             continue
         guide = LitGuidance(Tower(source), sentences, classes, "classes", settings.image_size, settings.size_jitter)
         adapters = trained.get(source.name)
-        guides.append(guide if adapters is None else AdaptedGuidance(guide, adapters, settings.mode == "both"))
+        mixed = settings.mode == "both"
+        guides.append(guide if adapters is None else AdaptedGuidance(guide, adapters, mixed, fronts))
     return [Guide(guide.to(device), weight=1.0 / len(guides)) for guide in guides]
 
 

@@ -58,6 +58,9 @@ _REINSTALL = "run: pip install --force-reinstall dreamfields"
 CLASS_SENTENCES = "class-sentences.safetensors"
 CLASS_SENTENCES_SHA256 = "5ac8d58d5a1bada6b3672959ff8130936d6f6ec449f8c4a6e2e1862f4c73c402"
 """Of the embeddings of ImageNet's class names in the default template; `scripts/embed_class_names.py` makes them."""
+FRONTS = "fronts.safetensors"
+FRONTS_SHA256 = "933afda78c0ddd5627e0338d4583abdaab227400c4e3e6a45e452534dd143fc6"
+"""Of the probe that says which things have a front; `scripts/fit_fronts.py` makes it."""
 
 
 @dataclass(frozen=True)
