@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from dreamfields.evaluate.faces import Faces, fronts, severity
+from dreamfields.evaluate.faces import SQUARE_ON, Faces, fronts, severity, told
 from dreamfields.guidance.prompts import side_sentences
 
 AZIMUTHS = [45.0 * view for view in range(8)]
@@ -43,5 +43,16 @@ def test_more_fronts_than_one_side_can_show_are_many() -> None:
     assert side_sentences("a cat") == ("front view of a cat", "side view of a cat", "back view of a cat")
     similarities = torch.tensor([[0.3, 0.2, 0.1]] * 3 + [[0.1, 0.2, 0.3]] * 5)
     assert fronts(similarities) == 3
-    assert not Faces(0.2, 3, 8).many
-    assert Faces(0.2, 4, 8).many
+    assert not Faces(0.2, 3, 2, 8).many
+    assert Faces(0.2, 4, 2, 8).many
+
+
+def test_sides_are_told_in_views_straight_from_them() -> None:
+    front, side, back = torch.eye(3)
+    turned = torch.stack([front, side, side, side, back, side, side, front])
+    assert told(turned, AZIMUTHS) == SQUARE_ON
+    # What is said of views in between does not count.
+    turned[1::2] = front
+    assert told(turned, AZIMUTHS) == SQUARE_ON
+    assert [told(torch.stack([one] * 8), AZIMUTHS) for one in (front, side, back)] == [1, 2, 1]
+    assert told(turned.roll(4, dims=0), AZIMUTHS) == 2
