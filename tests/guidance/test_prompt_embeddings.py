@@ -203,8 +203,10 @@ def test_sides_add_to_the_score_of_a_sentence() -> None:
     sentence, *sides = toy.encode_text(["a red ball", "a red ball", "a blue ball", "a green ball"])
     asked = Sides(torch.stack(sides), torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 0.0]]), 0.5)
     logits = 100.0 * toy.encode_image(images) @ asked.directions.T
-    expected = toy.score(images, sentence) + 0.005 * torch.log_softmax(logits, dim=1)[:, 1] * torch.tensor([1.0, 0.0])
-    assert torch.allclose(toy.sided_score(images, sentence, asked), expected, atol=1e-6)
+    score, told = toy.sided_score(images, sentence, asked)
+    assert torch.allclose(score, toy.score(images, sentence), atol=1e-6)
+    expected = 0.005 * torch.log_softmax(logits, dim=1)[:, 1] * torch.tensor([1.0, 0.0])
+    assert torch.allclose(told, expected, atol=1e-6)
 
 
 def test_sentences_are_the_prompt_with_its_style_from_each_side() -> None:

@@ -85,11 +85,13 @@ class AbstractGuidance(nn.Module, ABC):
         """
         return self.encode_image(images) @ text_embedding
 
-    def sided_score(self, images: Tensor, text_embedding: Tensor, sides: Sides, sharpness: float = 0.0) -> Tensor:
-        """Return the score (b,) plus how well the images show the wanted sides, differentiably; see `side_score`."""
+    def sided_score(
+        self, images: Tensor, text_embedding: Tensor, sides: Sides, sharpness: float = 0.0
+    ) -> tuple[Tensor, Tensor]:
+        """Return the score (b,) and what the sides of images add to it, (b,), differentiably; see `side_score`."""
         embeddings = self.encode_image(images)
-        logits = _COSINES * embeddings @ sides.directions.T
-        return embeddings @ text_embedding + sides.weight / _COSINES * side_score(logits, sides.seen)
+        told = side_score(_COSINES * embeddings @ sides.directions.T, sides.seen)
+        return embeddings @ text_embedding, sides.weight / _COSINES * told
 
 
 @dataclass(frozen=True)

@@ -91,22 +91,24 @@ def evaluate_objective(
     # Scaled so that the mean over a round of single guides is the weighted mean of all.
     total_weight = sum(targets[i].weight for i in active) * len(chosen) / len(active)
     paraphrase = draw_paraphrase(targets[0].embeddings.paraphrases, context)
-    views, geometry = [], []
+    views, scores, geometry = [], [], []
     for i in chosen:
         target, guidance = targets[i], targets[i].guidance
         wanted = target.embeddings.towards(paraphrase, azimuths_deg), target.embeddings.sides_towards(azimuths_deg)
-        views.append(target.weight * guide_loss(rendering, guidance, *wanted, context, f"guide {i}"))
+        loss, score = guide_loss(rendering, guidance, *wanted, context, f"guide {i}")
+        views.append(target.weight * loss)
+        scores.append(target.weight * score)
         if geometry_view is not None and target.geometry is not None:
             sentences = target.geometry.towards(0, [geometry_view.azimuth_deg])
-            term = guide_loss(geometry_view.rendering, guidance, sentences, None, context, f"geometry {i}")
-            geometry.append(target.geometry_weight * target.weight * term)
+            loss, _ = guide_loss(geometry_view.rendering, guidance, sentences, None, context, f"geometry {i}")
+            geometry.append(target.geometry_weight * target.weight * loss)
     means = [torch.stack(terms).sum() / total_weight for terms in (views, geometry) if terms]
 
     settings, fog = context.recipe.losses, losses.fog(rendering.opacity)
     inputs = losses.TermInputs(settings, context.progress, rendering, fog)
     guidance_term = settings.guidance * (losses.guidance_gate(inputs) * reduce(torch.add, means))
     terms = {"guidance": guidance_term, **losses.weighted_terms(inputs)}
-    return Objective(terms, score=-float(means[0].detach()), fog=float(fog.detach()))
+    return Objective(terms, score=float(torch.stack(scores).sum() / total_weight), fog=float(fog.detach()))
 
 
 def draw_paraphrase(count: int, context: StepContext) -> int:
@@ -121,8 +123,8 @@ def guide_loss(
     sides: Sides | None,
     context: StepContext,
     stream: str,
-) -> Tensor:
-    """Return minus one guide's mean score of v k images, ().
+) -> tuple[Tensor, Tensor]:
+    """Return the loss of one guide, (), and its mean score of v k images for their sentences alone, (), detached.
 
     `sentences` are the embeddings wanted of each view, or one for all; `sides` has a row for each view.
     """
@@ -132,6 +134,8 @@ def guide_loss(
         images, sides = ask_for_sides(images, sides, generator)
     sharpness = schedules.ramp(context.progress, *settings.sharpen)
 
+    alone: list[Tensor] = []  # Scores without what sides add
+
     def scores(first: int, sentence: Tensor) -> Tensor:
         # Views repeat in the same order for each background, so every len(sentences)-th image is of the same view.
         of_view = slice(first, None, len(sentences))
@@ -139,12 +143,17 @@ def guide_loss(
 
         def score(shown: Tensor, which: slice) -> Tensor:
             if asked is None:
-                return guidance.score(shown, sentence, sharpness)
-            return guidance.sided_score(shown, sentence, asked.of(which), sharpness)
+                found = guidance.score(shown, sentence, sharpness)
+                alone.append(found.detach())
+                return found
+            found, told = guidance.sided_score(shown, sentence, asked.of(which), sharpness)
+            alone.append(found.detach())
+            return found + told
 
         return score_in_parts(score, images[of_view], settings.batch_size)
 
-    return losses.guidance_loss(torch.cat([scores(first, sentence) for first, sentence in enumerate(sentences)]))
+    loss = losses.guidance_loss(torch.cat([scores(first, sentence) for first, sentence in enumerate(sentences)]))
+    return loss, torch.cat(alone).mean()
 
 
 def ask_for_sides(images: Tensor, sides: Sides, generator: Generator) -> tuple[Tensor, Sides]:

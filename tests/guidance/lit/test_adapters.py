@@ -239,15 +239,18 @@ def test_sides_are_told_by_the_adapters_alone(guides: dict[str, AdaptedGuidance]
         views = ["front view of a chair", "side view of a chair", "back view of a chair"]
         told = guides["adapters"].encode_text(views)
         logits = guide.adapters.scale * guides["adapters"].encode_image(images) @ told.T
-        expected = guide.score(images, text, 0.5) + 0.2 * (torch.log_softmax(logits, dim=1) * seen).sum(dim=1)
-        assert torch.allclose(guide.sided_score(images, text, sides, 0.5), expected, atol=1e-4)
+        score, added = guide.sided_score(images, text, sides, 0.5)
+        assert torch.allclose(score, guide.score(images, text, 0.5), atol=1e-4)
+        assert torch.allclose(added, 0.2 * (torch.log_softmax(logits, dim=1) * seen).sum(dim=1), atol=1e-4)
 
 
 def test_the_closed_form_knows_no_sides(lit: Lit, images: Tensor) -> None:
     closed = lit.guides[0]
     text = closed.encode_text(["a throne"])[0]
     sides = Sides(closed.encode_sides("a throne"), torch.tensor([[1.0, 0.0, 0.0]] * len(images)), 1.0)
-    assert torch.equal(closed.sided_score(images, text, sides), closed.score(images, text))
+    score, added = closed.sided_score(images, text, sides)
+    assert torch.equal(score, closed.score(images, text))
+    assert not added.any()
 
 
 def test_what_no_class_is_near_to_is_left_to_the_adapters(

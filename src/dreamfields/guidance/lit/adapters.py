@@ -197,13 +197,14 @@ class AdaptedGuidance(AbstractGuidance):
             return self.closed_form.score(images, wanted.closed_form, sharpness)
         return self._mixed(*self._embed(images), wanted, sharpness)
 
-    def sided_score(self, images: Tensor, text_embedding: Tensor, sides: Sides, sharpness: float = 0.0) -> Tensor:
-        """Return the score plus a tenth of `side_score` of the adapters' logits: the closed form knows no sides."""
+    def sided_score(
+        self, images: Tensor, text_embedding: Tensor, sides: Sides, sharpness: float = 0.0
+    ) -> tuple[Tensor, Tensor]:
+        """Return the score and a tenth of `side_score` of the adapters' logits: the closed form knows no sides."""
         features, adapted = self._embed(images)
-        seen = side_score(self.adapters.scale * adapted @ sides.directions.T, sides.seen)
-        return (
-            self._mixed(features, adapted, self._parts(text_embedding), sharpness) + sides.weight * LOGIT_SCALE * seen
-        )
+        told = side_score(self.adapters.scale * adapted @ sides.directions.T, sides.seen)
+        score = self._mixed(features, adapted, self._parts(text_embedding), sharpness)
+        return score, sides.weight * LOGIT_SCALE * told
 
     def _mixed(self, features: Tensor, adapted: Tensor, wanted: _Parts, sharpness: float) -> Tensor:
         """Return the score (b,) of the tower's features (b, f) and the adapters' embeddings (b, d) of images."""
@@ -211,9 +212,8 @@ class AdaptedGuidance(AbstractGuidance):
         margin = self._margin(adapted, wanted.adapted, sharpness)
         if weight < 1.0 - _NEARLY_ONE:
             return margin
-        return (1.0 - weight) * margin + weight * self.closed_form.score_features(
-            features, wanted.closed_form, sharpness
-        )
+        closed = self.closed_form.score_features(features, wanted.closed_form, sharpness)
+        return (1.0 - weight) * margin + weight * closed
 
     def _margin(self, adapted: Tensor, wanted: Tensor, sharpness: float) -> Tensor:
         """Return a tenth of the margin of a sentence (d,) over the class names, (b,), for images (b, d)."""

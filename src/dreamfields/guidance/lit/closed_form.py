@@ -97,9 +97,12 @@ class LitGuidance(AbstractGuidance):
         """Return (b,): a tenth of the wanted classes' margin in logits, the features' cosine, or the mean of both."""
         return self.score_features(self.tower.features(images), text_embedding, sharpness)
 
-    def sided_score(self, images: Tensor, text_embedding: Tensor, sides: Sides, sharpness: float = 0.0) -> Tensor:
-        """Return the score alone: classes know no sides."""
-        return self.score(images, text_embedding, sharpness)
+    def sided_score(
+        self, images: Tensor, text_embedding: Tensor, sides: Sides, sharpness: float = 0.0
+    ) -> tuple[Tensor, Tensor]:
+        """Return the score and zeros: classes know no sides."""
+        score = self.score(images, text_embedding, sharpness)
+        return score, torch.zeros_like(score)
 
     def score_features(self, features: Tensor, text_embedding: Tensor, sharpness: float = 0.0) -> Tensor:
         """Return the score (b,) of the tower's features (b, f)."""
