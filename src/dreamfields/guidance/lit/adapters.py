@@ -33,6 +33,7 @@ from dreamfields.guidance.lit.closed_form import LOGIT_SCALE, LitGuidance, rival
 from dreamfields.guidance.lit.fronts import FrontProbe, sentence
 from dreamfields.guidance.lit.weights import AdapterSource
 from dreamfields.guidance.prompts import side_sentences
+from dreamfields.reprs import short_repr
 
 FORMAT = "1"
 _LARGEST_FILE = 64_000_000
@@ -106,6 +107,8 @@ class _Parts:
     adapted: Tensor  # (d,): unit vector
     closed_form: Tensor  # Unit vector of the closed form's space
     closed_form_weight: Tensor  # (): in [0, 1]
+
+    __repr__ = short_repr
 
 
 @final
