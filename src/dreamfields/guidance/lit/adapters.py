@@ -47,7 +47,7 @@ COVERED = (0.62, 0.82)
 the golden retriever, "a flying saucer" at 0.66, "a brown leather boot" at 0.70, "a tall red and white lighthouse" at
 0.83."""
 _MOST_ALIKE = 0.999  # Cosine up to which two sentences are told apart
-_NEARLY_ONE = 1.0 - 1e-6
+_NEARLY_ONE = 1.0 - 1e-4  # A cosine of equal sentences is 1 but for rounding, and twenty times as far from it
 _FRONT_FROM = 0.5  # Probability
 _MAX_CLOSED_FORM_WEIGHT = 0.75
 """Above this weight no textureless images are scored: the closed form cannot, and the adapters know few names."""
@@ -177,10 +177,17 @@ class AdaptedGuidance(AbstractGuidance):
         return self.closed_form.unknown_words(sentence)
 
     def has_front(self, prompt: str) -> bool:
-        """Return whether a thing has a front that its adapters can tell."""
+        """Return whether a thing has a front that the adapters can tell.
+
+        The name of a class is left to the closed form, which they do not help: with sides five such nouns were
+        recognised in fewer views and foggier (docs/log/renders_2026-11-28.md).
+        """
         if self.fronts is None:
             return False
         embedding = self.closed_form.sentences.encode([sentence(prompt)])
+        nearness = (embedding @ self.closed_form.class_sentences.T).amax()
+        if self.both and closed_form_weight(nearness) > _NEARLY_ONE:
+            return False
         return bool(self.fronts.probability(embedding.cpu()) > _FRONT_FROM)
 
     def textureless_embedding(self, text_embedding: Tensor) -> Tensor | None:
