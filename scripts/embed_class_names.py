@@ -6,15 +6,13 @@ embeddings computed on the machine that this was run on.
 """
 
 import sys
-from pathlib import Path
 
 import safetensors.torch
 
-import dreamfields
 from dreamfields.guidance.clip.hub import file_sha256
 from dreamfields.guidance.lit.closed_form import embed_class_names
 from dreamfields.guidance.lit.towers import SentenceEncoder
-from dreamfields.guidance.lit.weights import CLASS_SENTENCES
+from dreamfields.guidance.lit.weights import CLASS_SENTENCES, data_path
 from dreamfields.guidance.prompts import wordings
 from dreamfields.guidance.settings import GuidanceSettings
 from dreamfields.storage import atomic_write
@@ -27,7 +25,7 @@ def main() -> int:
         return 0 if sys.argv[1] in ("-h", "--help") else 2
     (template,) = wordings(GuidanceSettings().template)
     embeddings = embed_class_names(SentenceEncoder(), template)
-    path = Path(dreamfields.__file__).parent / "guidance" / "lit" / "data" / CLASS_SENTENCES
+    path = data_path(CLASS_SENTENCES)
     atomic_write(path, safetensors.torch.save({"embeddings": embeddings}, {"template": template}))
     sys.stdout.write(f"{path}: sha256 {file_sha256(path)}\n")
     return 0

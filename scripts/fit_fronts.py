@@ -9,11 +9,10 @@ from pathlib import Path
 
 import torch
 
-import dreamfields
 from dreamfields.errors import DreamfieldsError
 from dreamfields.guidance.clip.hub import file_sha256
 from dreamfields.guidance.lit.towers import SentenceEncoder
-from dreamfields.guidance.lit.weights import FRONTS
+from dreamfields.guidance.lit.weights import FRONTS, data_path
 from dreamfields.storage import atomic_write
 from dreamfields.train.fronts import accuracy, fit_probe, named_fronts
 from dreamfields.train.shapes import held_out, read_shapes
@@ -40,7 +39,7 @@ def main() -> int:
         f"{int(fronts.sum())} of {len(named)} names have a front; of {int(unseen.sum())} held-out names {right:.1%} "
         f"are right, where none having a front would be {most:.1%}\n"
     )
-    path = Path(dreamfields.__file__).parent / "guidance" / "lit" / "data" / FRONTS
+    path = data_path(FRONTS)
     atomic_write(path, probe.content())
     sys.stdout.write(f"{path}: sha256 {file_sha256(path)}\n")
     return 0

@@ -133,7 +133,6 @@ def guide_loss(
     if sides is not None:
         images, sides = ask_for_sides(images, sides, generator)
     sharpness = schedules.ramp(context.progress, *settings.sharpen)
-
     alone: list[Tensor] = []  # Scores without what sides add
 
     def scores(first: int, sentence: Tensor) -> Tensor:
@@ -143,12 +142,12 @@ def guide_loss(
 
         def score(shown: Tensor, which: slice) -> Tensor:
             if asked is None:
-                found = guidance.score(shown, sentence, sharpness)
-                alone.append(found.detach())
-                return found
-            found, told = guidance.sided_score(shown, sentence, asked.of(which), sharpness)
+                found = total = guidance.score(shown, sentence, sharpness)
+            else:
+                found, told = guidance.sided_score(shown, sentence, asked.of(which), sharpness)
+                total = found + told
             alone.append(found.detach())
-            return found + told
+            return total
 
         return score_in_parts(score, images[of_view], settings.batch_size)
 

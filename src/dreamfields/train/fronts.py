@@ -51,4 +51,4 @@ def fit_probe(embeddings: Tensor, fronts: Tensor) -> FrontProbe:
 
 def accuracy(probe: FrontProbe, embeddings: Tensor, fronts: Tensor) -> float:
     """Return the fraction of sentences (n, e) that a probe answers right."""
-    return float(((probe.probability(embeddings) > 0.5) == fronts).float().mean())
+    return float((probe.has_front(embeddings) == fronts).float().mean())

@@ -48,7 +48,6 @@ the golden retriever, "a flying saucer" at 0.66, "a brown leather boot" at 0.70,
 0.83."""
 _MOST_ALIKE = 0.999  # Cosine up to which two sentences are told apart
 _NEARLY_ONE = 1.0 - 1e-4  # A cosine of equal sentences is 1 but for rounding, and twenty times as far from it
-_FRONT_FROM = 0.5  # Probability
 _MAX_CLOSED_FORM_WEIGHT = 0.75
 """Above this weight no textureless images are scored: the closed form cannot, and the adapters know few names."""
 
@@ -152,7 +151,7 @@ class AdaptedGuidance(AbstractGuidance):
         adapted: Tensor = self.adapters.text(embeddings)
         if not self.both:
             return adapted
-        weight = closed_form_weight((embeddings @ self.closed_form.class_sentences.T).amax(dim=-1, keepdim=True))
+        weight = self._weight_of(embeddings)
         closed = self.closed_form.embed_sentences(embeddings)
         return torch.cat([(1.0 - weight).sqrt() * adapted, weight.sqrt() * closed], dim=-1)
 
@@ -185,10 +184,9 @@ class AdaptedGuidance(AbstractGuidance):
         if self.fronts is None:
             return False
         embedding = self.closed_form.sentences.encode([sentence(prompt)])
-        nearness = (embedding @ self.closed_form.class_sentences.T).amax()
-        if self.both and closed_form_weight(nearness) > _NEARLY_ONE:
+        if self.both and self._weight_of(embedding) > _NEARLY_ONE:
             return False
-        return bool(self.fronts.probability(embedding.cpu()) > _FRONT_FROM)
+        return bool(self.fronts.has_front(embedding.cpu()))
 
     def textureless_embedding(self, text_embedding: Tensor) -> Tensor | None:
         """Return the adapters' part of an embedding (d,); None where the adapters' weight is less than one quarter."""
@@ -239,6 +237,10 @@ class AdaptedGuidance(AbstractGuidance):
         """Return the tower's features (b, f) and the adapters' unit embeddings (b, d) of images."""
         features, levels = self.closed_form.tower.levels(images)
         return features, self.adapters.image(torch.cat([features, levels], dim=-1))
+
+    def _weight_of(self, embeddings: Tensor) -> Tensor:
+        """Return the closed form's weight (n, 1) for sentence embeddings (n, e); see `closed_form_weight`."""
+        return closed_form_weight((embeddings @ self.closed_form.class_sentences.T).amax(dim=-1, keepdim=True))
 
     def _parts(self, text_embedding: Tensor) -> _Parts:
         """Return the parts of an embedding (d,); without `both` that of the closed form is empty, its weight 0."""

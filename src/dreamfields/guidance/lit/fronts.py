@@ -15,7 +15,8 @@ from dreamfields.guidance.lit.weights import FRONTS, FRONTS_SHA256, shipped_file
 from dreamfields.guidance.prompts import fill_template
 from dreamfields.reprs import short_repr
 
-TEMPLATE: Final = "a photo of {}"
+_TEMPLATE: Final = "a photo of {}"
+_FRONT_FROM: Final = 0.5  # Probability
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,10 @@ class FrontProbe:
         """Return how probably things have a front, (n,) in [0, 1], by the embeddings (n, e) of their `sentence`s."""
         return torch.sigmoid(embeddings @ self.weight + self.bias)
 
+    def has_front(self, embeddings: Tensor) -> Tensor:
+        """Return whether things have a front, (n,) bool, by the embeddings (n, e) of their `sentence`s."""
+        return self.probability(embeddings) > _FRONT_FROM
+
     def content(self) -> bytes:
         """Return the file of the probe."""
         return safetensors.torch.save({"weight": self.weight, "bias": self.bias})
@@ -38,7 +43,7 @@ class FrontProbe:
 
 def sentence(subject: str) -> str:
     """Return the sentence to embed for a thing or a prompt."""
-    return fill_template(TEMPLATE, subject)
+    return fill_template(_TEMPLATE, subject)
 
 
 def packaged_probe() -> FrontProbe:

@@ -25,7 +25,8 @@ def load_guides(_: Member, settings: GuidanceSettings, device: torch.device) -> 
     trained = {} if settings.mode == "closed-form" else _load_adapters(settings)
     sentences = SentenceEncoder()
     classes = class_sentences(sentences, wordings(settings.template)[0])
-    fronts = None if settings.adapters else packaged_probe()  # Other adapters may not tell sides.
+    # Adapters of one's own may not tell sides, and the closed form tells none.
+    fronts = None if settings.adapters or not trained else packaged_probe()
     guides: list[AbstractGuidance] = []
     for source in GUIDING_TOWERS:
         if trained and source.name not in trained:

@@ -85,9 +85,14 @@ JUDGE_ADAPTERS = AdapterSource(
 )
 
 
+def data_path(name: str) -> Path:
+    """Return where a file of this package is, or is to be written."""
+    return Path(__file__).parent / "data" / name
+
+
 def shipped_file(name: str, sha256: str, remedy: str = _REINSTALL) -> Path:
     """Return the path of a file in this package. Raises MissingPackageError: it is missing or not the recorded one."""
-    path = Path(__file__).parent / "data" / name
+    path = data_path(name)
     if not path.is_file():
         raise MissingPackageError(f"the file {path} is missing; {remedy}")
     _check_digest(path, sha256, remedy)
