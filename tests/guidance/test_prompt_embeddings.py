@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dreamfields.errors import UsageError
-from dreamfields.guidance.base import AbstractGuidance, Sides, mean_direction, side_score
+from dreamfields.guidance.base import TOLD, AbstractGuidance, Sides, mean_direction, side_score
 from dreamfields.guidance.clip.model import load_clip
 from dreamfields.guidance.ensemble import Member
 from dreamfields.guidance.lit.adapters import AdaptedGuidance, packaged_adapters
@@ -187,15 +187,28 @@ def test_sides_are_asked_of_what_has_a_front_unless_the_user_says_otherwise() ->
     assert not asks_for_sides(ToyGuidance(), "a cat", PromptSettings())
 
 
-def test_the_score_of_sides_is_minus_the_cross_entropy() -> None:
+def test_the_score_of_sides_is_minus_the_divergence() -> None:
     front = torch.tensor([[1.0, 0.0, 0.0]])
     logits = torch.tensor([[0.0, 0.0, 0.0], [3.0, 0.0, 0.0], [0.0, 0.0, 3.0]])
     alike, right, wrong = side_score(logits, front).tolist()
     assert alike == pytest.approx(-math.log(3.0))
-    assert wrong < alike < right < 0.0
+    assert wrong < alike < right == -TOLD
     # Where no side is asked for, none counts, and what all sides have in common says nothing of any.
     assert torch.equal(side_score(logits, 0.0 * front), torch.zeros(3))
     assert torch.allclose(side_score(logits + 5.0, front), side_score(logits, front))
+    # Between two sides, the best that can be seen is as much of each: no divergence, so it counts as told.
+    between = torch.tensor([[0.5, 0.5, 0.0]])
+    half, one = side_score(torch.tensor([[9.0, 9.0, 0.0], [9.0, 0.0, 0.0]]), between).tolist()
+    assert (half, one) == (-TOLD, pytest.approx(math.log(2.0) - 0.5 * 9.0, abs=1e-3))
+
+
+def test_a_side_that_is_told_well_enough_pulls_no_more() -> None:
+    front = torch.tensor([[1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+    logits = torch.tensor([[2.0, 0.0, 0.0], [0.5, 0.0, 0.0]], requires_grad=True)
+    side_score(logits, front).sum().backward()  # type: ignore[no-untyped-call]
+    assert logits.grad is not None
+    assert not logits.grad[0].any()
+    assert logits.grad[1, 0] > 0.0
 
 
 def test_sides_add_to_the_score_of_a_sentence() -> None:
@@ -205,7 +218,8 @@ def test_sides_add_to_the_score_of_a_sentence() -> None:
     logits = 100.0 * toy.encode_image(images) @ asked.directions.T
     score, told = toy.sided_score(images, sentence, asked)
     assert torch.allclose(score, toy.score(images, sentence), atol=1e-6)
-    expected = 0.005 * torch.log_softmax(logits, dim=1)[:, 1] * torch.tensor([1.0, 0.0])
+    expected = 0.005 * side_score(logits, asked.seen)
+    assert expected[0] < -0.005 * TOLD
     assert torch.allclose(told, expected, atol=1e-6)
 
 

@@ -17,6 +17,7 @@ from dreamfields.guidance.prompts import side_sentences
 from dreamfields.reprs import short_repr
 
 _COSINES = 100.0  # Logit of a cosine of 1: models of images and sentences learn about that
+TOLD = 0.5  # Divergence of the sides that are seen from those wanted, in nats, below which they are told well enough
 
 
 @dataclass(frozen=True)
@@ -106,11 +107,14 @@ class Guide:
 
 
 def side_score(logits: Tensor, seen: Tensor) -> Tensor:
-    """Return sum_j seen_j log p_j, (b,), for seen (b, s) and probabilities p of s sides by logits (b, s): at most 0.
+    """Return -max(D, `TOLD`), (b,), with D = sum_j seen_j log(seen_j / p_j), for seen (b, s) and logits (b, s) of p.
 
-    It is minus the cross-entropy between what is wanted and what is seen, so wrong sides count against a right one.
+    D is the Kullback-Leibler divergence of the probabilities p from what is wanted, so wrong sides count against a
+    right one. A side that is told well enough counts no more: what is left to gain is not the shape's. Rows of seen
+    that are all 0, of images that are not asked, get 0.
     """
-    return (seen * torch.log_softmax(logits, dim=-1)).sum(dim=-1)
+    divergence = torch.xlogy(seen, seen).sum(dim=-1) - (seen * torch.log_softmax(logits, dim=-1)).sum(dim=-1)
+    return -torch.maximum(divergence, TOLD * seen.sum(dim=-1))
 
 
 def mean_direction(embeddings: Tensor) -> Tensor:

@@ -81,7 +81,7 @@ GUIDING_ADAPTERS = (
     AdapterSource(LITE2, "lit-lite2.safetensors", "66245047bb6374239b90c49f8690f269df2881b194957079e0480accdadf391e"),
 )
 JUDGE_ADAPTERS = AdapterSource(
-    LITE1, "lit-lite1.safetensors", "c6d4240e14bfbfde00b311f8e6dbf4ef499313935e69a615761c523f4abbc9b5"
+    LITE1, "lit-lite1.safetensors", "e7de434e54f826efbf078f329e943269f18e270aede52c4022cfc1d0d971ab5f"
 )
 
 
