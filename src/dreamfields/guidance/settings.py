@@ -78,7 +78,7 @@ class PromptSettings(Settings):
     sides: Asked = "auto"
     """Whether each view must look like the side that it shows: front, side or back. `auto` asks where the guidance
     finds that the prompt has a front, which `lit` alone does, and no wordings by azimuth are given."""
-    side_weight: Annotated[float, Range(0.0, 100.0)] = 5.0
+    side_weight: Annotated[float, Range(0.0, 100.0)] = 12.0
     """How much that counts, relative to the prompt's score."""
     geometry_prompt: str = ""
     """What the textureless shape must look like; scored once a step, lit from a direction that changes."""
