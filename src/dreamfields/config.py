@@ -15,7 +15,7 @@ from dreamfields.optimize.settings import Recipe
 from dreamfields.settings import Range, Settings, collected_faults, merge, unknown_name
 
 _UNNAMED: Final = ("prompts", "recipe")  # Parts that the names of their settings do not begin with
-_SHORT_NAMES: Final[Mapping[str, str]] = {"steps": "optimize.steps", "guidance": "guidance.name"}
+_SHORT_NAMES: Final[Mapping[str, str]] = {"steps": "optimize.steps", "guidance": "guidance.name", "init": "init.source"}
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ belong to no run are in two folders: `user_data` is kept, `user_cache` can be de
 
 import contextlib
 import errno
+import hashlib
 import os
 import secrets
 import stat
@@ -13,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from dreamfields.errors import StorageError, UsageError
+from dreamfields.errors import MissingPackageError, StorageError, UsageError
 
 
 def atomic_write(path: Path, content: bytes) -> None:
@@ -69,6 +70,20 @@ def read_regular(path: Path, largest: int) -> bytes:
         if found.st_size > largest:
             raise ValueError(f"{path.name} has {found.st_size} bytes; at most {largest} can be right")
         return file.read(largest)
+
+
+def pinned_file(path: Path, sha256: str, remedy: str) -> Path:
+    """Return the path of a file that belongs to this program. Raises MissingPackageError: it is not the recorded one.
+
+    `remedy` is the end of that sentence: what to do.
+    """
+    if not path.is_file():
+        raise MissingPackageError(f"the file {path} is missing; {remedy}")
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != sha256:
+        raise MissingPackageError(f"{path} is damaged or not the recorded file (sha256 {digest[:12]}...); {remedy}")
+    return path
 
 
 def remove(path: Path) -> bool:

@@ -22,7 +22,7 @@ Rule = Callable[[str, ast.Module], Iterator[str]]
 BASE = {"errors", "settings", "storage", "devices", "reprs"}
 PIPELINE = BASE | {"cpu", "scene", "render", "guidance", "optimize"}
 EVERY_SETTING = {f"{part}.settings" for part in ("scene", "render", "guidance", "optimize", "export")}
-RUNS = PIPELINE | {"export", "config", "paper", "evaluate", "__version__"}
+RUNS = PIPELINE | {"export", "config", "paper", "evaluate", "prior", "__version__"}
 AROUND = RUNS | {"presets", "runs"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
@@ -35,6 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "render": BASE | {"cpu", "scene"},
     "guidance": BASE | {"cpu"},
     "optimize": BASE | {"scene", "render", "guidance"},
+    "prior": BASE | {"scene", "guidance"},
     "export": BASE | {"cpu", "scene", "render"},
     "config": {"errors", "settings", "devices", "guidance.prompts"} | EVERY_SETTING,
     "paper": {"errors", "settings"} | EVERY_SETTING,
@@ -42,7 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluate": PIPELINE | {"config", "paper"},
     "runs": RUNS,
     "api": AROUND,
-    "train": PIPELINE | {"export"},
+    "train": PIPELINE | {"export", "prior"},
     "studio": AROUND,
     "cli": AROUND | {"api", "train", "studio"},
     "__main__": {"cli"},
@@ -73,6 +74,7 @@ LIGHT_MODULES = {
     "paper",
     "presets",
     "runs.checks",
+    "prior.load",
     "runs.metrics",
     "runs.record",
     "runs.record_file",

@@ -44,6 +44,9 @@ class Generate(Command):
     guidance: str | None = None
     """Model that scores the views, such as lit or clip:FOLDER-OR-ID, short for --guidance.name; that of file or
     preset if not given."""
+    init: str | None = None
+    """What the object starts from, short for --init.source: `none` for a grey blob, `prior` for the likely shape of
+    what the prompt names, `auto` for that shape where the prior is confident of it."""
     out: Path = Path("runs")
     """Folder in which the run gets its own."""
     device: str = "auto"
@@ -75,7 +78,7 @@ class Generate(Command):
     @cached_property
     def configuration(self) -> Config:
         """The configuration of the run. Raises UsageError: a value cannot be used; all of them are named."""
-        short = {"steps": self.steps, "guidance": self.guidance}
+        short = {"steps": self.steps, "guidance": self.guidance, "init": self.init}
         with collected_faults():
             given = {name: value for name, value in short.items() if value is not None}
             config = with_settings(Config(**values_for(Config, self)), given)

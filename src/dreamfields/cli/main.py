@@ -23,10 +23,12 @@ from dreamfields.cli.lit import Lit
 from dreamfields.cli.models import Models
 from dreamfields.cli.options import class_text, help_text
 from dreamfields.cli.parsing import parse_as
+from dreamfields.cli.prior import Prior
 from dreamfields.cli.render import Render
 from dreamfields.cli.resume import Resume
 from dreamfields.cli.retrieval import Retrieval
 from dreamfields.cli.runs import Runs
+from dreamfields.cli.sketch import Sketch
 from dreamfields.cli.terminal import console_on, guarded, say
 from dreamfields.cli.video import Video
 from dreamfields.cli.view import View
@@ -38,6 +40,7 @@ COMMANDS: Final[Mapping[str, type[Command]]] = MappingProxyType(
     {
         "generate": Generate,
         "resume": Resume,
+        "sketch": Sketch,
         "render": Render,
         "video": Video,
         "export": Export,
@@ -48,6 +51,7 @@ COMMANDS: Final[Mapping[str, type[Command]]] = MappingProxyType(
         "doctor": Doctor,
         "models": Models,
         "lit": Lit,
+        "prior": Prior,
     }
 )
 _HELP: Final = ("-h", "--help", "--help-all")

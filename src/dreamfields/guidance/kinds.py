@@ -43,6 +43,7 @@ class Kind:
     check_judge: "Callable[[Member], None]" = lambda *_: None
     """Raises a `DreamfieldsError` unless the weights that judge are on this machine."""
 
+    sees_shapes: bool = True  # Whether it can use the likely shape of a thing that a run starts from
     unknown_words: "Callable[[str], tuple[str, ...]]" = lambda _: ()
     """Returns the words of a text that it cannot read, where that can be told without loading a model."""
 
@@ -59,7 +60,7 @@ KINDS: Final = (
         check_judge=weights.check_judge,
         unknown_words=words.unknown_words,
     ),
-    Kind("toy", "dreamfields.guidance.toy"),
+    Kind("toy", "dreamfields.guidance.toy", sees_shapes=False),
     Kind("clip", "dreamfields.guidance.clip.model", takes_model_id=True, check=hub.check, check_judge=hub.check),
 )
 

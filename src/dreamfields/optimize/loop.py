@@ -93,7 +93,8 @@ def take_step(state: TrainingState, targets: Sequence[Target]) -> Step:
     geometry_view = None
     if has_geometry_prompt:
         geometry_view = render_textureless_view(state.field, cameras, state.sampled_cells, context)
-    objective = evaluate_objective(rendering, others if textureless else targets, context, azimuths_deg, geometry_view)
+    scored, pull = others if textureless else targets, state.pull(context.progress)
+    objective = evaluate_objective(rendering, scored, context, azimuths_deg, geometry_view, pull)
     loss = objective.total()
     skipped = _descend(state, loss, context.progress)
     state.track()

@@ -50,6 +50,7 @@ class TermInputs:
     progress: float  # Fraction of all steps done, in [0, 1)
     rendering: Rendering  # (v, ...), the step's views
     fog: Tensor  # (), of these views; computed once for the term and the step's report
+    started: bool = False  # Whether the field began as an object
 
     __repr__ = short_repr
 
@@ -65,7 +66,8 @@ class Term:
 
 def _transmittance_target(inputs: TermInputs) -> float:
     given = inputs.settings
-    ends = given.transmittance_start, given.transmittance_end
+    # Something that is there already need not be found in an opaque cube.
+    ends = given.transmittance_end if inputs.started else given.transmittance_start, given.transmittance_end
     return schedules.transmittance_target(inputs.progress, *ends, given.transmittance_ramp)
 
 

@@ -81,10 +81,12 @@ def evaluate_objective(
     context: StepContext,
     azimuths_deg: Sequence[float] = (),
     geometry_view: TexturelessView | None = None,
+    pull: Tensor | None = None,
 ) -> Objective:
     """Return the objective of a step's views (v, ...) and, with a geometry prompt, of the view that it is scored on.
 
-    The views' azimuths are needed for azimuth prompts and sides only.
+    The views' azimuths are needed for azimuth prompts and sides only. `pull` is what a start adds to the loss, ();
+    None if the field began as a blob.
     """
     active = [i for i, target in enumerate(targets) if target.start <= context.progress]
     chosen = [active[context.step % len(active)]] if context.recipe.guidance.alternate else active
@@ -105,9 +107,9 @@ def evaluate_objective(
     means = [torch.stack(terms).sum() / total_weight for terms in (views, geometry) if terms]
 
     settings, fog = context.recipe.losses, losses.fog(rendering.opacity)
-    inputs = losses.TermInputs(settings, context.progress, rendering, fog)
+    inputs = losses.TermInputs(settings, context.progress, rendering, fog, started=pull is not None)
     guidance_term = settings.guidance * (losses.guidance_gate(inputs) * reduce(torch.add, means))
-    terms = {"guidance": guidance_term, **losses.weighted_terms(inputs)}
+    terms = {"guidance": guidance_term, **({} if pull is None else {"start": pull}), **losses.weighted_terms(inputs)}
     return Objective(terms, score=float(torch.stack(scores).sum() / total_weight), fog=float(fog.detach()))
 
 

@@ -4,6 +4,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from dreamfields.guidance.ensemble import parse_members
+from dreamfields.guidance.kinds import kind_named
 from dreamfields.guidance.settings import GuidanceSettings
 from dreamfields.render.settings import AugmentSettings, BackgroundSettings, RenderSettings
 from dreamfields.scene.fields import FIELDS
@@ -64,6 +66,23 @@ class LossSettings(Settings):
 
 
 @dataclass(frozen=True)
+class InitSettings(Settings):
+    """What the field begins as."""
+
+    source: Literal["auto", "none", "prior"] = "auto"
+    """`none`: a grey blob; `prior`: the likely shape of the thing that the prompt names; `auto`: that shape where the
+    prior is confident of it."""
+    weight: Annotated[float, Range(0.0, 1000.0)] = 0.3
+    """Weight of the charge for density that is missing inside the shape."""
+    until: Annotated[float, Range(0.0, 1.0)] = 0.5
+    """Fraction of the steps over which that charge falls to 0."""
+    extent: Annotated[float, Range(0.1, 1.0)] = 0.75
+    """Half the largest extent of the shape in scene units; the cube's is 1."""
+    colour: Annotated[float, Range(0.0, 1.0)] = 0.5
+    """How much of the prior's colours it begins with; at 0 it is grey."""
+
+
+@dataclass(frozen=True)
 class CollapseSettings(Settings):
     """Conditions for restarting the optimisation from a derived seed."""
 
@@ -103,6 +122,8 @@ class Recipe(FieldChoice):
     """Terms of the loss."""
     optimize: OptimizeSettings = dataclasses.field(default_factory=OptimizeSettings)
     """Loop and optimiser."""
+    init: InitSettings = dataclasses.field(default_factory=InitSettings)
+    """What the field begins as."""
     collapse: CollapseSettings = dataclasses.field(default_factory=CollapseSettings)
     """Conditions for a restart."""
 
@@ -121,4 +142,16 @@ class Recipe(FieldChoice):
         if any(self.losses.density_noise) and self.field not in noisy:
             fault = f"losses.density_noise is above 0; the {self.field} field takes none"
             found.append(f"{fault}, so use --field {' or '.join(noisy)}")
+        writable = [name for name, kind in FIELDS.items() if kind.writable]
+        if self.init.source == "prior" and self.field not in writable:
+            fault = f"init.source is prior; the {self.field} field cannot start from an object"
+            found.append(f"{fault}, so use --field {' or '.join(writable)} or --init none")
         return found
+
+    @property
+    def looks_up(self) -> bool:
+        """Return whether the prior is asked what to start from."""
+        if self.init.source == "none" or not FIELDS[self.field].writable:
+            return False
+        kinds = (kind_named(member.kind) for member in parse_members(self.guidance.name))
+        return self.init.source == "prior" or any(kind.sees_shapes for kind in kinds)

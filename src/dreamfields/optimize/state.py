@@ -14,9 +14,11 @@ from dreamfields.optimize.adam import Adam
 from dreamfields.optimize.collapse import RunningMeans
 from dreamfields.optimize.randomness import derive_seed, seeded_generator
 from dreamfields.optimize.settings import Recipe
+from dreamfields.optimize.start import Start
 from dreamfields.render.occupancy import occupied_cells
 from dreamfields.reprs import one_line, short_repr
 from dreamfields.scene.cameras import camera_target, density_centre, follow
+from dreamfields.scene.coarse import CoarseObject
 from dreamfields.scene.fields import FIELDS
 from dreamfields.scene.fields.base import AbstractField
 
@@ -47,10 +49,11 @@ class TrainingState:
     rollbacks: int  # Of this attempt; each halves the learning rate and changes the random draws
     skipped: int  # Updates skipped in a row because they were not finite
     running_means: RunningMeans  # Of score and opacity, from which a collapse is diagnosed
+    start: Start | None  # What the field of the first attempt began as; None for a blob
 
-    def __init__(self, recipe: Recipe, seed: int, device: torch.device) -> None:
+    def __init__(self, recipe: Recipe, seed: int, device: torch.device, start: Start | None = None) -> None:
         """Make the state before the first step of the first attempt."""
-        self.recipe, self.seed, self.device = recipe, seed, device
+        self.recipe, self.seed, self.device, self.start = recipe, seed, device, start
         self._begin(attempt=0, rollbacks=0)
 
     def __repr__(self) -> str:
@@ -58,8 +61,19 @@ class TrainingState:
         done = [f"step {self.step} of {self.recipe.optimize.steps}", f"attempt {self.attempt}"]
         return one_line("TrainingState", [*done, type(self.field).__name__, f"on {self.device}"])
 
+    def begin_from(self, start: Start) -> None:
+        """Begin the first attempt again, with a field that is an object."""
+        self.start = start
+        self._begin(attempt=0, rollbacks=0)
+
+    def pull(self, progress: float) -> Tensor | None:
+        """Return what the start adds to the loss, (), at a fraction of the steps; None if this attempt has no start."""
+        if self.start is None or self.attempt > 0:
+            return None
+        return self.start.pull(self.field, self.recipe.init, progress)
+
     def restart(self) -> None:
-        """Begin the next attempt with a new field and a new seed."""
+        """Begin the next attempt with a new field, a blob, and a new seed."""
         self._begin(self.attempt + 1, rollbacks=0)
 
     def roll_back(self, saved: Saved | None) -> None:
@@ -102,7 +116,7 @@ class TrainingState:
     def most_bytes(self) -> int:
         """Return an upper bound of the saved state's bytes: each parameter with two moments, occupancy and names."""
         field_bytes: int = sum(one.nbytes for one in self.field.state_dict().values())
-        return 3 * field_bytes + self.occupancy.numel() + 1_000_000
+        return 3 * field_bytes + self.occupancy.numel() + 2_000_000
 
     def track(self) -> None:
         """Update the tracked centre of the density, if the recipe tracks it."""
@@ -125,6 +139,7 @@ class TrainingState:
     def restore(self, tensors: Mapping[str, Tensor], counters: Mapping[str, Any]) -> None:
         """Copy a saved state. Raises CheckpointError: its names, shapes, types or counters do not fit the recipe."""
         numbers = check_counters(counters)
+        self.start = _start_of(tensors, self.device)
         self._begin(numbers["attempt"], numbers["rollbacks"])
         self.step, self.skipped = numbers["step"], numbers["skipped"]
         self.running_means = RunningMeans(**counters["watch"])
@@ -144,6 +159,8 @@ class TrainingState:
         self.origin = torch.zeros(3, dtype=torch.float64)
         weights = seeded_generator(self.attempt_seed, "field")
         self.field = FIELDS[self.recipe.field].make(self.recipe, weights).to(self.device)
+        if self.start is not None and attempt == 0:
+            self.start.begin(self.field, self.recipe.init)
         self.field.bounded = self.recipe.render.bounds
         rate, betas, epsilon = settings.learning_rate, settings.adam_betas, settings.adam_eps
         self.optimizer = Adam(self.field.parameters(), rate, betas, epsilon)
@@ -153,10 +170,22 @@ class TrainingState:
         """Return every tensor by name, without a copy."""
         named = {"occupancy": self.occupancy} | ({} if self.recipe.cameras.track == "off" else {"origin": self.origin})
         named |= {f"field.{name}": tensor for name, tensor in self.field.state_dict().items()}
+        named |= {f"start.{name}": tensor for name, tensor in (self.start.tensors() if self.start else {}).items()}
         for name, parameter in self.field.named_parameters():
             moments = self.optimizer.moments.get(parameter, {})
             named |= {f"adam.{moment}.{name}": tensor for moment, tensor in moments.items()}
         return named
+
+
+def _start_of(tensors: Mapping[str, Tensor], device: torch.device) -> Start | None:
+    """Return the start in a saved state, if it has one. Raises CheckpointError: only a part of it is there."""
+    parts = {name.removeprefix("start."): tensor for name, tensor in tensors.items() if name.startswith("start.")}
+    if not parts:
+        return None
+    occupancy, colours = parts.get("occupancy"), parts.get("colours")
+    if occupancy is None or colours is None or occupancy.dim() != 3 or colours.shape != (*occupancy.shape, 3):
+        raise CheckpointError(_MISFIT)
+    return Start(CoarseObject(occupancy.to(device, torch.float32), colours.to(device, torch.float32)))
 
 
 def _layouts(tensors: Mapping[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:

@@ -10,6 +10,7 @@ from dreamfields.errors import StorageError, UsageError
 from dreamfields.guidance import ensemble
 from dreamfields.guidance.prompts import parse_azimuth_prompts
 from dreamfields.optimize.settings import Recipe
+from dreamfields.prior.load import check_prior
 from dreamfields.runs.directory import RunDirectory
 from dreamfields.scene.fields import FIELDS
 
@@ -30,6 +31,8 @@ def check_runnable(config: Config, directory: RunDirectory) -> None:
     """
     check_device(config.device)
     ensemble.check_weights(config.recipe.guidance)
+    if config.recipe.looks_up:
+        check_prior()
     check_space(directory.path, run_bytes(config.recipe, config.export.most_bytes()))
 
 

@@ -26,6 +26,7 @@ class RunRecord:
     cpu_threads: Annotated[int, Range(0)] = 0
     guidance: tuple[str, ...] = ()  # Names of the models that guide
     weights: tuple[str, ...] = ()  # A digest of the files of each of them; empty where the package pins them
+    start: Mapping[str, Any] = field(default_factory=dict)  # What the field began as; see `starts.begin`
     notes: tuple[str, ...] = ()
     """What the user should know, one sentence each: of the prompt, damaged files, a full disk."""
     device: str = ""

@@ -29,6 +29,7 @@ from dreamfields.optimize.objective import make_targets
 from dreamfields.optimize.state import TrainingState
 from dreamfields.render.framing import frame
 from dreamfields.render.renderer import Rendering, render_still
+from dreamfields.runs import starts
 from dreamfields.runs.checkpointer import Checkpointer
 from dreamfields.runs.directory import RunDirectory
 from dreamfields.runs.facts import export_facts, run_in_short
@@ -340,6 +341,7 @@ class Run:
                 return
             self._checkpointer.tidy(state)
             self._checkpointer.compare_machine(state)
+            starts.begin(self._file, state)
             guides = load_recorded(self._file, state.device)
             template = self.config.recipe.guidance.template
             targets = make_targets(guides, template, self.config.prompt, self.config.prompts)

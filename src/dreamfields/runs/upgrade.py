@@ -26,8 +26,8 @@ REMOVED: Final[Mapping[str, Any]] = {
 }
 """Settings that are gone, `part.name`, and the defaults at which they did nothing."""
 
-ADDED: Final[Mapping[str, Any]] = {"prompts.sides": "never"}
-"""Settings that change what a run makes, `part.name`, and how runs from before there were these are gone on with."""
+ADDED: Final[Mapping[str, Any]] = {"prompts.sides": "never", "recipe.init.source": "none"}
+"""Settings that change what a run makes, by their place, and how runs from before there were these are gone on with."""
 
 
 def upgrade_config(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -59,11 +59,17 @@ def complete_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a run's configuration, under present names, with what it did before a setting existed."""
     completed = dict(config)
     for dotted, before in ADDED.items():
-        part, name = dotted.split(".")
-        settings = completed.get(part, {})
-        if isinstance(settings, Mapping):
-            completed[part] = {name: before, **settings}
+        completed = _with_default(completed, dotted.split("."), before)
     return completed
+
+
+def _with_default(values: Mapping[str, Any], path: list[str], default: Any) -> dict[str, Any]:
+    """Return nested values with a default at a path, unless there is something; what is no mapping stays as it is."""
+    first, *rest = path
+    if not rest:
+        return {first: default, **values}
+    inner = values.get(first, {})
+    return {**values, first: _with_default(inner, rest, default)} if isinstance(inner, Mapping) else dict(values)
 
 
 def upgrade_identity(identity: Mapping[str, Any]) -> dict[str, Any]:

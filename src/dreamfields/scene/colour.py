@@ -25,3 +25,9 @@ def grey_direction(device: torch.device | None = None) -> Tensor:
 def rgb_from_decorrelated(values: Tensor) -> Tensor:
     """Return RGB pre-activations (..., 3) of decorrelated values (..., 3)."""
     return values @ correlation(values.device).T
+
+
+def decorrelated_from_rgb(values: Tensor) -> Tensor:
+    """Return the decorrelated values (..., 3) of RGB pre-activations (..., 3)."""
+    found: Tensor = torch.linalg.solve(correlation(values.device), values.reshape(-1, 3).T).T.reshape(values.shape)
+    return found

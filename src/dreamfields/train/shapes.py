@@ -51,11 +51,12 @@ class ShapeSet(Pictures):
         """Yield renderings of models; see `renders.rendered`."""
         with zipfile.ZipFile(self.models) as archive:
             for file, pairs in groupby(chosen, key=lambda pair: pair.group):
-                model = self._model(file, archive)
+                model = self.model(file, archive)
                 for pair in pairs:
                     yield rendered(model, self.looks[pair.image], pair.image, view)
 
-    def _model(self, file: str, archive: zipfile.ZipFile) -> Model:
+    def model(self, file: str, archive: zipfile.ZipFile) -> Model:
+        """Return the model of a file in the set. Raises UsageError: it cannot be read."""
         try:
             arrays = np.load(io.BytesIO(archive.read(file)), allow_pickle=False)
             vertices, faces, colours = (arrays[name] for name in ("vertices", "faces", "colors"))

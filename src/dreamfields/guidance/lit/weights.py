@@ -1,6 +1,5 @@
 """The weights of `lit`: the installed packages that hold them, and a check without torch that they are there."""
 
-import hashlib
 import importlib.util
 import shlex
 from dataclasses import dataclass
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dreamfields.errors import MissingPackageError
-from dreamfields.storage import user_path
+from dreamfields.storage import pinned_file, user_path
 
 if TYPE_CHECKING:
     from dreamfields.guidance.ensemble import Member
@@ -92,11 +91,7 @@ def data_path(name: str) -> Path:
 
 def shipped_file(name: str, sha256: str, remedy: str = _REINSTALL) -> Path:
     """Return the path of a file in this package. Raises MissingPackageError: it is missing or not the recorded one."""
-    path = data_path(name)
-    if not path.is_file():
-        raise MissingPackageError(f"the file {path} is missing; {remedy}")
-    _check_digest(path, sha256, remedy)
-    return path
+    return pinned_file(data_path(name), sha256, remedy)
 
 
 def package_file(wanted: PackagedFile) -> Path:
@@ -115,16 +110,7 @@ def package_file(wanted: PackagedFile) -> Path:
 
 def checked_file(wanted: PackagedFile) -> Path:
     """Return `package_file(wanted)`. Raises MissingPackageError: it is missing or not the recorded file."""
-    path = package_file(wanted)
-    _check_digest(path, wanted.sha256, f"run: pip install --force-reinstall {wanted.package}")
-    return path
-
-
-def _check_digest(path: Path, sha256: str, remedy: str) -> None:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest != sha256:
-        raise MissingPackageError(f"{path} is damaged or not the recorded file (sha256 {digest[:12]}...); {remedy}")
+    return pinned_file(package_file(wanted), wanted.sha256, f"run: pip install --force-reinstall {wanted.package}")
 
 
 def check(_: "Member", settings: "GuidanceSettings") -> None:

@@ -25,6 +25,7 @@ class FieldKind:
     parameters: Callable[[FieldChoice], int]  # Returns the number of trained parameters, for estimates of disk space
     unbounded: bool  # Whether it may extend beyond the cube (`render.bounds` off)
     density_noise: bool  # Whether noise can be added to its density (`losses.density_noise`)
+    writable: bool  # Whether it can start from an object (`init.source`)
     preview_size: int  # Pixels a side of the live preview's image: networks are a hundred times as slow as voxels
     preview_cells: int  # Most cells a side of the live preview's mesh
 
@@ -64,8 +65,8 @@ def _count_nerf(choice: FieldChoice) -> int:
 
 FIELDS: Final[Mapping[FieldName, FieldKind]] = MappingProxyType(
     {
-        "voxels": FieldKind(_make_voxels, _count_voxels, False, False, preview_size=320, preview_cells=64),
-        "mlp": FieldKind(_make_mlp, _count_mlp, True, True, preview_size=96, preview_cells=40),
-        "nerf": FieldKind(_make_nerf, _count_nerf, True, True, preview_size=80, preview_cells=40),
+        "voxels": FieldKind(_make_voxels, _count_voxels, False, False, True, preview_size=320, preview_cells=64),
+        "mlp": FieldKind(_make_mlp, _count_mlp, True, True, False, preview_size=96, preview_cells=40),
+        "nerf": FieldKind(_make_nerf, _count_nerf, True, True, False, preview_size=80, preview_cells=40),
     }
 )

@@ -116,10 +116,14 @@ def interpolate_levels(grids: list[Tensor], level_scale: float, points: Tensor) 
 
 def density_from_values(value: Tensor, points: Tensor, settings: VoxelSettings) -> Tensor:
     """Return sigma = a softplus(g f + b (1 - 2 |x|) + o), (n,), of grid values (n,) at points (n, 3)."""
+    return settings.density_scale * functional.softplus(settings.density_gain * value + blob(points, settings))
+
+
+def blob(points: Tensor, settings: VoxelSettings) -> Tensor:
+    """Return b (1 - 2 |x|) + o, (n,), what an empty field adds before the softplus at points (n, 3)."""
     x, y, z = points.unbind(dim=-1)
     radius = (x * x + y * y + z * z).sqrt()  # In a third of the time of `norm`
-    blob = settings.blob_strength * (1.0 - 2.0 * radius) + settings.blob_offset
-    return settings.density_scale * functional.softplus(settings.density_gain * value + blob)
+    return settings.blob_strength * (1.0 - 2.0 * radius) + settings.blob_offset
 
 
 def colour_from_values(values: Tensor, settings: VoxelSettings) -> Tensor:

@@ -1,0 +1,69 @@
+"""`dreamfields sketch`: what the prior alone makes of a prompt."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+
+from dreamfields.cli.command import Command
+from dreamfields.cli.terminal import say
+from dreamfields.guidance.lit.words import unknown_words
+from dreamfields.guidance.prompts import clean_prompt
+from dreamfields.errors import UsageError
+from dreamfields.prior.load import check_prior
+from dreamfields.runs.directory import run_path
+
+
+@dataclass(frozen=True)
+class Sketch(Command):
+    """Write the likely shape of what a prompt names, without any optimisation: what a run would start from."""
+
+    prompt: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PROMPT")]
+    """What to sketch, in quotes."""
+    out: Path = Path("sketches")
+    """Folder in which the sketch gets its own, with object.glb and contact_sheet.png."""
+
+    def check_values(self) -> None:
+        """Refuse a prompt that cannot be read."""
+        clean_prompt(self.prompt)
+
+    def check(self) -> None:
+        """Make sure that the prior is there and can read a word of the prompt."""
+        check_prior()
+        prompt = clean_prompt(self.prompt)
+        if len(unknown_words(prompt)) == len(prompt.split()):
+            raise UsageError(f"the prior can read no word of the prompt, {prompt!r}; it reads English, so translate it")
+
+    def run(self, console: Console) -> int:
+        """Write the sketch and say how good the prior expects it to be."""
+        from dreamfields.export.asset import Asset
+        from dreamfields.export.formats.table import write_asset
+        from dreamfields.export.pictures.stills import contact_sheet, picture_bytes
+        from dreamfields.export.pictures.table import picture_format
+        from dreamfields.guidance.lit.towers import SentenceEncoder
+        from dreamfields.prior.load import packaged_prior
+        from dreamfields.prior.lookup import look_up
+        from dreamfields.runs.sketch import SETTINGS, sketch_facts, sketch_field
+        from dreamfields.storage import atomic_write
+
+        prompt = clean_prompt(self.prompt)
+        prior, sentences = packaged_prior(), SentenceEncoder()
+        began = time.perf_counter()
+        found = look_up(prompt, prior, sentences)
+        field, facts = sketch_field(found.prediction.coarse), sketch_facts(prompt, found)
+        folder = run_path(self.out, prompt, 0)
+        sheet, mesh = folder / "contact_sheet.png", folder / "object.glb"
+        atomic_write(sheet, picture_bytes(contact_sheet(field, SETTINGS), picture_format(sheet), facts))
+        write_asset(Asset(field, SETTINGS, facts), mesh, force=True)
+        known = "" if found.known else "; it hardly knows this, and a run would not start from it"
+        say(
+            console,
+            f"the prior alone, of {found.subject!r}, in {time.perf_counter() - began:.1f} s: "
+            f"expected overlap {found.prediction.overlap:.2f}{known}",
+        )
+        say(console, f"wrote {sheet}")
+        say(console, f"wrote {mesh}")
+        return 0

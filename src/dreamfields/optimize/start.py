@@ -1,0 +1,56 @@
+"""What a field begins as, and the pull towards it that ends by mid-run."""
+
+from dataclasses import dataclass
+from typing import Final, final
+
+import torch
+from torch import Tensor
+
+from dreamfields.optimize import schedules
+from dreamfields.optimize.settings import InitSettings
+from dreamfields.reprs import short_repr
+from dreamfields.scene.coarse import CoarseObject, missing_density, write_into
+from dreamfields.scene.fields.base import AbstractField, lattice
+from dreamfields.scene.fields.voxels import VoxelField
+
+_CELLS: Final = 16  # Cells a side of the lattice on which density is missed
+_THICKNESS: Final = 2.0 / _CELLS  # Of a piece of it, in scene units
+
+
+@final
+@dataclass(frozen=True)
+class Start:
+    """A coarse object that a run starts from; its colours are `InitSettings.colour` of the way from grey."""
+
+    coarse: CoarseObject
+
+    __repr__ = short_repr
+
+    def begin(self, field: AbstractField, settings: InitSettings) -> None:
+        """Make a new field the coarse object; it must be one that can be written into, see `FieldKind.writable`."""
+        if not isinstance(field, VoxelField):
+            raise TypeError(f"a {type(field).__name__} cannot start from an object")
+        write_into(field, CoarseObject(self.coarse.occupancy, greyed(self.coarse.colours, settings)), settings.extent)
+
+    def pull(self, field: AbstractField, settings: InitSettings, progress: float) -> Tensor:
+        """Return what the loss gains, (), where the field lacks density inside the object.
+
+        The surface's surroundings, where the occupancy is about one half, hardly count, so details may differ
+        (Latent-NeRF's band). It falls linearly to 0 at the fraction `until` of the steps.
+        """
+        points = lattice(_CELLS, self.coarse.occupancy.device).points
+        inside = (2.0 * self.coarse.occupancy_at(points, settings.extent) - 1.0).clamp(min=0.0)
+        factor = settings.weight * (1.0 - schedules.ramp(progress, 0.0, settings.until))
+        if factor == 0.0:
+            return inside.new_zeros(())
+        density = field.density_volume(_CELLS).reshape(-1)
+        return factor * missing_density(density, inside, _THICKNESS)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the tensors by name."""
+        return {"occupancy": self.coarse.occupancy, "colours": self.coarse.colours}
+
+
+def greyed(colours: Tensor, settings: InitSettings) -> Tensor:
+    """Return colours (..., 3) with their differences from middle grey multiplied by `InitSettings.colour`."""
+    return torch.lerp(torch.full_like(colours, 0.5), colours, settings.colour)

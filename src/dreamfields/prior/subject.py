@@ -1,0 +1,37 @@
+"""The central noun phrase of a prompt, by which its shape is looked up: "a castle made of cheese" is a castle."""
+
+import re
+from typing import Final
+
+_ENDS: Final = (
+    *("with", "without", "in", "inside", "on", "onto", "at", "by", "under", "over", "above", "below", "behind", "near"),
+    *("beside", "next", "between", "against", "against", "from", "for", "to", "into", "through", "during", "that"),
+    *("which", "who", "whose", "while", "as", "made", "built", "carved", "covered", "filled", "full", "shaped"),
+    *("wearing", "holding", "carrying", "riding", "sitting", "standing", "lying", "eating", "playing", "looking"),
+    *("and", "or", "are", "is", "has", "have"),
+)
+"""Words after which a noun phrase says no more what a thing is."""
+_ARTICLES: Final = ("a", "an", "the", "some", "one", "two", "three", "four", "several", "many")
+_JOINED: Final = ("and", "or")  # These end a noun phrase after its noun only: "a red and white lighthouse"
+_DESCRIBED: Final = re.compile(r"[,.;:()!?]")
+
+
+def central_phrase(prompt: str) -> str:
+    """Return the words of a prompt that name its thing, with its article: all up to a word or sign that ends them.
+
+    A prompt that has none of these is returned whole, and so is one that begins with them.
+    """
+    words = _DESCRIBED.split(prompt.strip(), maxsplit=1)[0].split() or prompt.split()
+    first = 1 if words and words[0].lower() in _ARTICLES else 0
+    for index in range(first + 1, len(words)):
+        word = words[index].lower()
+        if word in _JOINED and index + 2 < len(words) and _adjoins(words[index + 1 :]):
+            continue
+        if word in _ENDS:
+            return " ".join(words[:index])
+    return " ".join(words)
+
+
+def _adjoins(rest: list[str]) -> bool:
+    """Tell whether what follows an "and" goes on with the same phrase: no article, and more than one word."""
+    return rest[0].lower() not in _ARTICLES and rest[1].lower() not in _ENDS

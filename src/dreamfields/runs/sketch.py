@@ -1,0 +1,31 @@
+"""The prior's object as a field of its own, to be shown and exported."""
+
+from typing import Final
+
+from dreamfields import __version__
+from dreamfields.export.settings import ExportSettings
+from dreamfields.prior.lookup import Found
+from dreamfields.scene.coarse import CoarseObject, write_into
+from dreamfields.scene.fields.voxels import VoxelField
+from dreamfields.scene.settings import VoxelSettings
+
+SETTINGS: Final = ExportSettings(mesh_cells=48, max_faces=8_000, texture_size=0, still_samples=48)
+_EXTENT: Final = 0.75  # Half extent in scene units
+_LEVELS: Final = 4  # Grids of the field; the last has 32 cells a side
+
+
+def sketch_field(coarse: CoarseObject) -> VoxelField:
+    """Return a field that is a coarse object."""
+    field = VoxelField(VoxelSettings(levels=_LEVELS))
+    write_into(field, coarse, _EXTENT)
+    return field
+
+
+def sketch_facts(prompt: str, found: Found) -> dict[str, str | int | float]:
+    """Return the facts that the files of a sketch carry."""
+    return {
+        "prompt": prompt,
+        "subject": found.subject,
+        "expected_overlap": round(found.prediction.overlap, 3),
+        "generator": f"dreamfields {__version__}, prior alone",
+    }

@@ -1,0 +1,35 @@
+"""What a run's field begins as: a blob, or the likely shape of what its prompt names."""
+
+from dataclasses import replace
+
+from dreamfields.guidance.lit.towers import SentenceEncoder
+from dreamfields.optimize.start import Start
+from dreamfields.optimize.state import TrainingState
+from dreamfields.prior.load import packaged_prior
+from dreamfields.prior.lookup import CONFIDENT, look_up
+from dreamfields.runs.record_file import RecordFile
+
+
+def begin(file: RecordFile, state: TrainingState) -> None:
+    """Give a state before its first step what its run starts from, and record that: words, expected overlap, digest.
+
+    A state that has made a step is left alone; what it started from is in its checkpoints.
+
+    Raises MissingPackageError: the prior or the model that reads its sentences is missing or not the recorded one.
+    """
+    config = file.record.config
+    if not config.recipe.looks_up or state.step > 0 or state.attempt > 0 or state.start is not None:
+        return
+    prior = packaged_prior()
+    found = look_up(config.prompt, prior, SentenceEncoder())
+    taken = found.known or config.recipe.init.source == "prior"
+    facts = {"source": "prior" if taken else "none", "subject": found.subject}
+    facts |= {"expected_overlap": round(found.prediction.overlap, 3), "prior": prior.identity}
+    file.record = replace(file.record, start=facts)
+    if taken:
+        state.begin_from(Start(found.prediction.coarse))
+        if not found.known:
+            file.notify(
+                f"the prior hardly knows what {found.subject!r} looks like: it expects an overlap of "
+                f"{found.prediction.overlap:.2f}, and is confident from {CONFIDENT}"
+            )

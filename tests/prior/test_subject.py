@@ -1,0 +1,42 @@
+"""The words of a prompt that name its thing."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dreamfields.prior.subject import central_phrase
+
+
+@pytest.mark.parametrize(
+    ("prompt", "phrase"),
+    [
+        ("a castle made of cheese", "a castle"),
+        ("a robot holding a flower", "a robot"),
+        ("a green dragon with wings", "a green dragon"),
+        ("a tall red and white lighthouse", "a tall red and white lighthouse"),
+        ("a cat and a dog", "a cat"),
+        ("a bowl of fruit on a wooden table", "a bowl of fruit"),
+        ("a marble statue of a lion", "a marble statue of a lion"),
+        ("a snowman with a carrot nose and a red scarf", "a snowman"),
+        ("an armchair in the shape of an avocado", "an armchair"),
+        ("a flying saucer", "a flying saucer"),
+        ("a wooden rocking horse", "a wooden rocking horse"),
+        ("A treasure chest full of gold coins.", "A treasure chest"),
+        ("a teapot, blue and white porcelain", "a teapot"),
+        ("teapot", "teapot"),
+        ("standing lamp", "standing lamp"),
+        ("salt and pepper", "salt"),
+        ("a", "a"),
+        ("...", "..."),
+    ],
+)
+def test_a_phrase_ends_where_it_names_no_more(prompt: str, phrase: str) -> None:
+    assert central_phrase(prompt) == phrase
+
+
+@given(st.text(min_size=1).filter(str.strip))
+def test_a_phrase_is_never_empty_and_a_beginning_of_the_prompt(prompt: str) -> None:
+    phrase = central_phrase(prompt)
+    assert phrase
+    assert " ".join(prompt.split()).startswith(phrase)
+    assert central_phrase(phrase) == phrase

@@ -1,0 +1,71 @@
+"""What runs start from: recorded, resumed exactly, and refused in one sentence where the prior is not there."""
+
+import json
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from dreamfields.api import load, start
+from dreamfields.cli.main import main
+from dreamfields.optimize.settings import InitSettings
+from dreamfields.prior import load as prior_file
+from dreamfields.runs.record import RunRecord
+from tests.support.toys import TINY, fingerprint, tiny_config
+
+FROM_PRIOR = replace(TINY, init=InitSettings(source="prior"))
+
+
+def test_a_run_from_the_prior_says_so_and_resumes_exactly(tmp_path: Path) -> None:
+    config = tiny_config(FROM_PRIOR, prompt="a red car with a dog in it")
+    whole = start(config, tmp_path / "whole")
+    assert sum(1 for _ in whole.steps()) == 12
+    facts = json.loads((whole.path / "run.json").read_text())["start"]
+    assert facts["source"] == "prior"
+    assert facts["subject"] == "a red car"
+    assert 0.3 < facts["expected_overlap"] <= 1.0
+    assert facts["prior"] == prior_file.SHA256
+    # Stopped before the first checkpoint, between two, and after all.
+    for stopped in (1, 7):
+        part = start(config, tmp_path / f"stopped-{stopped}")
+        list(islice(part.steps(), stopped))
+        again = load(part.path)
+        assert sum(1 for _ in again.steps()) == 12 - stopped
+        assert fingerprint(again.trained_state()) == fingerprint(whole.trained_state())
+    blob = start(replace(config, recipe=TINY), tmp_path / "blob")
+    list(blob.steps())
+    assert fingerprint(blob.trained_state()) != fingerprint(whole.trained_state())
+    assert "start" not in json.loads((blob.path / "run.json").read_text())
+
+
+def test_what_the_prior_hardly_knows_is_started_from_only_if_told_to_and_then_noted(tmp_path: Path) -> None:
+    told = start(tiny_config(FROM_PRIOR, prompt="the smell of rain"), tmp_path)
+    list(told.steps())
+    assert told.record.start["source"] == "prior"
+    assert any("hardly knows" in note for note in told.notes)
+
+
+def test_an_older_run_goes_on_without_a_start() -> None:
+    config = tiny_config().to_json()
+    del config["recipe"]["init"]
+    record = RunRecord.from_json({"format": 1, "status": "started", "config": config})
+    assert record.config.recipe.init.source == "none"
+
+
+@pytest.mark.parametrize("damage", ["missing", "damaged"])
+def test_without_the_prior_it_is_one_sentence(
+    damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "prior.safetensors"
+    if damage == "damaged":
+        path.write_bytes(prior_file.FILE.read_bytes()[:-1])
+    monkeypatch.setattr(prior_file, "FILE", path)
+    for command in (["generate", "a cat", "--init", "prior"], ["sketch", "a cat"]):
+        assert main([*command, "--out", str(tmp_path / "runs")]) == 3
+        said = capsys.readouterr().err
+        assert damage in said
+        assert "pip install --force-reinstall dreamfields" in said
+    assert not (tmp_path / "runs").exists()
+    # What does not need it works: `doctor` and a run that starts from a blob are checked without it.
+    assert main(["generate", "a cat", "--guidance", "toy", "--steps", "1", "--out", str(tmp_path / "runs")]) == 0
