@@ -47,7 +47,7 @@ def test_a_prompt_alone_is_the_default_preset() -> None:
 
 
 def test_names_are_those_of_the_flags() -> None:
-    own = {"preset", "config", "out", "steps", "guidance"}
+    own = {"preset", "config", "out", "steps", "guidance", "init"}
     flags = {option.name.removeprefix("--").replace("-", "_") for option in list_options(Generate) if option.is_flag}
     assert set(setting_paths()) == (flags - own) | {"prompt"}
 

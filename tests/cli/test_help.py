@@ -120,7 +120,7 @@ def test_the_short_help_of_generate_has_what_people_use(no_heavy_packages: Path)
     assert (done.returncode, done.stderr) == (0, "")
     found = flags(done.stdout)
     assert len(found) <= 18
-    for name in ("preset", "config", "seed", "steps", "guidance", "field", "out", "device", "threads", "style"):
+    for name in ("preset", "config", "seed", "steps", "guidance", "init", "field", "out", "device", "threads", "style"):
         assert f"--{name}" in found
     assert (
         done.stdout.splitlines()[-1]

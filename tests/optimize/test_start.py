@@ -1,5 +1,6 @@
 """What a field begins as, and the pull towards it."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -40,16 +41,16 @@ def test_a_field_begins_as_its_start_and_a_restart_as_a_blob() -> None:
     blob = TrainingState(RECIPE, 0, CPU).field.density_volume(8)
     state.restart()
     assert torch.equal(state.field.density_volume(8), blob)
-    assert state.pull(0.0) is None
+    assert state.begun(0.0) is None
 
 
 def test_the_pull_is_none_without_a_start_and_falls_to_nothing_by_its_end() -> None:
-    assert TrainingState(RECIPE, 0, CPU).pull(0.0) is None
+    assert TrainingState(RECIPE, 0, CPU).begun(0.0) is None
     empty = replace(RECIPE, voxels=replace(RECIPE.voxels, blob_offset=-20.0))
     state = TrainingState(empty, 0, CPU)
     state.start = slab()
-    pulls = (state.pull(progress) for progress in (0.0, 0.25, 0.5, 0.9))
-    values = [float(pull.detach()) for pull in pulls if pull is not None]
+    steps = (state.begun(progress) for progress in (0.0, 0.25, 0.5, 0.9))
+    values = [float(begun.pull.detach()) for begun in steps if begun is not None]
     assert values == pytest.approx([0.5, 0.25, 0.0, 0.0], abs=1e-3)
 
 
@@ -58,9 +59,9 @@ def test_the_pull_asks_for_density_inside_alone() -> None:
     with torch.no_grad():
         for grid in state.field.parameters():
             grid.zero_()
-    pull = state.pull(0.0)
-    assert pull is not None
-    pull.backward()  # type: ignore[no-untyped-call]
+    begun_step = state.begun(0.0)
+    assert begun_step is not None
+    begun_step.pull.backward()
     finest = list(state.field.parameters())[-1].grad
     assert finest is not None
     density = finest[..., 0]  # [z, y, x]
@@ -83,7 +84,19 @@ def test_what_began_as_an_object_needs_no_opaque_beginning() -> None:
     opaque = torch.full((1, 1, 4, 4), 0.5)
     inputs = TermInputs(RECIPE.losses, 0.0, _Views(opaque), torch.zeros(()))  # type: ignore[arg-type]
     assert weighted_terms(inputs)["transmittance"] == pytest.approx(-0.5 * 0.4)
-    assert weighted_terms(replace(inputs, started=True))["transmittance"] == pytest.approx(-0.5 * 0.5)
+    assert weighted_terms(replace(inputs, transmittance=0.9))["transmittance"] == pytest.approx(-0.5 * 0.5)
+
+
+def test_the_target_leaves_room_for_the_object() -> None:
+    seen_from_above = 9 * 9 / 81
+    from_the_sides = 9 * 4 / 81
+    half_side = 4.0 * math.tan(math.radians(16.0))
+    covered = (seen_from_above + 2 * from_the_sides) / 3 * (0.75 / half_side) ** 2
+    assert slab().transmittance(RECIPE) == pytest.approx(max(1.0 - 1.3 * covered, 0.8))
+    thin = Start(CoarseObject(torch.zeros(9, 9, 9), torch.zeros(9, 9, 9, 3)))
+    assert thin.transmittance(RECIPE) == 1.0
+    full = Start(CoarseObject(torch.ones(9, 9, 9), torch.zeros(9, 9, 9, 3)))
+    assert full.transmittance(RECIPE) == RECIPE.losses.transmittance_end
 
 
 class _Views:

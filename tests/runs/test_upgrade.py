@@ -57,7 +57,8 @@ def test_a_removed_setting_at_its_default_is_passed_over_in_silence(name: str) -
 @pytest.mark.parametrize("name", OTHERS)
 def test_a_removed_setting_in_use_is_kept_as_lost_and_becomes_a_note(name: str) -> None:
     record = RunRecord.from_json({"format": 1, "status": "started", "config": old(name, OTHERS[name])})
-    assert (record.config.recipe, record.lost) == (Config("a red ball").recipe, {name: OTHERS[name]})
+    before = Config.from_json(complete_config({"prompt": "a red ball"}))
+    assert (record.config.recipe, record.lost) == (before.recipe, {name: OTHERS[name]})
     (note,) = record.all_notes
     assert note == f"{name} was {OTHERS[name]!r}; this version has no such setting, and goes on without it"
     assert RunRecord.from_json(record.to_json()).all_notes == (note,)  # Written once, it is said from then on.
@@ -81,9 +82,16 @@ def test_a_run_from_before_a_setting_goes_on_as_it_began(prompts: dict[str, Any]
     record = RunRecord.from_json({"format": 1, "status": "started", "config": {"prompt": "a red ball", **prompts}})
     assert record.config.prompts.sides == "never" != Config("a red ball").prompts.sides
     assert RunRecord.from_json(RunRecord("started", Config("a red ball")).to_json()).config == Config("a red ball")
-    for name in ADDED:
-        part, setting = name.split(".")
-        assert setting in Config("a red ball").to_json()[part]
-        assert complete_config({part: {setting: "auto"}}) == {part: {setting: "auto"}}
-    with pytest.raises(UsageError):
-        RunRecord.from_json({"format": 1, "status": "started", "config": {"prompt": "a red ball", "prompts": 3}})
+    assert record.config.recipe.init.source == "none" != Config("a red ball").recipe.init.source
+    whole = Config("a red ball").to_json()
+    assert complete_config(whole) == whole
+    for name, before in ADDED.items():
+        *parts, setting = name.split(".")
+        there, completed = whole, complete_config({})
+        for part in parts:
+            there, completed = there[part], completed[part]
+        assert setting in there
+        assert completed[setting] == before
+    for broken in ({"prompts": 3}, {"recipe": 3}, {"recipe": {"init": 3}}):
+        with pytest.raises(UsageError):
+            RunRecord.from_json({"format": 1, "status": "started", "config": {"prompt": "a red ball", **broken}})

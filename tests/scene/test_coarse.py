@@ -118,7 +118,7 @@ def test_missing_density_is_one_of_nothing_and_none_of_what_is_opaque() -> None:
 def test_missing_density_pulls_inside_alone_and_where_it_lacks_most() -> None:
     density = torch.tensor([0.0, 50.0, 0.0], requires_grad=True)
     inside = torch.tensor([1.0, 1.0, 0.0])
-    missing_density(density, inside, 0.1).backward()  # type: ignore[no-untyped-call]
+    missing_density(density, inside, 0.1).backward()
     gradient: Tensor | None = density.grad
     assert gradient is not None
     assert gradient[0] < 10.0 * gradient[1] < 0.0

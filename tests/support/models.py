@@ -24,8 +24,11 @@ def solid(name: str) -> trimesh.Trimesh:
     return made
 
 
-def write_models(folder: Path, names: tuple[str, ...] = SOLIDS) -> Path:
-    """Write one model for each name and colour, the first one with its front at 90 degrees, and return the folder."""
+def write_models(folder: Path, names: tuple[str, ...] = SOLIDS, licence: str = "") -> Path:
+    """Write one model for each name and colour, the first one with its front at 90 degrees, and return the folder.
+
+    Models under a licence are of furniture, whose fronts need not be known; else they are animals.
+    """
     folder.mkdir(parents=True)
     rows = []
     with zipfile.ZipFile(folder / "models.zip", "w") as archive:
@@ -37,6 +40,7 @@ def write_models(folder: Path, names: tuple[str, ...] = SOLIDS) -> Path:
             )
             archive.writestr(f"{name}-{colour}.npz", content.getvalue())
             row = {"file": f"{name}-{colour}.npz", "name": name, "category": "animal", "colours": [colour]}
+            row |= {"licence": licence, "category": "furniture"} if licence else {}
             row["captions"] = [f"a {colour} {name}", f"a {name}"]
             rows.append(row | ({"front_deg": 90} if number == 0 else {}))
     (folder / "models.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")

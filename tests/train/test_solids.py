@@ -5,7 +5,7 @@ import pytest
 import trimesh
 
 from dreamfields.train.renders import Model
-from dreamfields.train.solids import COARSE, FINE, coarse, filled, solid, spread, turned
+from dreamfields.train.solids import COARSE, FINE, filled, solid, spread, turned
 
 RED = (0.9, 0.1, 0.1)
 
@@ -14,6 +14,13 @@ def model(shape: trimesh.Trimesh, colour: tuple[float, float, float] = RED) -> M
     """Return a mesh as a model of one colour that fits the cube."""
     vertices = shape.vertices - shape.bounds.mean(axis=0)
     return Model(vertices / np.abs(vertices).max(), shape.faces, np.tile(np.array(colour), (len(vertices), 1)))
+
+
+def joined(parts: list[trimesh.Trimesh]) -> trimesh.Trimesh:
+    """Return several meshes as one."""
+    found = trimesh.util.concatenate(parts)
+    assert isinstance(found, trimesh.Trimesh)
+    return found
 
 
 def draws() -> np.random.Generator:
@@ -35,7 +42,7 @@ def test_an_open_box_is_hollow_a_closed_one_solid_and_what_is_beside_a_pillar_em
     box.update_faces(np.abs(box.face_normals[:, 1] - 1.0) > 1e-6)  # Without its lid
     assert not solid(model(box), draws()).filled[8:25, 10:22, 8:25].any()
     # A T of two boxes: under its arms there is nothing.
-    tee = trimesh.util.concatenate(
+    tee = joined(
         [trimesh.creation.box((0.4, 2.0, 0.4)), trimesh.creation.box((2.0, 0.4, 0.4)).apply_translation((0, 0.8, 0))]
     )
     found = solid(model(tee), draws())
@@ -91,14 +98,6 @@ def test_colours_spread_to_the_nearest_nodes_first_and_means_are_kept() -> None:
     assert found[1, 0, 0].tolist() == [1.0, 0.5, 0.0]
     assert found[4, 4, 3].tolist() == [0.0, 0.0, 1.0]
     assert (found.sum(axis=-1) > 0.0).all()
-
-
-def test_coarse_values_are_means_and_are_zero_beyond_the_lattice() -> None:
-    full = np.ones((2, FINE, FINE, FINE))
-    found = coarse(full)
-    assert found.shape == (2, COARSE, COARSE, COARSE)
-    assert np.allclose(found[:, 1:-1, 1:-1, 1:-1], 1.0)
-    assert np.allclose(found[:, 0, 0, 0], 0.75**3)
 
 
 def test_the_same_draws_give_the_same_voxels() -> None:

@@ -38,6 +38,11 @@ class Option:
         """Whether it is given by name."""
         return self.name.startswith("--")
 
+    @property
+    def is_common(self) -> bool:
+        """Whether people use it: its name has no dot, and it is no weight."""
+        return "." not in self.name and not self.name.endswith("-weight")
+
 
 def list_options(kind: type[Any], default: Any = None, prefix: str = "", part: str = "") -> Iterator[Option]:
     """Yield the arguments of a dataclass, those of nested ones with dotted names; values are those of `default`."""
@@ -59,7 +64,7 @@ def list_options(kind: type[Any], default: Any = None, prefix: str = "", part: s
 
 
 def help_text(kind: type[Any], prog: str, default: Any, width: int, *, everything: bool) -> str:
-    """Return the help of a command: flags without a dot in their names, or all of them.
+    """Return the help of a command: the common flags, or all of them.
 
     Args:
         kind: the command.
@@ -69,7 +74,7 @@ def help_text(kind: type[Any], prog: str, default: Any, width: int, *, everythin
         everything: whether to show all flags.
     """
     options = list(list_options(kind, default))
-    shown = [option for option in options if everything or "." not in option.name]
+    shown = [option for option in options if everything or option.is_common]
     places = [one.name if one.default is MISSING else f"[{one.name}]" for one in shown if not one.is_flag]
     lines = [" ".join(["usage:", prog, *places, "[OPTIONS]"]), "", *textwrap.wrap(class_text(kind), width)]
     for part, members in groupby(shown, lambda option: option.part):

@@ -10,9 +10,9 @@ from rich.console import Console
 
 from dreamfields.cli.command import Command
 from dreamfields.cli.terminal import say
+from dreamfields.errors import UsageError
 from dreamfields.guidance.lit.words import unknown_words
 from dreamfields.guidance.prompts import clean_prompt
-from dreamfields.errors import UsageError
 from dreamfields.prior.load import check_prior
 from dreamfields.runs.directory import run_path
 
@@ -38,7 +38,7 @@ class Sketch(Command):
             raise UsageError(f"the prior can read no word of the prompt, {prompt!r}; it reads English, so translate it")
 
     def run(self, console: Console) -> int:
-        """Write the sketch and say how good the prior expects it to be."""
+        """Write the sketch, and say of what it is and whether a run would start from it."""
         from dreamfields.export.asset import Asset
         from dreamfields.export.formats.table import write_asset
         from dreamfields.export.pictures.stills import contact_sheet, picture_bytes
@@ -46,7 +46,8 @@ class Sketch(Command):
         from dreamfields.guidance.lit.towers import SentenceEncoder
         from dreamfields.prior.load import packaged_prior
         from dreamfields.prior.lookup import look_up
-        from dreamfields.runs.sketch import SETTINGS, sketch_facts, sketch_field
+        from dreamfields.render.occupancy import occupied_cells
+        from dreamfields.runs.sketch import CELLS, SETTINGS, THRESHOLD, sketch_facts, sketch_field
         from dreamfields.storage import atomic_write
 
         prompt = clean_prompt(self.prompt)
@@ -54,15 +55,16 @@ class Sketch(Command):
         began = time.perf_counter()
         found = look_up(prompt, prior, sentences)
         field, facts = sketch_field(found.prediction.coarse), sketch_facts(prompt, found)
+        occupancy = occupied_cells(field, CELLS, THRESHOLD)
         folder = run_path(self.out, prompt, 0)
         sheet, mesh = folder / "contact_sheet.png", folder / "object.glb"
-        atomic_write(sheet, picture_bytes(contact_sheet(field, SETTINGS), picture_format(sheet), facts))
-        write_asset(Asset(field, SETTINGS, facts), mesh, force=True)
-        known = "" if found.known else "; it hardly knows this, and a run would not start from it"
+        atomic_write(sheet, picture_bytes(contact_sheet(field, SETTINGS, occupancy), picture_format(sheet), facts))
+        write_asset(Asset(field, SETTINGS, facts, occupancy), mesh, force=True)
+        known = "" if found.known else "; that is not near enough, so a run would not start from it"
         say(
             console,
-            f"the prior alone, of {found.subject!r}, in {time.perf_counter() - began:.1f} s: "
-            f"expected overlap {found.prediction.overlap:.2f}{known}",
+            f"this is the prior alone, in {time.perf_counter() - began:.1f} s: of {found.subject!r} it has the shape "
+            f"of {found.prediction.name!r} (cosine {found.prediction.cosine:.2f}){known}",
         )
         say(console, f"wrote {sheet}")
         say(console, f"wrote {mesh}")

@@ -93,8 +93,8 @@ def take_step(state: TrainingState, targets: Sequence[Target]) -> Step:
     geometry_view = None
     if has_geometry_prompt:
         geometry_view = render_textureless_view(state.field, cameras, state.sampled_cells, context)
-    scored, pull = others if textureless else targets, state.pull(context.progress)
-    objective = evaluate_objective(rendering, scored, context, azimuths_deg, geometry_view, pull)
+    scored, begun = others if textureless else targets, state.begun(context.progress)
+    objective = evaluate_objective(rendering, scored, context, azimuths_deg, geometry_view, begun)
     loss = objective.total()
     skipped = _descend(state, loss, context.progress)
     state.track()

@@ -50,7 +50,7 @@ class TermInputs:
     progress: float  # Fraction of all steps done, in [0, 1)
     rendering: Rendering  # (v, ...), the step's views
     fog: Tensor  # (), of these views; computed once for the term and the step's report
-    started: bool = False  # Whether the field began as an object
+    transmittance: float | None = None  # Target of the mean transmittance where the field began as an object
 
     __repr__ = short_repr
 
@@ -65,9 +65,10 @@ class Term:
 
 
 def _transmittance_target(inputs: TermInputs) -> float:
+    if inputs.transmittance is not None:
+        return inputs.transmittance
     given = inputs.settings
-    # Something that is there already need not be found in an opaque cube.
-    ends = given.transmittance_end if inputs.started else given.transmittance_start, given.transmittance_end
+    ends = given.transmittance_start, given.transmittance_end
     return schedules.transmittance_target(inputs.progress, *ends, given.transmittance_ramp)
 
 

@@ -19,6 +19,7 @@ from dreamfields.guidance.settings import PromptSettings
 from dreamfields.optimize import losses, schedules
 from dreamfields.optimize.randomness import StepContext
 from dreamfields.optimize.settings import Recipe
+from dreamfields.optimize.start import Begun
 from dreamfields.optimize.textureless import TexturelessView
 from dreamfields.render.backgrounds import draw_backgrounds
 from dreamfields.render.compose import compose_views, crop_views, double, draw_augmentation, in_grey
@@ -81,12 +82,11 @@ def evaluate_objective(
     context: StepContext,
     azimuths_deg: Sequence[float] = (),
     geometry_view: TexturelessView | None = None,
-    pull: Tensor | None = None,
+    begun: Begun | None = None,
 ) -> Objective:
     """Return the objective of a step's views (v, ...) and, with a geometry prompt, of the view that it is scored on.
 
-    The views' azimuths are needed for azimuth prompts and sides only. `pull` is what a start adds to the loss, ();
-    None if the field began as a blob.
+    The views' azimuths are needed for azimuth prompts and sides only. `begun` is None if the field began as a blob.
     """
     active = [i for i, target in enumerate(targets) if target.start <= context.progress]
     chosen = [active[context.step % len(active)]] if context.recipe.guidance.alternate else active
@@ -107,9 +107,13 @@ def evaluate_objective(
     means = [torch.stack(terms).sum() / total_weight for terms in (views, geometry) if terms]
 
     settings, fog = context.recipe.losses, losses.fog(rendering.opacity)
-    inputs = losses.TermInputs(settings, context.progress, rendering, fog, started=pull is not None)
+    inputs = losses.TermInputs(settings, context.progress, rendering, fog, begun.transmittance if begun else None)
     guidance_term = settings.guidance * (losses.guidance_gate(inputs) * reduce(torch.add, means))
-    terms = {"guidance": guidance_term, **({} if pull is None else {"start": pull}), **losses.weighted_terms(inputs)}
+    terms = {
+        "guidance": guidance_term,
+        **({} if begun is None else {"start": begun.pull}),
+        **losses.weighted_terms(inputs),
+    }
     return Objective(terms, score=float(torch.stack(scores).sum() / total_weight), fog=float(fog.detach()))
 
 

@@ -78,8 +78,8 @@ class InitSettings(Settings):
     """Fraction of the steps over which that charge falls to 0."""
     extent: Annotated[float, Range(0.1, 1.0)] = 0.75
     """Half the largest extent of the shape in scene units; the cube's is 1."""
-    colour: Annotated[float, Range(0.0, 1.0)] = 0.5
-    """How much of the prior's colours it begins with; at 0 it is grey."""
+    colour: Annotated[float, Range(0.0, 1.0)] = 0.0
+    """How much of the prior's colours it begins with, which are rarely those of the prompt; at 0 it is grey."""
 
 
 @dataclass(frozen=True)

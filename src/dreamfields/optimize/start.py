@@ -1,5 +1,6 @@
 """What a field begins as, and the pull towards it that ends by mid-run."""
 
+import math
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -7,14 +8,25 @@ import torch
 from torch import Tensor
 
 from dreamfields.optimize import schedules
-from dreamfields.optimize.settings import InitSettings
+from dreamfields.optimize.settings import InitSettings, Recipe
 from dreamfields.reprs import short_repr
-from dreamfields.scene.coarse import CoarseObject, missing_density, write_into
+from dreamfields.scene.coarse import CoarseObject, missing_density, shadow, write_into
 from dreamfields.scene.fields.base import AbstractField, lattice
 from dreamfields.scene.fields.voxels import VoxelField
 
 _CELLS: Final = 16  # Cells a side of the lattice on which density is missed
+_ROOM: Final = 1.3  # Area that an object may cover over that which it begins with
 _THICKNESS: Final = 2.0 / _CELLS  # Of a piece of it, in scene units
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What a start adds to the loss of a step."""
+
+    pull: Tensor  # (); see `Start.pull`
+    transmittance: float  # Target of the mean transmittance that leaves room for the object
+
+    __repr__ = short_repr
 
 
 @final
@@ -45,6 +57,17 @@ class Start:
             return inside.new_zeros(())
         density = field.density_volume(_CELLS).reshape(-1)
         return factor * missing_density(density, inside, _THICKNESS)
+
+    def transmittance(self, recipe: Recipe) -> float:
+        """Return the mean transmittance of views in which the object covers `_ROOM` times what it does at the start.
+
+        Something that is there already need not be found in an opaque cube, and what is thin would otherwise be filled
+        up with fog. It is never less than the target at the end.
+        """
+        middle = 0.5 * sum(recipe.cameras.fov_deg)
+        half_side = recipe.cameras.radius * math.tan(math.radians(0.5 * middle))
+        covered = min(shadow(self.coarse) * (recipe.init.extent / half_side) ** 2, 1.0)
+        return max(1.0 - _ROOM * covered, recipe.losses.transmittance_end)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the tensors by name."""

@@ -14,7 +14,7 @@ from dreamfields.optimize.adam import Adam
 from dreamfields.optimize.collapse import RunningMeans
 from dreamfields.optimize.randomness import derive_seed, seeded_generator
 from dreamfields.optimize.settings import Recipe
-from dreamfields.optimize.start import Start
+from dreamfields.optimize.start import Begun, Start
 from dreamfields.render.occupancy import occupied_cells
 from dreamfields.reprs import one_line, short_repr
 from dreamfields.scene.cameras import camera_target, density_centre, follow
@@ -51,9 +51,9 @@ class TrainingState:
     running_means: RunningMeans  # Of score and opacity, from which a collapse is diagnosed
     start: Start | None  # What the field of the first attempt began as; None for a blob
 
-    def __init__(self, recipe: Recipe, seed: int, device: torch.device, start: Start | None = None) -> None:
+    def __init__(self, recipe: Recipe, seed: int, device: torch.device) -> None:
         """Make the state before the first step of the first attempt."""
-        self.recipe, self.seed, self.device, self.start = recipe, seed, device, start
+        self.recipe, self.seed, self.device, self.start = recipe, seed, device, None
         self._begin(attempt=0, rollbacks=0)
 
     def __repr__(self) -> str:
@@ -66,11 +66,12 @@ class TrainingState:
         self.start = start
         self._begin(attempt=0, rollbacks=0)
 
-    def pull(self, progress: float) -> Tensor | None:
-        """Return what the start adds to the loss, (), at a fraction of the steps; None if this attempt has no start."""
+    def begun(self, progress: float) -> Begun | None:
+        """Return what the start adds to the loss at a fraction of the steps; None if this attempt began as a blob."""
         if self.start is None or self.attempt > 0:
             return None
-        return self.start.pull(self.field, self.recipe.init, progress)
+        pull = self.start.pull(self.field, self.recipe.init, progress)
+        return Begun(pull, self.start.transmittance(self.recipe))
 
     def restart(self) -> None:
         """Begin the next attempt with a new field, a blob, and a new seed."""
@@ -116,7 +117,8 @@ class TrainingState:
     def most_bytes(self) -> int:
         """Return an upper bound of the saved state's bytes: each parameter with two moments, occupancy and names."""
         field_bytes: int = sum(one.nbytes for one in self.field.state_dict().values())
-        return 3 * field_bytes + self.occupancy.numel() + 2_000_000
+        start_bytes = 1_000_000 if self.recipe.looks_up else 0
+        return 3 * field_bytes + self.occupancy.numel() + start_bytes + 1_000_000
 
     def track(self) -> None:
         """Update the tracked centre of the density, if the recipe tracks it."""

@@ -2,8 +2,7 @@
 
 A file holds solid voxels of 3D models on a lattice of 33 nodes a side, a few for each name, with coarse colours and the
 embedding of the name. Of the models whose names are nearest to a sentence that is chosen which overlaps most with the
-others: so an odd one is not, and of things that look alike the most usual one is. Which of the nearest count depends on
-the seed, if asked, so that runs differ.
+others: of things that look alike the most usual one.
 
 Notation: m models, e numbers of an embedding, n nodes a side of the fine lattice and k of that of colours, [z, y, x].
 """
@@ -34,7 +33,7 @@ _MOST_MODELS: Final = 20_000
 _CANDIDATES: Final = 6  # Nearest models among which the most usual one is chosen
 _WITHIN: Final = 0.08  # Cosine by which a candidate may be farther than the nearest
 _BYTE: Final = 127.0  # Of a number of 1 in a stored embedding
-REMAKE: Final = "make one with: dreamfields prior train SHAPES --out FILE"
+REMAKE: Final = "make one with: dreamfields prior build SHAPES --out FILE"
 
 
 @dataclass(frozen=True)
@@ -63,11 +62,15 @@ class ShapeLibrary:
 
     def predict(self, embedding: Tensor) -> Prediction:
         """Return the most usual of the models that are nearest to a sentence's unit embedding (e,)."""
+        index, cosine = self.nearest(embedding)
+        return Prediction(self.coarse(index), self.names[index], cosine)
+
+    def nearest(self, embedding: Tensor) -> tuple[int, float]:
+        """Return the index of that model and the largest cosine of the sentence and a name."""
         cosines = self.embeddings @ embedding
         near, indices = cosines.topk(min(_CANDIDATES, len(cosines)))
         chosen = indices[near >= near[0] - _WITHIN]
-        index = int(chosen[most_usual(self.solids[chosen])])
-        return Prediction(self.coarse(index), self.names[index], float(near[0]))
+        return int(chosen[mean_overlaps(self.solids[chosen]).argmax()]), float(near[0])
 
     def coarse(self, index: int) -> CoarseObject:
         """Return a model as a coarse object with soft edges."""
@@ -78,12 +81,11 @@ class ShapeLibrary:
         return CoarseObject(blurred(solid[None])[0], fine.permute(1, 2, 3, 0).contiguous())
 
 
-def most_usual(solids: Tensor) -> int:
-    """Return the index of that of solids (c, n, n, n) which overlaps most with all of them, the first of equals."""
+def mean_overlaps(solids: Tensor) -> Tensor:
+    """Return of each of solids (c, n, n, n) the mean of its overlap with all of them, (c,): intersection over union."""
     flat = solids.flatten(1).float()
     common, sizes = flat @ flat.T, flat.sum(dim=1)
-    overlaps = common / (sizes[:, None] + sizes - common).clamp(min=1.0)
-    return int(overlaps.mean(dim=1).argmax())
+    return (common / (sizes[:, None] + sizes - common).clamp(min=1.0)).mean(dim=1)
 
 
 def library_bytes(library: ShapeLibrary, facts: Mapping[str, str]) -> bytes:
@@ -123,7 +125,16 @@ def read_library(path: Path) -> ShapeLibrary:
         packed = _expanded(state["solids"], (len(names), (nodes**3 + 7) // 8))
         solids = np.unpackbits(packed, axis=1, count=nodes**3).reshape(len(names), nodes, nodes, nodes)
         colours = _expanded(state["colours"], (len(names), colour_nodes, colour_nodes, colour_nodes, 3))
-    except (SafetensorError, zlib.error, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (
+        SafetensorError,
+        zlib.error,
+        KeyError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        RuntimeError,
+        RecursionError,
+    ) as error:
         raise MissingPackageError(f"{path} is cut short or holds no prior ({error}); {REMAKE}") from error
     identity = hashlib.sha256(content).hexdigest()
     return ShapeLibrary(names, embeddings, torch.from_numpy(solids).bool(), torch.from_numpy(colours), identity)

@@ -7,10 +7,10 @@ from dreamfields.guidance.lit.weights import MINILM, package_file
 from dreamfields.storage import pinned_file
 
 if TYPE_CHECKING:
-    from dreamfields.prior.network import ShapePrior
+    from dreamfields.prior.library import ShapeLibrary
 
-FILE: Final = Path(__file__).parent / "data" / "prior.safetensors"
-SHA256: Final = "76e52d395a4c5467f11ed0765364c4bdb23a65bf684a70d96b10357fd6c56b49"
+FILE: Final = Path(__file__).parent / "data" / "shapes.safetensors"
+SHA256: Final = "573ebc2e2ea26d629515f4597ce8da3536911b6a04379fc00f16c4c706fe0bb6"
 _REMEDY: Final = "run: pip install --force-reinstall dreamfields, or start without it: --init none"
 
 
@@ -23,8 +23,8 @@ def check_prior() -> None:
     package_file(MINILM)
 
 
-def packaged_prior() -> "ShapePrior":
+def packaged_prior() -> "ShapeLibrary":
     """Load the prior of this package. Raises MissingPackageError as `check_prior`."""
-    from dreamfields.prior.network import read_prior
+    from dreamfields.prior.library import read_library
 
-    return read_prior(pinned_file(FILE, SHA256, _REMEDY))
+    return read_library(pinned_file(FILE, SHA256, _REMEDY))

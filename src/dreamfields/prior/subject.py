@@ -32,6 +32,20 @@ def central_phrase(prompt: str) -> str:
     return " ".join(words)
 
 
+def central_phrases(prompt: str) -> tuple[str, ...]:
+    """Return the central phrase, then without its first word, without its second, and so on, each with the article.
+
+    Of "a tall red lighthouse": that, "a red lighthouse", "a lighthouse". Nothing is left out from an "of" on, or where
+    it begins with one: of "a statue of a lion" there is no "lion".
+    """
+    words = central_phrase(prompt).split()
+    article = words[:1] if words[0].lower() in _ARTICLES else []
+    described = words[len(article) :]
+    head = next((index for index, word in enumerate(described) if word.lower() == "of"), len(described))
+    parts = [described[index:] for index in range(max(head, 1))]
+    return tuple(" ".join([*article, *part]) for part in parts if part and part[0].lower() not in _JOINED) or (prompt,)
+
+
 def _adjoins(rest: list[str]) -> bool:
     """Tell whether what follows an "and" goes on with the same phrase: no article, and more than one word."""
     return rest[0].lower() not in _ARTICLES and rest[1].lower() not in _ENDS

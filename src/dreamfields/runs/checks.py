@@ -17,6 +17,7 @@ from dreamfields.scene.fields import FIELDS
 _FLOAT: Final = 4
 _COPIES: Final = 3  # Each parameter is saved with two moments of Adam
 _CHECKPOINTS: Final = 3  # Two are kept while a third is written
+_START: Final = 600_000  # Bytes of the shape that a field began as
 _METRICS_LINE: Final = 250
 _FEW: Final = 100_000  # Bytes of names, counters and run.json
 
@@ -31,7 +32,8 @@ def check_runnable(config: Config, directory: RunDirectory) -> None:
     """
     check_device(config.device)
     ensemble.check_weights(config.recipe.guidance)
-    if config.recipe.looks_up:
+    # What a run began as is in its checkpoints.
+    if config.recipe.looks_up and not any(directory.checkpoints.glob("*.json")):
         check_prior()
     check_space(directory.path, run_bytes(config.recipe, config.export.most_bytes()))
 
@@ -58,7 +60,8 @@ def check_readable(config: Config) -> None:
 
 def checkpoint_bytes(recipe: Recipe) -> int:
     """Return about how many bytes one checkpoint takes."""
-    return _COPIES * _FLOAT * FIELDS[recipe.field].parameters(recipe) + recipe.render.occupancy_cells**3 + _FEW
+    parameters = _COPIES * _FLOAT * FIELDS[recipe.field].parameters(recipe)
+    return parameters + recipe.render.occupancy_cells**3 + (_START if recipe.looks_up else 0) + _FEW
 
 
 def run_bytes(recipe: Recipe, exports: int) -> int:

@@ -10,6 +10,8 @@ from dreamfields.scene.fields.voxels import VoxelField
 from dreamfields.scene.settings import VoxelSettings
 
 SETTINGS: Final = ExportSettings(mesh_cells=48, max_faces=8_000, texture_size=0, still_samples=48)
+CELLS: Final = 32  # Cells a side of the grid that says where the sketch is
+THRESHOLD: Final = 0.5  # Density from which a cell belongs to it
 _EXTENT: Final = 0.75  # Half extent in scene units
 _LEVELS: Final = 4  # Grids of the field; the last has 32 cells a side
 
@@ -26,6 +28,6 @@ def sketch_facts(prompt: str, found: Found) -> dict[str, str | int | float]:
     return {
         "prompt": prompt,
         "subject": found.subject,
-        "expected_overlap": round(found.prediction.overlap, 3),
+        "shape": found.prediction.name,
         "generator": f"dreamfields {__version__}, prior alone",
     }

@@ -6,12 +6,12 @@ from dreamfields.guidance.lit.towers import SentenceEncoder
 from dreamfields.optimize.start import Start
 from dreamfields.optimize.state import TrainingState
 from dreamfields.prior.load import packaged_prior
-from dreamfields.prior.lookup import CONFIDENT, look_up
+from dreamfields.prior.lookup import KNOWN, look_up
 from dreamfields.runs.record_file import RecordFile
 
 
 def begin(file: RecordFile, state: TrainingState) -> None:
-    """Give a state before its first step what its run starts from, and record that: words, expected overlap, digest.
+    """Give a state before its first step what its run starts from, and record that: words, shape, cosine, digest.
 
     A state that has made a step is left alone; what it started from is in its checkpoints.
 
@@ -23,13 +23,13 @@ def begin(file: RecordFile, state: TrainingState) -> None:
     prior = packaged_prior()
     found = look_up(config.prompt, prior, SentenceEncoder())
     taken = found.known or config.recipe.init.source == "prior"
-    facts = {"source": "prior" if taken else "none", "subject": found.subject}
-    facts |= {"expected_overlap": round(found.prediction.overlap, 3), "prior": prior.identity}
+    facts: dict[str, str | float] = {"source": "prior" if taken else "none", "subject": found.subject}
+    facts |= {"shape": found.prediction.name, "cosine": round(found.prediction.cosine, 3), "prior": prior.identity}
     file.record = replace(file.record, start=facts)
     if taken:
         state.begin_from(Start(found.prediction.coarse))
         if not found.known:
             file.notify(
-                f"the prior hardly knows what {found.subject!r} looks like: it expects an overlap of "
-                f"{found.prediction.overlap:.2f}, and is confident from {CONFIDENT}"
+                f"the prior does not know {found.subject!r}: it starts from the nearest shape, {facts['shape']!r}, "
+                f"at a cosine of {found.prediction.cosine:.2f}; things are known from {KNOWN}"
             )

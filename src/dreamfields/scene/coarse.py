@@ -18,7 +18,7 @@ from dreamfields.scene.fields.voxels import VoxelField, blob, interpolate
 
 FINEST_CELLS: Final = 32  # Cells a side of the finest grid that is written into; detail is the guidance's to add
 INSIDE: Final = 3.0  # Pre-activation where p is 1
-OUTSIDE: Final = -4.0  # Pre-activation at most where it is 0
+OUTSIDE: Final = -6.0  # Pre-activation at most where it is 0
 _SHADES: Final = (0.02, 0.98)  # Colours that a sigmoid reaches
 
 
@@ -40,6 +40,12 @@ class CoarseObject:
     def colours_at(self, points: Tensor, extent: float) -> Tensor:
         """Return the colours at points (m, 3) of the scene, (m, 3); beyond the cube those of its nearest face."""
         return interpolate(self.colours.permute(3, 0, 1, 2), points / extent)
+
+
+def shadow(coarse: CoarseObject) -> float:
+    """Return the mean over the three axes of the fraction of its cube's face that an object covers, in [0, 1]."""
+    solid = coarse.occupancy > 0.5
+    return sum(float(solid.any(dim=axis).float().mean()) for axis in range(3)) / 3.0
 
 
 @torch.no_grad()

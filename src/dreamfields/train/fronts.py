@@ -14,7 +14,7 @@ from torch.nn import functional
 from dreamfields.guidance.lit.fronts import FrontProbe, sentence
 from dreamfields.train.looks import Shape
 
-_IN_DOUBT: Final = ("animal", "character", "vehicle")
+WITH_FRONTS: Final = ("animal", "character", "vehicle")  # Categories of things that always have a front
 _STRENGTH: Final = 1e-4  # Of the penalty on the squared weights; chosen on held-out names
 _STEPS: Final = 300  # At most
 
@@ -27,7 +27,7 @@ def named_fronts(shapes: Sequence[Shape]) -> dict[str, tuple[str, bool]]:
     found = {}
     for name, models in by_name.items():
         front = 2 * sum(model.front_deg is not None for model in models) >= len(models)
-        if front or models[0].category not in _IN_DOUBT:
+        if front or models[0].category not in WITH_FRONTS:
             found[name] = (sentence(models[0].of(name)), front)
     return found
 

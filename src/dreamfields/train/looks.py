@@ -44,6 +44,8 @@ class Shape:
     colours: tuple[str, ...]  # Words, the most seen first
     category: str
     front_deg: float | None  # Azimuth from which its front is seen; None where it is not known
+    licence: str = ""  # As its source states it; "" where the set says nothing
+    repainted: bool = False  # Whether it is another model in other colours
 
     def of(self, words: str) -> str:
         """Return a caption with the article of this model's own: "a", "an", "some" or none."""

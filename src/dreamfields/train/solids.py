@@ -1,8 +1,8 @@
-"""Solid voxels of coloured surfaces: what a shape prior is trained on, and measured against.
+"""Solid voxels of coloured surfaces, as a library of shapes holds them.
 
-A surface is sampled into a fine lattice, and filled: a node is solid if the surface lies before and behind it along each
-of the three axes. So a closed shell is solid, whichever way its faces wind, and an open box is hollow. Lattices are indexed
-[z, y, x] over the cube [-1, 1]^3, which a model just fits.
+A surface is sampled into a fine lattice, and filled: a node is solid if the surface lies before and behind it along
+each of the three axes. So a closed shell is solid, whichever way its faces wind, and an open box is hollow. Lattices
+are indexed [z, y, x] over the cube [-1, 1]^3, which a model just fits.
 """
 
 import math
@@ -17,7 +17,7 @@ from dreamfields.reprs import short_repr
 from dreamfields.train.renders import Floats, Model
 
 FINE: Final = 33  # Nodes a side of the lattice that surfaces are sampled into; overlaps are measured on it
-COARSE: Final = 17  # Nodes a side of the lattice that a prior predicts
+COARSE: Final = 5  # Nodes a side of the lattice of colours: of parts, not of details
 _SAMPLES: Final = 60_000  # Points of a surface; ten a node of the largest that fits
 _SPREAD: Final = 40  # Steps in which colours of the surface spread over the lattice: to its farthest corner
 
@@ -44,7 +44,7 @@ def solid(model: Model, draws: np.random.Generator) -> Solid:
     points, colours = surface_samples(model, draws)
     nodes = np.clip(np.rint((points + 1.0) * (0.5 * (FINE - 1))), 0, FINE - 1).astype(np.int64)
     counts = _summed(nodes, np.ones((len(nodes), 1)), FINE)[..., 0]
-    tint = _summed(nodes // 2, np.concatenate([colours, np.ones((len(colours), 1))], axis=1), COARSE)
+    tint = _summed((nodes * COARSE) // FINE, np.concatenate([colours, np.ones((len(colours), 1))], axis=1), COARSE)
     return Solid(filled(counts > 0), spread(tint[..., :3], tint[..., 3]))
 
 
@@ -72,15 +72,6 @@ def filled(surface: NDArray[np.bool_]) -> NDArray[np.bool_]:
         behind = np.flip(np.maximum.accumulate(np.flip(surface, axis), axis=axis), axis)
         inside &= before & behind
     return inside
-
-
-def coarse(fine: Floats) -> Floats:
-    """Return values (n, f, f, f) on every second node, each the mean around it by weights 1/4, 1/2, 1/4."""
-    values = np.pad(fine.astype(np.float32), ((0, 0), (1, 1), (1, 1), (1, 1)))
-    for axis in (1, 2, 3):
-        low, mid, high = (np.take(values, range(start, values.shape[axis] - 2 + start, 2), axis) for start in (0, 1, 2))
-        values = 0.25 * low + 0.5 * mid + 0.25 * high
-    return values
 
 
 def spread(sums: Floats, counts: Floats) -> Floats:
@@ -114,4 +105,5 @@ def _summed(nodes: NDArray[np.int64], values: Floats, count: int) -> Floats:
     """Return the sums of values (p, c) at nodes (p, 3) x, y, z of a lattice: (count, count, count, c), [z, y, x]."""
     flat = (nodes[:, 2] * count + nodes[:, 1]) * count + nodes[:, 0]
     columns = [np.bincount(flat, column, count**3) for column in values.T]
-    return np.stack(columns, axis=-1).reshape(count, count, count, -1)
+    sums: Floats = np.stack(columns, axis=-1).reshape(count, count, count, -1).astype(np.float64)
+    return sums

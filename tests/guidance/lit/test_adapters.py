@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dreamfields.errors import MissingPackageError, UsageError
 from dreamfields.evaluate.judges import load_judge
-from dreamfields.guidance.base import Sides
+from dreamfields.guidance.base import Sides, side_score
 from dreamfields.guidance.ensemble import check_weights, load_guides
 from dreamfields.guidance.lit import load, weights
 from dreamfields.guidance.lit.adapters import (
@@ -241,7 +241,8 @@ def test_sides_are_told_by_the_adapters_alone(guides: dict[str, AdaptedGuidance]
         logits = guide.adapters.scale * guides["adapters"].encode_image(images) @ told.T
         score, added = guide.sided_score(images, text, sides, 0.5)
         assert torch.allclose(score, guide.score(images, text, 0.5), atol=1e-4)
-        assert torch.allclose(added, 0.2 * (torch.log_softmax(logits, dim=1) * seen).sum(dim=1), atol=1e-4)
+        assert torch.allclose(added, 0.2 * side_score(logits, seen), atol=1e-4)
+        assert added[0] < added[1] == 0.0
 
 
 def test_the_closed_form_knows_no_sides(lit: Lit, images: Tensor) -> None:
