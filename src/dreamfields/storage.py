@@ -7,12 +7,14 @@ belong to no run are in two folders: `user_data` is kept, `user_cache` can be de
 import contextlib
 import errno
 import hashlib
+import json
 import os
 import secrets
 import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from dreamfields.errors import MissingPackageError, StorageError, UsageError
 
@@ -84,6 +86,17 @@ def pinned_file(path: Path, sha256: str, remedy: str) -> Path:
     if digest != sha256:
         raise MissingPackageError(f"{path} is damaged or not the recorded file (sha256 {digest[:12]}...); {remedy}")
     return path
+
+
+def safetensors_facts(content: bytes, entry: str) -> dict[str, Any]:
+    """Return the facts, a JSON object in one entry of the metadata, of a safetensors file's content.
+
+    Such a file begins with 8 bytes of its header's length, then the header as JSON. Raises KeyError, ValueError,
+    TypeError or RecursionError: it has no such entry, or is none.
+    """
+    header: Any = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    facts: dict[str, Any] = json.loads(header["__metadata__"][entry])
+    return facts
 
 
 def remove(path: Path) -> bool:

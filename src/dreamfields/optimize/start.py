@@ -50,11 +50,11 @@ class Start:
         The surface's surroundings, where the occupancy is about one half, hardly count, so details may differ
         (Latent-NeRF's band). It falls linearly to 0 at the fraction `until` of the steps.
         """
-        points = lattice(_CELLS, self.coarse.occupancy.device).points
-        inside = (2.0 * self.coarse.occupancy_at(points, settings.extent) - 1.0).clamp(min=0.0)
         factor = settings.weight * (1.0 - schedules.ramp(progress, 0.0, settings.until))
         if factor == 0.0:
-            return inside.new_zeros(())
+            return self.coarse.occupancy.new_zeros(())
+        points = lattice(_CELLS, self.coarse.occupancy.device).points
+        inside = (2.0 * self.coarse.occupancy_at(points, settings.extent) - 1.0).clamp(min=0.0)
         density = field.density_volume(_CELLS).reshape(-1)
         return factor * missing_density(density, inside, _THICKNESS)
 

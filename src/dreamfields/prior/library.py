@@ -25,6 +25,7 @@ from torch.nn import functional
 from dreamfields.errors import MissingPackageError
 from dreamfields.reprs import short_repr
 from dreamfields.scene.coarse import CoarseObject, blurred
+from dreamfields.storage import safetensors_facts
 
 FORMAT: Final = "1"
 _ABOUT: Final = "library"
@@ -113,7 +114,7 @@ def read_library(path: Path) -> ShapeLibrary:
     except OSError as error:
         raise MissingPackageError(f"the prior {path} cannot be read ({error.strerror or error}); {REMAKE}") from error
     try:
-        facts = _metadata(content)
+        facts = safetensors_facts(content, _ABOUT)
         if facts["format"] != FORMAT:
             made = facts["format"]
             raise MissingPackageError(f"{path} is a prior of format {made}, and this version reads {FORMAT}; {REMAKE}")
@@ -151,10 +152,3 @@ def _expanded(stored: Tensor, shape: tuple[int, ...]) -> "np.ndarray[Any, np.dty
     if len(content) != count:
         raise ValueError(f"{len(content)} bytes in place of {count}")
     return np.frombuffer(content, np.uint8).reshape(shape).copy()
-
-
-def _metadata(content: bytes) -> dict[str, Any]:
-    """Return the facts in a file; safetensors begin with 8 bytes of the header's length, then the header as JSON."""
-    header: Any = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    facts: dict[str, Any] = json.loads(header["__metadata__"][_ABOUT])
-    return facts

@@ -8,7 +8,7 @@ from dreamfields.prior.library import Prediction, ShapeLibrary
 from dreamfields.prior.subject import central_phrases
 from dreamfields.reprs import short_repr
 
-KNOWN: Final = 0.8  # Cosine of words and a name from which the thing is known; see docs/prior.md
+KNOWN: Final = 0.8  # Cosine of words and a name from which the thing is known; see docs/starts.md
 
 
 @dataclass(frozen=True)

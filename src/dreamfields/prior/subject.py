@@ -5,7 +5,7 @@ from typing import Final
 
 _ENDS: Final = (
     *("with", "without", "in", "inside", "on", "onto", "at", "by", "under", "over", "above", "below", "behind", "near"),
-    *("beside", "next", "between", "against", "against", "from", "for", "to", "into", "through", "during", "that"),
+    *("beside", "next", "between", "against", "from", "for", "to", "into", "through", "during", "that"),
     *("which", "who", "whose", "while", "as", "made", "built", "carved", "covered", "filled", "full", "shaped"),
     *("wearing", "holding", "carrying", "riding", "sitting", "standing", "lying", "eating", "playing", "looking"),
     *("and", "or", "are", "is", "has", "have"),

@@ -18,8 +18,7 @@ def correlation(device: torch.device | None = None) -> Tensor:
 
 def grey_direction(device: torch.device | None = None) -> Tensor:
     """Return C^-1 (1, 1, 1), (3,), which raises red, green and blue by 1."""
-    direction: Tensor = torch.linalg.solve(correlation(device), torch.ones(3, device=device))
-    return direction
+    return decorrelated_from_rgb(torch.ones(3, device=device))
 
 
 def rgb_from_decorrelated(values: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from dreamfields.train.renders import Floats, Model
 FINE: Final = 33  # Nodes a side of the lattice that surfaces are sampled into; overlaps are measured on it
 COARSE: Final = 5  # Nodes a side of the lattice of colours: of parts, not of details
 _SAMPLES: Final = 60_000  # Points of a surface; ten a node of the largest that fits
-_SPREAD: Final = 40  # Steps in which colours of the surface spread over the lattice: to its farthest corner
+_SPREAD: Final = 3 * (COARSE - 1)  # Steps in which colours of the surface reach the farthest corner of their lattice
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 import safetensors.torch
 import torch
@@ -34,6 +34,7 @@ from dreamfields.guidance.lit.fronts import FrontProbe, sentence
 from dreamfields.guidance.lit.weights import AdapterSource
 from dreamfields.guidance.prompts import side_sentences
 from dreamfields.reprs import short_repr
+from dreamfields.storage import safetensors_facts
 
 FORMAT = "1"
 _LARGEST_FILE = 64_000_000
@@ -279,7 +280,7 @@ def read_adapters(path: Path) -> Adapters:
             "make them with: dreamfields lit train DATA --out FILE"
         ) from error
     try:
-        facts = _metadata(content)
+        facts = {name: str(value) for name, value in safetensors_facts(content, _ABOUT).items()}
         if facts["format"] != FORMAT:
             raise ValueError(f"format {facts['format']!r} in place of {FORMAT!r}")
         state = {name: value.float() for name, value in safetensors.torch.load(content).items()}
@@ -300,13 +301,6 @@ def packaged_adapters(source: AdapterSource) -> Adapters:
     adapters = read_adapters(source.path())
     adapters.identity = ""  # Not needed: the digest is pinned.
     return adapters
-
-
-def _metadata(content: bytes) -> dict[str, str]:
-    """Return the facts in a file; safetensors begin with 8 bytes of the header's length, then the header as JSON."""
-    header: Any = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    facts: Any = json.loads(header["__metadata__"][_ABOUT])
-    return {str(name): str(value) for name, value in facts.items()}
 
 
 def _projection(state: Mapping[str, Tensor], side: str) -> Projection:
