@@ -11,7 +11,7 @@ from typing import Final
 
 from dreamfields.export.settings import ExportSettings
 from dreamfields.guidance.settings import GuidanceSettings
-from dreamfields.optimize.settings import CollapseSettings, LossSettings, OptimizeSettings, Recipe
+from dreamfields.optimize.settings import CollapseSettings, InitSettings, LossSettings, OptimizeSettings, Recipe
 from dreamfields.render.settings import AugmentSettings, BackgroundSettings, RenderSettings
 from dreamfields.scene.settings import CameraSettings, MlpSettings
 
@@ -104,6 +104,7 @@ def recipe(size: int, crop: int, steps: int) -> Recipe:
             adam_eps=1e-5,  # base: adam_eps
             checkpoint_every=1000,  # base: checkpoint_every
         ),
+        init=InitSettings(source="none"),  # the paper begins at random
         collapse=CollapseSettings(restarts=0),  # the paper never restarts
     )
 

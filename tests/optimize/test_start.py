@@ -2,17 +2,19 @@
 
 import math
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 import torch
 
-from dreamfields.errors import CheckpointError, UsageError
+from dreamfields.errors import CheckpointError
 from dreamfields.optimize.loop import optimize
 from dreamfields.optimize.losses import TermInputs, weighted_terms
 from dreamfields.optimize.settings import InitSettings, Recipe
 from dreamfields.optimize.start import Start, greyed
 from dreamfields.optimize.state import TrainingState
 from dreamfields.scene.coarse import CoarseObject
+from dreamfields.scene.settings import MlpSettings
 from tests.support.toys import CPU, TINY, TINY_MLP, targets_of
 
 INIT = InitSettings(source="prior", weight=0.5, until=0.5, extent=0.75, colour=0.5)
@@ -134,12 +136,16 @@ def test_half_a_start_or_one_of_another_shape_is_refused(name: str) -> None:
             TrainingState(RECIPE, 0, CPU).restore(broken, counters)
 
 
-def test_a_network_cannot_start_from_an_object() -> None:
-    with pytest.raises(UsageError, match=r"the mlp field cannot start from an object, so use --field voxels or --init"):
-        replace(TINY_MLP, init=INIT)
-    assert not replace(TINY_MLP, init=InitSettings(source="auto")).looks_up
-    with pytest.raises(TypeError):
-        slab().begin(TrainingState(TINY_MLP, 0, CPU).field, INIT)
+@pytest.mark.parametrize("name", ["mlp", "nerf"])
+def test_a_network_begins_as_its_start_and_the_same_twice(name: Literal["mlp", "nerf"]) -> None:
+    recipe = replace(TINY_MLP, field=name, init=INIT, mlp=MlpSettings(width=32, hidden=64, frequencies=32, blocks=2))
+    state, other = begun(recipe), begun(recipe)
+    volume = state.field.density_volume(8)
+    assert volume[2:7, 6, 2:7].mean() > 10.0 * volume[2:7, 2, 2:7].mean()
+    assert all(torch.equal(one, other.tensors()[key]) for key, one in state.tensors().items())
+    restored = TrainingState(recipe, 0, CPU)
+    restored.restore(state.tensors(), state.counters())
+    assert all(torch.equal(one, restored.tensors()[key]) for key, one in state.tensors().items())
 
 
 def test_the_prior_is_asked_where_it_can_help() -> None:

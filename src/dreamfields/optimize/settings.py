@@ -142,16 +142,12 @@ class Recipe(FieldChoice):
         if any(self.losses.density_noise) and self.field not in noisy:
             fault = f"losses.density_noise is above 0; the {self.field} field takes none"
             found.append(f"{fault}, so use --field {' or '.join(noisy)}")
-        writable = [name for name, kind in FIELDS.items() if kind.writable]
-        if self.init.source == "prior" and self.field not in writable:
-            fault = f"init.source is prior; the {self.field} field cannot start from an object"
-            found.append(f"{fault}, so use --field {' or '.join(writable)} or --init none")
         return found
 
     @property
     def looks_up(self) -> bool:
         """Return whether the prior is asked what to start from."""
-        if self.init.source == "none" or not FIELDS[self.field].writable:
+        if self.init.source == "none":
             return False
         kinds = (kind_named(member.kind) for member in parse_members(self.guidance.name))
         return self.init.source == "prior" or any(kind.sees_shapes for kind in kinds)

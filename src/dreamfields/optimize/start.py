@@ -10,9 +10,9 @@ from torch import Tensor
 from dreamfields.optimize import schedules
 from dreamfields.optimize.settings import InitSettings, Recipe
 from dreamfields.reprs import short_repr
-from dreamfields.scene.coarse import CoarseObject, missing_density, shadow, write_into
+from dreamfields.scene.coarse import CoarseObject, missing_density, shadow
+from dreamfields.scene.fields import FIELDS
 from dreamfields.scene.fields.base import AbstractField, lattice
-from dreamfields.scene.fields.voxels import VoxelField
 
 _CELLS: Final = 16  # Cells a side of the lattice on which density is missed
 _ROOM: Final = 1.3  # Area that an object may cover over that which it begins with
@@ -38,11 +38,15 @@ class Start:
 
     __repr__ = short_repr
 
-    def begin(self, field: AbstractField, settings: InitSettings) -> None:
-        """Make a new field the coarse object; it must be one that can be written into, see `FieldKind.writable`."""
-        if not isinstance(field, VoxelField):
-            raise TypeError(f"a {type(field).__name__} cannot start from an object")
-        write_into(field, CoarseObject(self.coarse.occupancy, greyed(self.coarse.colours, settings)), settings.extent)
+    def to(self, device: torch.device) -> "Start":
+        """Return the same start on a device."""
+        return Start(CoarseObject(self.coarse.occupancy.to(device), self.coarse.colours.to(device)))
+
+    def make_field(self, recipe: Recipe, generator: torch.Generator) -> AbstractField:
+        """Return a new field on the CPU that is the coarse object; a network's weights come from the generator."""
+        coarse = self.to(torch.device("cpu")).coarse
+        coarse = CoarseObject(coarse.occupancy, greyed(coarse.colours, recipe.init))
+        return FIELDS[recipe.field].make_from(recipe, generator, coarse, recipe.init.extent)
 
     def pull(self, field: AbstractField, settings: InitSettings, progress: float) -> Tensor:
         """Return what the loss gains, (), where the field lacks density inside the object.

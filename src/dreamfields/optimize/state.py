@@ -63,7 +63,7 @@ class TrainingState:
 
     def begin_from(self, start: Start) -> None:
         """Begin the first attempt again, with a field that is an object."""
-        self.start = start
+        self.start = start.to(self.device)
         self._begin(attempt=0, rollbacks=0)
 
     def begun(self, progress: float) -> Begun | None:
@@ -141,8 +141,9 @@ class TrainingState:
     def restore(self, tensors: Mapping[str, Tensor], counters: Mapping[str, Any]) -> None:
         """Copy a saved state. Raises CheckpointError: its names, shapes, types or counters do not fit the recipe."""
         numbers = check_counters(counters)
-        self.start = _start_of(tensors, self.device)
+        self.start = None  # Or the field, which is about to be overwritten, would be made from it first
         self._begin(numbers["attempt"], numbers["rollbacks"])
+        self.start = _start_of(tensors, self.device)
         self.step, self.skipped = numbers["step"], numbers["skipped"]
         self.running_means = RunningMeans(**counters["watch"])
         for parameter in self.field.parameters() if self.step > 0 else ():  # Adam makes its moments in its first step.
@@ -160,9 +161,9 @@ class TrainingState:
         self.running_means = RunningMeans()
         self.origin = torch.zeros(3, dtype=torch.float64)
         weights = seeded_generator(self.attempt_seed, "field")
-        self.field = FIELDS[self.recipe.field].make(self.recipe, weights).to(self.device)
-        if self.start is not None and attempt == 0:
-            self.start.begin(self.field, self.recipe.init)
+        begun_from = self.start if attempt == 0 else None
+        make = begun_from.make_field if begun_from else FIELDS[self.recipe.field].make
+        self.field = make(self.recipe, weights).to(self.device)
         self.field.bounded = self.recipe.render.bounds
         rate, betas, epsilon = settings.learning_rate, settings.adam_betas, settings.adam_eps
         self.optimizer = Adam(self.field.parameters(), rate, betas, epsilon)

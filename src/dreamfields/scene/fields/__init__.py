@@ -13,6 +13,7 @@ from dreamfields.scene.settings import FieldChoice, FieldName
 if TYPE_CHECKING:
     from torch import Generator
 
+    from dreamfields.scene.coarse import CoarseObject
     from dreamfields.scene.fields.base import AbstractField
 
 
@@ -22,10 +23,11 @@ class FieldKind:
 
     make: Callable[[FieldChoice, "Generator"], "AbstractField"]
     """Returns a new field; field and generator are on the CPU."""
+    make_from: Callable[[FieldChoice, "Generator", "CoarseObject", float], "AbstractField"]
+    """Returns a new field that begins as an object on the CPU with that half side in scene units."""
     parameters: Callable[[FieldChoice], int]  # Returns the number of trained parameters, for estimates of disk space
     unbounded: bool  # Whether it may extend beyond the cube (`render.bounds` off)
     density_noise: bool  # Whether noise can be added to its density (`losses.density_noise`)
-    writable: bool  # Whether it can start from an object (`init.source`)
     preview_size: int  # Pixels a side of the live preview's image: networks are a hundred times as slow as voxels
     preview_cells: int  # Most cells a side of the live preview's mesh
 
@@ -36,6 +38,14 @@ def _make_voxels(choice: FieldChoice, _: "Generator") -> "AbstractField":
     return VoxelField(choice.voxels)
 
 
+def _make_voxels_from(choice: FieldChoice, _: "Generator", start: "CoarseObject", extent: float) -> "AbstractField":
+    from dreamfields.scene.coarse import write_into
+    from dreamfields.scene.fields.voxels import VoxelField
+
+    write_into(field := VoxelField(choice.voxels), start, extent)
+    return field
+
+
 def _count_voxels(choice: FieldChoice) -> int:
     return sum(4 * (choice.voxels.coarsest_cells * 2**level + 1) ** 3 for level in range(choice.voxels.levels))
 
@@ -44,6 +54,15 @@ def _make_mlp(choice: FieldChoice, generator: "Generator") -> "AbstractField":
     from dreamfields.scene.fields.mlp import MlpField
 
     return MlpField(choice.mlp, generator)
+
+
+def _make_mlp_from(
+    choice: FieldChoice, generator: "Generator", start: "CoarseObject", extent: float
+) -> "AbstractField":
+    from dreamfields.scene.fitting import fit_to
+
+    fit_to(field := _make_mlp(choice, generator), start, extent, generator)
+    return field
 
 
 def _count_mlp(choice: FieldChoice) -> int:
@@ -58,6 +77,15 @@ def _make_nerf(choice: FieldChoice, generator: "Generator") -> "AbstractField":
     return NerfField(choice.mlp, generator)
 
 
+def _make_nerf_from(
+    choice: FieldChoice, generator: "Generator", start: "CoarseObject", extent: float
+) -> "AbstractField":
+    from dreamfields.scene.fitting import fit_to
+
+    fit_to(field := _make_nerf(choice, generator), start, extent, generator)
+    return field
+
+
 def _count_nerf(choice: FieldChoice) -> int:
     features, width = choice.mlp.features, choice.mlp.hidden
     return (2 * features + 1) * width + 7 * (width + 1) * width + (width + 1) * 4
@@ -65,8 +93,10 @@ def _count_nerf(choice: FieldChoice) -> int:
 
 FIELDS: Final[Mapping[FieldName, FieldKind]] = MappingProxyType(
     {
-        "voxels": FieldKind(_make_voxels, _count_voxels, False, False, True, preview_size=320, preview_cells=64),
-        "mlp": FieldKind(_make_mlp, _count_mlp, True, True, False, preview_size=96, preview_cells=40),
-        "nerf": FieldKind(_make_nerf, _count_nerf, True, True, False, preview_size=80, preview_cells=40),
+        "voxels": FieldKind(
+            _make_voxels, _make_voxels_from, _count_voxels, False, False, preview_size=320, preview_cells=64
+        ),
+        "mlp": FieldKind(_make_mlp, _make_mlp_from, _count_mlp, True, True, preview_size=96, preview_cells=40),
+        "nerf": FieldKind(_make_nerf, _make_nerf_from, _count_nerf, True, True, preview_size=80, preview_cells=40),
     }
 )
