@@ -69,3 +69,26 @@ def test_without_the_prior_it_is_one_sentence(
     assert not (tmp_path / "runs").exists()
     # What does not need it works: `doctor` and a run that starts from a blob are checked without it.
     assert main(["generate", "a cat", "--guidance", "toy", "--steps", "1", "--out", str(tmp_path / "runs")]) == 0
+
+
+def test_a_run_begins_as_the_words_that_are_given_instead_of_the_prompt_s(tmp_path: Path) -> None:
+    told = start(tiny_config(replace(TINY, init=InitSettings(subject=" a \t horse")), prompt="a unicorn"), tmp_path)
+    list(told.steps())
+    assert (told.record.start["source"], told.record.start["shape"]) == ("prior", "horse")
+    assert told.record.start["subject"] == "a horse"
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--init.subject", "a horse", "--init", "none"], "leave out one of them"),
+        (["--init.subject", "茶壶 !"], "the prior can read no word of --init.subject"),
+        (["--init.subject", "x" * 5000], "so shorten it"),
+    ],
+)
+def test_words_that_cannot_be_looked_up_are_refused(
+    flags: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["generate", "a cat", "--guidance", "toy", *flags, "--out", str(tmp_path / "runs")]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()

@@ -10,10 +10,8 @@ from rich.console import Console
 
 from dreamfields.cli.command import Command
 from dreamfields.cli.terminal import say
-from dreamfields.errors import UsageError
-from dreamfields.guidance.lit.words import unknown_words
 from dreamfields.guidance.prompts import clean_prompt
-from dreamfields.prior.load import check_prior
+from dreamfields.prior.load import check_prior, check_words
 from dreamfields.runs.directory import run_path
 
 
@@ -33,9 +31,7 @@ class Sketch(Command):
     def check(self) -> None:
         """Make sure that the prior is there and can read a word of the prompt."""
         check_prior()
-        prompt = clean_prompt(self.prompt)
-        if len(unknown_words(prompt)) == len(prompt.split()):
-            raise UsageError(f"the prior can read no word of the prompt, {prompt!r}; it reads English, so translate it")
+        check_words(clean_prompt(self.prompt), "the prompt")
 
     def run(self, console: Console) -> int:
         """Write the sketch, and say of what it is and whether a run would start from it."""

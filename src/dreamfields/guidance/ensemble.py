@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 from dreamfields.errors import UsageError
 from dreamfields.guidance.clip.hub import is_path
 from dreamfields.guidance.kinds import KINDS, kind_named, name_choices
+from dreamfields.guidance.prompts import is_unreadable
 from dreamfields.settings import Range
 
 if TYPE_CHECKING:
@@ -84,9 +85,7 @@ def check_readable(settings: "GuidanceSettings", texts: Iterable[tuple[str, str]
     Raises UsageError: there is one; its embedding would mean nothing.
     """
     for member, (name, text) in itertools.product(parse_members(settings.name), texts):
-        unknown = kind_named(member.kind).unknown_words(text)
-        known = [word for word in text.split() if word not in unknown and any(map(str.isalnum, word))]
-        if unknown and not known:
+        if is_unreadable(text, kind_named(member.kind).unknown_words(text)):
             raise UsageError(
                 f"{member.label} can read no word of {name}, {text[:80]!r}; it reads English, so translate it, or "
                 "guide with a model that reads this language (docs/guidance.md)"

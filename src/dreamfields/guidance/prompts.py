@@ -10,7 +10,7 @@ In a wording {} stands for the prompt; `side` means both sides. Nothing here imp
 
 import math
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -59,6 +59,11 @@ def clean_text(text: str, name: str) -> str:
     if len(cleaned) > LONGEST:
         raise UsageError(f"{name} has {len(cleaned)} characters; at most {LONGEST} are allowed, so shorten it")
     return cleaned
+
+
+def is_unreadable(text: str, unknown: Collection[str]) -> bool:
+    """Tell whether a text has words, and all of them are unknown; signs without a letter or digit are no words."""
+    return bool(unknown) and not any(any(map(str.isalnum, word)) for word in text.split() if word not in unknown)
 
 
 def fill_template(template: str, prompt: str) -> str:

@@ -4,8 +4,10 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from dreamfields.errors import UsageError
 from dreamfields.guidance.ensemble import parse_members
 from dreamfields.guidance.kinds import kind_named
+from dreamfields.guidance.prompts import clean_text
 from dreamfields.guidance.settings import GuidanceSettings
 from dreamfields.render.settings import AugmentSettings, BackgroundSettings, RenderSettings
 from dreamfields.scene.fields import FIELDS
@@ -72,6 +74,9 @@ class InitSettings(Settings):
     source: Literal["auto", "none", "prior"] = "auto"
     """`none`: a grey blob; `prior`: the likely shape of the thing that the prompt names; `auto`: that shape where the
     prior is confident of it."""
+    subject: str = ""
+    """Words to look up instead of those of the prompt; the run begins as the nearest shape, however far it is. A
+    unicorn may begin as `a horse`."""
     weight: Annotated[float, Range(0.0, 1000.0)] = 0.3
     """Weight of the charge for density that is missing inside the shape."""
     until: Annotated[float, Range(0.0, 1.0)] = 0.5
@@ -80,6 +85,25 @@ class InitSettings(Settings):
     """Half the largest extent of the shape in scene units; the cube's is 1."""
     colour: Annotated[float, Range(0.0, 1.0)] = 0.0
     """How much of the prior's colours it begins with, which are rarely those of the prompt; at 0 it is grey."""
+
+    def __post_init__(self) -> None:
+        """Check every field and normalise the subject. Raises UsageError: a field cannot be used."""
+        super().__post_init__()
+        # Under `collected_faults`, words that cannot be used stay as they are.
+        if not self.faults():
+            object.__setattr__(self, "subject", clean_text(self.subject, "subject"))
+
+    def faults(self) -> list[str]:
+        """Return one sentence for each fault, those of the subject included."""
+        if found := super().faults():
+            return found
+        try:
+            subject = clean_text(self.subject, "subject")
+        except UsageError as error:
+            return [str(error)]
+        if subject and self.source == "none":
+            found.append(f"subject is {subject!r} and source is none; leave out one of them")
+        return found
 
 
 @dataclass(frozen=True)
@@ -149,5 +173,6 @@ class Recipe(FieldChoice):
         """Return whether the prior is asked what to start from."""
         if self.init.source == "none":
             return False
-        kinds = (kind_named(member.kind) for member in parse_members(self.guidance.name))
-        return self.init.source == "prior" or any(kind.sees_shapes for kind in kinds)
+        if self.init.source == "prior" or self.init.subject:
+            return True
+        return any(kind_named(member.kind).sees_shapes for member in parse_members(self.guidance.name))

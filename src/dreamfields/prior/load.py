@@ -3,7 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from dreamfields.errors import UsageError
 from dreamfields.guidance.lit.weights import MINILM, package_file
+from dreamfields.guidance.lit.words import unknown_words
+from dreamfields.guidance.prompts import is_unreadable
 from dreamfields.storage import pinned_file
 
 if TYPE_CHECKING:
@@ -21,6 +24,12 @@ def check_prior() -> None:
     """
     pinned_file(FILE, SHA256, _REMEDY)
     package_file(MINILM)
+
+
+def check_words(text: str, name: str) -> None:
+    """Refuse a text, called by its name, of which the prior cannot read a single word. Raises UsageError."""
+    if is_unreadable(text, unknown_words(text)):
+        raise UsageError(f"the prior can read no word of {name}, {text[:80]!r}; it reads English, so translate it")
 
 
 def packaged_prior() -> "ShapeLibrary":

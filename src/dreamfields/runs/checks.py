@@ -10,7 +10,7 @@ from dreamfields.errors import StorageError, UsageError
 from dreamfields.guidance import ensemble
 from dreamfields.guidance.prompts import parse_azimuth_prompts
 from dreamfields.optimize.settings import Recipe
-from dreamfields.prior.load import check_prior
+from dreamfields.prior.load import check_prior, check_words
 from dreamfields.runs.directory import RunDirectory
 from dreamfields.scene.fields import FIELDS
 
@@ -50,6 +50,8 @@ def check_readable(config: Config) -> None:
             "sides are always asked for, but lit in closed form cannot tell them; guide with --guidance.mode both, or "
             "leave out --sides always"
         )
+    if config.recipe.init.subject:
+        check_words(config.recipe.init.subject, "--init.subject")
     texts = [("the prompt", config.prompt)]
     for name, given in config.prompts.texts():
         if name == "azimuth_prompts":  # {} stands for the prompt, which is read above.

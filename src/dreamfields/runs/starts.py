@@ -21,8 +21,9 @@ def begin(file: RecordFile, state: TrainingState) -> None:
     if not config.recipe.looks_up or state.step > 0 or state.attempt > 0 or state.start is not None:
         return
     prior = packaged_prior()
-    found = look_up(config.prompt, prior, SentenceEncoder())
-    taken = found.known or config.recipe.init.source == "prior"
+    init = config.recipe.init
+    found = look_up(init.subject or config.prompt, prior, SentenceEncoder())
+    taken = found.known or init.source == "prior" or init.subject != ""
     facts: dict[str, str | float] = {"source": "prior" if taken else "none", "subject": found.subject}
     facts |= {"shape": found.prediction.name, "cosine": round(found.prediction.cosine, 3), "prior": prior.identity}
     file.record = replace(file.record, start=facts)
