@@ -63,7 +63,7 @@ def test_a_library_is_built_of_a_set_and_measured(tmp_path: Path, capsys: pytest
     assert "say where to write the shapes" in said(capsys)
 
 
-def test_a_set_without_free_models_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_set_without_models_that_are_allowed_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = write_models(tmp_path / "shapes")
     assert main(["prior", "build", str(folder), "--out", str(tmp_path / "x.safetensors")]) == 2
     assert "no model of the set can be started from" in said(capsys)
@@ -75,3 +75,9 @@ def test_the_shipped_library_is_whole() -> None:
     assert len(library.names) > 2000
     assert len(set(library.names)) > 1300
     assert library.solids.flatten(1).any(dim=1).all()
+    credited = {name: credit for name, credit in zip(library.names, library.credits, strict=True) if credit}
+    assert "CC BY" in credited["giraffe"]
+    assert len(credited) > 300
+    free = library.without_credits()
+    assert "giraffe" not in free.names
+    assert len(set(free.names)) > 1300

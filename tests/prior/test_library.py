@@ -28,7 +28,7 @@ def library() -> ShapeLibrary:
     embeddings = names[[0, 0, 0, 1]]
     solids = torch.stack([box(0.4, 0.6), box(0.4), box(0.6), box(0.9)])
     colours = torch.randint(256, (4, 3, 3, 3, 3), generator=draws, dtype=torch.uint8)
-    return ShapeLibrary(("brick", "brick", "brick", "crate"), embeddings, solids, colours)
+    return ShapeLibrary(("brick", "brick", "brick", "crate"), ("", "", "by one", "by two"), embeddings, solids, colours)
 
 
 def test_of_the_nearest_models_the_most_usual_is_found() -> None:
@@ -67,11 +67,24 @@ def test_a_file_is_read_back(tmp_path: Path) -> None:
     path.write_bytes(library_bytes(shapes, {"set": "boxes"}))
     again = read_library(path)
     assert again.names == shapes.names
+    assert again.credits == shapes.credits
     assert torch.equal(again.solids, shapes.solids)
     assert torch.equal(again.colours, shapes.colours)
     assert (again.embeddings * shapes.embeddings).sum(dim=1).min() > 0.999
     assert len(again.identity) == 64
     assert library_bytes(shapes, {"set": "boxes"}) == path.read_bytes()
+
+
+def test_shapes_that_ask_for_a_credit_say_so_and_can_be_left_out() -> None:
+    shapes = library()
+    crate = shapes.embeddings[3]
+    assert shapes.predict(crate).credit == "by two"
+    assert shapes.predict(shapes.embeddings[0]).credit == ""
+    free = shapes.without_credits()
+    assert free.names == ("brick", "brick")
+    assert free.predict(crate).name == "brick"
+    assert free.predict(crate).credit == ""
+    assert torch.equal(free.solids, shapes.solids[:2])
 
 
 def changed(**facts: object) -> bytes:
@@ -98,5 +111,5 @@ def test_a_file_that_is_no_library_is_one_sentence(tmp_path: Path) -> None:
 def test_a_file_of_another_version_says_so(tmp_path: Path) -> None:
     path = tmp_path / "shapes.safetensors"
     path.write_bytes(changed(format="9"))
-    with pytest.raises(MissingPackageError, match="a prior of format 9, and this version reads 1"):
+    with pytest.raises(MissingPackageError, match="a prior of format 9, and this version reads 2"):
         read_library(path)

@@ -18,6 +18,8 @@ def tools() -> tuple[ShapeLibrary, SentenceEncoder]:
     [
         ("a red car with a dog in it", "a car", "car"),
         ("a school bus", "a school bus", "school bus"),
+        ("a giraffe", "a giraffe", "giraffe"),
+        ("a marble statue of a lion", "a lion", "lion"),
         ("a castle made of cheese", "a castle", "castle"),
         ("an armchair in the shape of an avocado", "an armchair", "armchair"),
         ("a snowman with a carrot nose and a red scarf", "a snowman", "snowman"),

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dreamfields.prior.subject import central_phrase
+from dreamfields.prior.subject import central_phrase, central_phrases
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,22 @@ from dreamfields.prior.subject import central_phrase
 )
 def test_a_phrase_ends_where_it_names_no_more(prompt: str, phrase: str) -> None:
     assert central_phrase(prompt) == phrase
+
+
+@pytest.mark.parametrize(
+    ("prompt", "phrases"),
+    [
+        ("a tall red lighthouse", ("a tall red lighthouse", "a red lighthouse", "a lighthouse")),
+        ("a red and white lighthouse", ("a red and white lighthouse", "a white lighthouse", "a lighthouse")),
+        ("a marble statue of a lion", ("a marble statue of a lion", "a statue of a lion", "a lion")),
+        ("a bouquet of sunflowers in a vase", ("a bouquet of sunflowers", "sunflowers")),
+        ("of mice", ("of mice",)),
+        ("the end of", ("the end of",)),
+        ("of", ("of",)),
+    ],
+)
+def test_what_describes_a_thing_is_left_out_word_by_word(prompt: str, phrases: tuple[str, ...]) -> None:
+    assert central_phrases(prompt) == phrases
 
 
 @given(st.text(min_size=1).filter(str.strip))

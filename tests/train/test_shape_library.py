@@ -10,7 +10,7 @@ from dreamfields.errors import UsageError
 from dreamfields.prior.library import library_bytes
 from dreamfields.train.library_measure import best_overlap, held_out_models, measure_library
 from dreamfields.train.looks import Shape
-from dreamfields.train.shape_library import PER_NAME, Solids, free_models, gather, usual_models
+from dreamfields.train.shape_library import PER_NAME, Solids, allowed_models, credit, gather, usual_models
 from dreamfields.train.shapes import held_out, read_shapes
 from dreamfields.train.solids import COARSE, FINE
 from tests.support.models import write_models
@@ -53,11 +53,17 @@ def test_a_set_becomes_a_library_and_the_same_again(tmp_path: Path) -> None:
     assert library_bytes(again.library(torch.ones(count, dtype=torch.bool)), {}) == library_bytes(library, {})
 
 
-def test_only_models_that_owe_nobody_a_credit_go_in(tmp_path: Path) -> None:
-    paid, repainted = replace(CHAIR, licence="CC-BY-4.0"), replace(CHAIR, repainted=True)
-    assert free_models([CHAIR, paid, repainted]).tolist() == [True, False, False]
+def test_a_model_that_asks_for_a_credit_goes_in_only_where_no_free_one_has_its_name(tmp_path: Path) -> None:
+    asks = replace(CHAIR, licence="CC-BY-3.0-US", author="A. Maker", found_at="https://example.org/1")
+    table, closed = replace(asks, name="table"), replace(CHAIR, licence="CC-BY-NC-4.0")
+    repainted = replace(CHAIR, repainted=True)
+    assert allowed_models([CHAIR, asks, table, closed, repainted]).tolist() == [True, False, True, False, False]
+    assert allowed_models([asks]).tolist() == [True]
     with pytest.raises(UsageError, match="no model of the set can be started from"):
-        free_models([paid, repainted])
+        allowed_models([closed, repainted])
+    assert credit(CHAIR) == ""
+    assert credit(table) == "'table' by A. Maker, CC BY 3.0 US, https://example.org/1"
+    assert credit(replace(table, licence="CC-BY-4.0", found_at="")) == "'table' by A. Maker, CC BY 4.0"
     assert read_shapes(write_models(tmp_path / "s")).shapes["box-red.npz"].licence == ""
 
 

@@ -37,7 +37,7 @@ class Prior(Command):
         from dreamfields.prior.library import library_bytes
         from dreamfields.storage import atomic_write
         from dreamfields.train.library_measure import measure_library
-        from dreamfields.train.shape_library import free_models, gather
+        from dreamfields.train.shape_library import allowed_models, gather
         from dreamfields.train.shapes import read_shapes
 
         models = read_shapes(self.shapes)
@@ -51,7 +51,7 @@ class Prior(Command):
             say_table(console, title, ["shape", "of known names", "of unseen names"], rows)
             return 0
         assert self.out is not None  # `check` has made sure.
-        library = solids.library(free_models(solids.shapes))
+        library = solids.library(allowed_models(solids.shapes))
         atomic_write(self.out, library_bytes(library, {"set": models.name}))
         say(console, f"wrote {self.out}, {len(library.names)} shapes, sha256 {file_sha256(self.out)}")
         return 0

@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 from rich.console import Console
@@ -23,6 +23,9 @@ class Sketch(Command):
     """What to sketch, in quotes."""
     out: Path = Path("sketches")
     """Folder in which the sketch gets its own, with object.glb and contact_sheet.png."""
+
+    licence: Literal["any", "cc0"] = "any"
+    """Which shapes it may be: `cc0` leaves out those whose makers must be named."""
 
     def check_values(self) -> None:
         """Refuse a prompt that cannot be read."""
@@ -49,7 +52,7 @@ class Sketch(Command):
         prompt = clean_prompt(self.prompt)
         prior, sentences = packaged_prior(), SentenceEncoder()
         began = time.perf_counter()
-        found = look_up(prompt, prior, sentences)
+        found = look_up(prompt, prior.without_credits() if self.licence == "cc0" else prior, sentences)
         field, facts = sketch_field(found.prediction.coarse), sketch_facts(prompt, found)
         occupancy = occupied_cells(field, CELLS, THRESHOLD)
         folder = run_path(self.out, prompt, 0)
@@ -62,6 +65,8 @@ class Sketch(Command):
             f"this is the prior alone, in {time.perf_counter() - began:.1f} s: of {found.subject!r} it has the shape "
             f"of {found.prediction.name!r} (cosine {found.prediction.cosine:.2f}){known}",
         )
+        if found.prediction.credit:
+            say(console, f"name its maker where you show it: {found.prediction.credit}")
         say(console, f"wrote {sheet}")
         say(console, f"wrote {mesh}")
         return 0

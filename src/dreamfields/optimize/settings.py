@@ -77,6 +77,8 @@ class InitSettings(Settings):
     subject: str = ""
     """Words to look up instead of those of the prompt; the run begins as the nearest shape, however far it is. A
     unicorn may begin as `a horse`."""
+    licence: Literal["any", "cc0"] = "any"
+    """Which shapes it may begin as: `cc0` leaves out those under CC BY, whose makers must be named with the object."""
     weight: Annotated[float, Range(0.0, 1000.0)] = 0.3
     """Weight of the charge for density that is missing inside the shape."""
     until: Annotated[float, Range(0.0, 1.0)] = 0.5

@@ -9,9 +9,9 @@ Notation: m models, e numbers of an embedding, n nodes a side of the fine lattic
 
 import hashlib
 import json
-import zlib
+import lzma
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -27,7 +27,8 @@ from dreamfields.reprs import short_repr
 from dreamfields.scene.coarse import CoarseObject, blurred
 from dreamfields.storage import safetensors_facts
 
-FORMAT: Final = "1"
+FORMAT: Final = "2"
+_PRESET: Final = 6 | lzma.PRESET_EXTREME
 _ABOUT: Final = "library"
 _LARGEST_FILE: Final = 64_000_000
 _MOST_MODELS: Final = 20_000
@@ -44,6 +45,7 @@ class Prediction:
     coarse: CoarseObject
     name: str  # Of the model
     cosine: float  # Of the sentence and the nearest name: how surely the thing is known
+    credit: str = ""  # Words that must be shown with what is made from it; "" if none must
 
     __repr__ = short_repr
 
@@ -54,6 +56,7 @@ class ShapeLibrary:
     """Models by name."""
 
     names: tuple[str, ...]  # (m) of them
+    credits: tuple[str, ...]  # (m) words that name a model's maker; "" where its licence asks for none
     embeddings: Tensor  # (m, e) unit vectors
     solids: Tensor  # (m, n, n, n) bool
     colours: Tensor  # (m, k, k, k, 3) uint8 sRGB
@@ -64,7 +67,20 @@ class ShapeLibrary:
     def predict(self, embedding: Tensor) -> Prediction:
         """Return the most usual of the models that are nearest to a sentence's unit embedding (e,)."""
         index, cosine = self.nearest(embedding)
-        return Prediction(self.coarse(index), self.names[index], cosine)
+        return Prediction(self.coarse(index), self.names[index], cosine, self.credits[index])
+
+    def without_credits(self) -> "ShapeLibrary":
+        """Return the models whose licences ask for no credit."""
+        kept = [index for index, credit in enumerate(self.credits) if not credit]
+        names, none = tuple(self.names[index] for index in kept), ("",) * len(kept)
+        return replace(
+            self,
+            names=names,
+            credits=none,
+            embeddings=self.embeddings[kept],
+            solids=self.solids[kept],
+            colours=self.colours[kept],
+        )
 
     def nearest(self, embedding: Tensor) -> tuple[int, float]:
         """Return the index of that model and the largest cosine of the sentence and a name."""
@@ -92,12 +108,14 @@ def mean_overlaps(solids: Tensor) -> Tensor:
 def library_bytes(library: ShapeLibrary, facts: Mapping[str, str]) -> bytes:
     """Return a file of a library with `facts` in its metadata."""
     packed = np.packbits(library.solids.numpy().reshape(len(library.names), -1), axis=1)
+    first = {name: library.names.index(name) for name in dict.fromkeys(library.names)}
     state = {
-        "embeddings": (_BYTE * library.embeddings).round().to(torch.int8),
+        "embeddings": (_BYTE * library.embeddings[list(first.values())]).round().to(torch.int8),
         "solids": _compressed(packed),
         "colours": _compressed(library.colours.numpy()),
     }
-    shapes = {"nodes": library.solids.shape[-1], "colour_nodes": library.colours.shape[1], "names": library.names}
+    shapes: dict[str, Any] = {"nodes": library.solids.shape[-1], "colour_nodes": library.colours.shape[1]}
+    shapes |= {"names": library.names, "credits": {i: credit for i, credit in enumerate(library.credits) if credit}}
     # One entry, because safetensors writes several in random order.
     return safetensors.torch.save(state, {_ABOUT: json.dumps({**facts, **shapes, "format": FORMAT}, sort_keys=True)})
 
@@ -122,13 +140,16 @@ def read_library(path: Path) -> ShapeLibrary:
         state = safetensors.torch.load(content)
         if not 0 < len(names) <= _MOST_MODELS or not 2 <= min(nodes, colour_nodes) <= max(nodes, colour_nodes) <= 65:
             raise ValueError(f"{len(names)} models on {nodes} and {colour_nodes} nodes")
-        embeddings = functional.normalize(state["embeddings"].reshape(len(names), -1).float(), dim=1)
+        distinct = {name: index for index, name in enumerate(dict.fromkeys(names))}
+        by_name = functional.normalize(state["embeddings"].reshape(len(distinct), -1).float(), dim=1)
+        embeddings = by_name[[distinct[name] for name in names]]
+        credits = tuple(str(facts["credits"].get(str(index), "")) for index in range(len(names)))
         packed = _expanded(state["solids"], (len(names), (nodes**3 + 7) // 8))
         solids = np.unpackbits(packed, axis=1, count=nodes**3).reshape(len(names), nodes, nodes, nodes)
         colours = _expanded(state["colours"], (len(names), colour_nodes, colour_nodes, colour_nodes, 3))
     except (
         SafetensorError,
-        zlib.error,
+        lzma.LZMAError,
         KeyError,
         ValueError,
         TypeError,
@@ -138,17 +159,19 @@ def read_library(path: Path) -> ShapeLibrary:
     ) as error:
         raise MissingPackageError(f"{path} is cut short or holds no prior ({error}); {REMAKE}") from error
     identity = hashlib.sha256(content).hexdigest()
-    return ShapeLibrary(names, embeddings, torch.from_numpy(solids).bool(), torch.from_numpy(colours), identity)
+    return ShapeLibrary(
+        names, credits, embeddings, torch.from_numpy(solids).bool(), torch.from_numpy(colours), identity
+    )
 
 
 def _compressed(values: "np.ndarray[Any, np.dtype[np.uint8]]") -> Tensor:
-    return torch.from_numpy(np.frombuffer(zlib.compress(values.tobytes(), 9), np.uint8).copy())
+    return torch.from_numpy(np.frombuffer(lzma.compress(values.tobytes(), preset=_PRESET), np.uint8).copy())
 
 
 def _expanded(stored: Tensor, shape: tuple[int, ...]) -> "np.ndarray[Any, np.dtype[np.uint8]]":
     """Return the bytes of a shape. Raises ValueError: there are more or fewer."""
     count = int(np.prod(shape))
-    content = zlib.decompressobj().decompress(stored.numpy().tobytes(), count + 1)
+    content = lzma.LZMADecompressor().decompress(stored.numpy().tobytes(), count + 1)
     if len(content) != count:
         raise ValueError(f"{len(content)} bytes in place of {count}")
     return np.frombuffer(content, np.uint8).reshape(shape).copy()

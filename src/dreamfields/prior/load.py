@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from dreamfields.prior.library import ShapeLibrary
 
 FILE: Final = Path(__file__).parent / "data" / "shapes.safetensors"
-SHA256: Final = "573ebc2e2ea26d629515f4597ce8da3536911b6a04379fc00f16c4c706fe0bb6"
+SHA256: Final = "87f9a0df9e183a45d47c8b37e0ffd4f8acbcf85ea2939bc215c70dfbaf4aa048"
 _REMEDY: Final = "run: pip install --force-reinstall dreamfields, or start without it: --init none"
 
 

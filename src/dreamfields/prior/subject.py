@@ -35,15 +35,17 @@ def central_phrase(prompt: str) -> str:
 def central_phrases(prompt: str) -> tuple[str, ...]:
     """Return the central phrase, then without its first word, without its second, and so on, each with the article.
 
-    Of "a tall red lighthouse": that, "a red lighthouse", "a lighthouse". Nothing is left out from an "of" on, or where
-    it begins with one: of "a statue of a lion" there is no "lion".
+    Of "a tall red lighthouse": that, "a red lighthouse", "a lighthouse". Nothing is left out from an "of" on; what
+    follows it comes last, for "a marble statue of a lion" looks like "a statue of a lion" or else like "a lion".
     """
     words = central_phrase(prompt).split()
     article = words[:1] if words[0].lower() in _ARTICLES else []
     described = words[len(article) :]
     head = next((index for index, word in enumerate(described) if word.lower() == "of"), len(described))
     parts = [described[index:] for index in range(max(head, 1))]
-    return tuple(" ".join([*article, *part]) for part in parts if part and part[0].lower() not in _JOINED) or (prompt,)
+    phrases = [" ".join([*article, *part]) for part in parts if part and part[0].lower() not in _JOINED]
+    shown = described[head + 1 :] if head > 0 else []
+    return (*phrases, *(central_phrases(" ".join(shown)) if shown else ())) or (prompt,)
 
 
 def _adjoins(rest: list[str]) -> bool:

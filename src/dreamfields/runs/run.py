@@ -330,7 +330,7 @@ class Run:
 
     def metadata(self) -> dict[str, str | int | float]:
         """Return the facts that every exported file carries."""
-        return export_facts(self.config)
+        return export_facts(self.record)
 
     def _steps(self) -> Generator[Step]:
         """Do what `steps` says, in the threads that the caller sets each time."""

@@ -30,4 +30,5 @@ def sketch_facts(prompt: str, found: Found) -> dict[str, str | int | float]:
         "subject": found.subject,
         "shape": found.prediction.name,
         "generator": f"dreamfields {__version__}, prior alone",
+        **({"credit": found.prediction.credit} if found.prediction.credit else {}),
     }

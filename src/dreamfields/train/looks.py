@@ -46,6 +46,8 @@ class Shape:
     front_deg: float | None  # Azimuth from which its front is seen; None where it is not known
     licence: str = ""  # As its source states it; "" where the set says nothing
     repainted: bool = False  # Whether it is another model in other colours
+    author: str = ""
+    found_at: str = ""  # Its address, or the collection that it is from
 
     def of(self, words: str) -> str:
         """Return a caption with the article of this model's own: "a", "an", "some" or none."""

@@ -1,9 +1,10 @@
 """Building the library of shapes that runs start from, out of a set of named 3D models.
 
-Only models under CC0 go in, so that what is made from them owes nobody a credit; a few of each name, the most usual
-ones. Of animals, characters and vehicles the front must be known, for a run asks each view for the side that it shows.
-`data/library.json` has fronts of models that the set has none for, found by looking, and models to be left out: animals
-that are cubes with a face. All chance comes from the names of files, so the same set gives the same library.
+Models under CC0 go in and, of names that none of these has, models under CC BY, each with the credit that it asks for;
+a few of each name, the most usual ones. Of animals, characters and vehicles the front must be known, for a run asks
+each view for the side that it shows. `data/library.json` has fronts of models that the set has none for, found by
+looking, and models to be left out: animals that are cubes with a face. All chance comes from the names of files, so the
+same set gives the same library.
 """
 
 import json
@@ -31,7 +32,8 @@ from dreamfields.train.shapes import ShapeSet
 from dreamfields.train.solids import solid, turned
 
 PER_NAME: Final = 3  # Most models of a name
-LICENCE: Final = "CC0-1.0"
+FREE: Final = "CC0-1.0"
+CREDITED: Final = ("CC-BY-3.0", "CC-BY-3.0-US", "CC-BY-4.0")  # Licences that ask for a credit and nothing else
 _SENTENCES: Final = 256  # At a time
 
 
@@ -54,8 +56,8 @@ class Solids:
     def library(self, allowed: Tensor) -> ShapeLibrary:
         """Return a library of the most usual models of each name among those that are `allowed`, (m,) bool."""
         chosen = usual_models(self, allowed)
-        names = tuple(self.shapes[index].name for index in chosen)
-        return ShapeLibrary(names, self.embeddings[chosen], self.filled[chosen], self.colours[chosen])
+        names, credits = zip(*((self.shapes[index].name, credit(self.shapes[index])) for index in chosen), strict=True)
+        return ShapeLibrary(names, credits, self.embeddings[chosen], self.filled[chosen], self.colours[chosen])
 
 
 def gather(shapes: ShapeSet) -> Generator[Advance, None, Solids]:
@@ -81,12 +83,24 @@ def gather(shapes: ShapeSet) -> Generator[Advance, None, Solids]:
     return Solids(rows, embeddings, torch.from_numpy(np.stack(filled)), torch.from_numpy(np.stack(colours)))
 
 
-def free_models(shapes: Sequence[Shape]) -> Tensor:
-    """Return which models may be in the library, (m,) bool. Raises UsageError: none is under CC0 and usable."""
-    free = torch.tensor([shape.licence == LICENCE and is_usable(shape) for shape in shapes])
-    if not free.any():
-        raise UsageError(f"no model of the set can be started from: one under {LICENCE} is needed, of a known front")
-    return free
+def allowed_models(shapes: Sequence[Shape]) -> Tensor:
+    """Return which models may be in the library, (m,) bool. Raises UsageError: there is none."""
+    free = [shape.licence == FREE and is_usable(shape) for shape in shapes]
+    names = {shape.name for shape, is_free in zip(shapes, free, strict=True) if is_free}
+    asked = [shape.licence in CREDITED and shape.name not in names and is_usable(shape) for shape in shapes]
+    allowed = torch.tensor(free) | torch.tensor(asked)
+    if not allowed.any():
+        licences = f"{FREE}, {', '.join(CREDITED[:-1])} or {CREDITED[-1]}"
+        raise UsageError(f"no model of the set can be started from: one under {licences} is needed, of a known front")
+    return allowed
+
+
+def credit(shape: Shape) -> str:
+    """Return the words that name a model's maker and licence; "" where none are asked for."""
+    if shape.licence not in CREDITED:
+        return ""
+    parts = (f"{shape.name!r} by {shape.author}", shape.licence.replace("-", " "), shape.found_at)
+    return ", ".join(part for part in parts if part)
 
 
 def is_usable(shape: Shape) -> bool:

@@ -1,10 +1,10 @@
 """Sets of 3D models with names and colours, as pictures with captions: `models.jsonl` and `models.zip` in a folder.
 
 `models.jsonl` has a JSON object a line with `file`, `name`, `captions`, `colours`, `category` and, if they are known,
-`licence`, `variant_of`, the model that it is in other colours, and `front_deg`, the azimuth from which its front is
-seen. `data/fronts.json` has that for 794 models of the set that the shipped adapters were trained on, found by looking
-at each. Each file in `models.zip` is a NumPy archive: `vertices` (v, 3) with +Y up, centred, with the largest half
-extent 1; `faces` (m, 3); `colors` (v, 3) sRGB in bytes.
+`licence`, `author`, `url`, `source`, `variant_of`, the model that it is in other colours, and `front_deg`, the azimuth
+from which its front is seen. `data/fronts.json` has that for 794 models of the set that the shipped adapters were
+trained on, found by looking at each. Each file in `models.zip` is a NumPy archive: `vertices` (v, 3) with +Y up,
+centred, with the largest half extent 1; `faces` (m, 3); `colors` (v, 3) sRGB in bytes.
 
 Models of a tenth of the names are held out, so that what adapters make of names that they never saw can be measured.
 """
@@ -101,7 +101,8 @@ def _shape(path: Path, number: int, line: str) -> Shape:
         front = None if front is None else float(front)
         licence, repainted = str(row.get("licence", "")), bool(row.get("variant_of"))
         words = str(row["file"]), str(row["name"]), captions, colours, str(row["category"])
-        return Shape(*words, front, licence, repainted)
+        author, found_at = str(row.get("author", "")), str(row.get("url") or row.get("source", ""))
+        return Shape(*words, front, licence, repainted, author, found_at)
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise UsageError(f"line {number} of {path} cannot be used: {error!r}") from error
 

@@ -321,6 +321,16 @@ def test_a_3mf_says_its_unit_and_its_facts() -> None:
     assert facts["d:seed"] == "7"
 
 
+def test_a_credit_is_where_readers_of_a_format_look_for_it() -> None:
+    facts = {**FACTS, "credit": "began as 'box' by A. Maker, CC BY 4.0"}
+    credited = Asset(asset().field, asset().settings, facts)
+    assert tree_of(FORMATS[".glb"].files(credited, "object")["object.glb"])["asset"]["copyright"] == facts["credit"]
+    with zipfile.ZipFile(io.BytesIO(FORMATS[".3mf"].files(credited, "object")["object.3mf"])) as archive:
+        root = ElementTree.fromstring(archive.read("3D/3dmodel.model"))
+    named = {entry.attrib["name"]: entry.text for entry in root.iter(f"{{{CORE}}}metadata")}
+    assert named["Copyright"] == facts["credit"]
+
+
 def test_an_obj_names_its_material_and_that_its_texture(tmp_path: Path) -> None:
     made = files(".obj")
     assert list(made) == [f"object{ending}" for ending in (".obj", *FORMATS[".obj"].companions)]

@@ -61,6 +61,7 @@ def test_a_picture_of_each_format_is_that_format_and_keeps_its_facts(suffix: str
         image.putalpha(Image.fromarray((np.indices((16, 16)).sum(axis=0) % 16 * 16).astype(np.uint8)))
     white = Image.new("RGBA", (16, 16), "white")
     facts: Metadata = {"prompt": "日本の急須, 🫖 «été»" * 100, "seed": 3, "score": 0.5, "generator": "dreamfields 0"}
+    facts = {**facts, "credit": "began as 'é' by A. Maker, CC BY 4.0"}
     content = picture_bytes(image, chosen, facts)
     assert picture_bytes(image, chosen, facts) == content
     with Image.open(io.BytesIO(content)) as again:
@@ -74,6 +75,7 @@ def test_a_picture_of_each_format_is_that_format_and_keeps_its_facts(suffix: str
             exif = again.getexif()
             assert exif[ExifTags.Base.ImageDescription].encode("latin-1").decode() == facts["prompt"]
             assert exif[ExifTags.Base.Software] == facts["generator"]
+            assert exif[ExifTags.Base.Copyright].encode("latin-1").decode() == facts["credit"]
 
 
 def kept_facts(image: Image.Image) -> dict[str, str]:

@@ -40,6 +40,8 @@ def glb_bytes(mesh: Mesh, metadata: Metadata, size_mm: float) -> bytes:
 
     def finish(tree: dict[str, Any]) -> None:
         tree["asset"]["generator"] = "dreamfields"
+        if "credit" in metadata:
+            tree["asset"]["copyright"] = str(metadata["credit"])
         tree["scenes"][0]["extras"] = {**metadata, "metres_per_unit": metres_per_unit}
         if mesh.texture is None:
             tree["materials"] = [{"name": "matt", "pbrMetallicRoughness": MATT}]

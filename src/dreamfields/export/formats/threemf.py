@@ -30,6 +30,8 @@ def write(asset: Asset, name: str, size_mm: float) -> dict[str, bytes]:
     """Return the closed mesh as one 3MF file; the prompt is its title, and every fact is metadata."""
     mesh = asset.untextured
     named = {"Title": asset.facts.get("prompt", "object"), "Application": "dreamfields"}
+    if "credit" in asset.facts:
+        named["Copyright"] = asset.facts["credit"]
     named |= {f"d:{key}": value for key, value in asset.facts.items()}
     facts = (f"<metadata name={quoteattr(plain(key))}>{escape(plain(str(v)))}</metadata>" for key, v in named.items())
     points = to_print_frame(mesh, size_mm)

@@ -61,6 +61,8 @@ def picture_bytes(image: Image.Image, chosen: PictureFormat, metadata: Metadata)
     exif = Image.Exif()
     exif[ExifTags.Base.ImageDescription] = str(metadata.get("prompt", "")).encode()
     exif[ExifTags.Base.Software] = str(metadata.get("generator", "dreamfields"))
+    if "credit" in metadata:
+        exif[ExifTags.Base.Copyright] = str(metadata["credit"]).encode()
     comment = b"ASCII\0\0\0" + json.dumps(dict(metadata)).encode("ascii")
     exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = comment
     file = io.BytesIO()
