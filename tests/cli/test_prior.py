@@ -7,6 +7,8 @@ import trimesh
 from PIL import Image
 
 from dreamfields.cli.main import main
+from dreamfields.prior import load as prior_file
+from dreamfields.prior.credits import credits_document
 from dreamfields.prior.library import read_library
 from dreamfields.prior.load import packaged_prior
 from tests.support.models import write_models
@@ -78,6 +80,10 @@ def test_the_shipped_library_is_whole() -> None:
     credited = {name: credit for name, credit in zip(library.names, library.credits, strict=True) if credit}
     assert "CC BY" in credited["giraffe"]
     assert len(credited) > 300
+    document = prior_file.FILE.with_suffix(".credits.md").read_text(encoding="utf-8")
+    assert document == credits_document(library)
+    assert f"\n* {credited['giraffe']}\n" in document
     free = library.without_credits()
+    assert credits_document(free) == ""
     assert "giraffe" not in free.names
     assert len(set(free.names)) > 1300

@@ -22,7 +22,7 @@ class Prior(Command):
     shapes: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SHAPES")]
     """Folder with models.jsonl and models.zip."""
     out: Path | None = None
-    """Where `build` writes the shapes."""
+    """Where `build` writes the shapes; the makers whom they ask to be named are in a .credits.md file beside it."""
 
     def check(self) -> None:
         """Make sure that a place for the result is named, and that it is free."""
@@ -34,6 +34,7 @@ class Prior(Command):
     def run(self, console: Console) -> int:
         """Build and write a library, or print how much shapes overlap with models that were left out of it."""
         from dreamfields.guidance.clip.hub import file_sha256
+        from dreamfields.prior.credits import credits_document
         from dreamfields.prior.library import library_bytes
         from dreamfields.storage import atomic_write
         from dreamfields.train.library_measure import measure_library
@@ -53,5 +54,7 @@ class Prior(Command):
         assert self.out is not None  # `check` has made sure.
         library = solids.library(allowed_models(solids.shapes))
         atomic_write(self.out, library_bytes(library, {"set": models.name}))
+        if credits := credits_document(library):
+            atomic_write(self.out.with_suffix(".credits.md"), credits.encode())
         say(console, f"wrote {self.out}, {len(library.names)} shapes, sha256 {file_sha256(self.out)}")
         return 0
