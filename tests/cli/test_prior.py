@@ -74,7 +74,7 @@ def test_a_set_without_models_that_are_allowed_is_refused(tmp_path: Path, capsys
 
 def test_the_shipped_library_is_whole() -> None:
     library = packaged_prior()
-    assert len(library.names) > 2000
+    assert len(library.names) > 2700
     assert len(set(library.names)) > 1300
     assert library.solids.flatten(1).any(dim=1).all()
     credited = {name: credit for name, credit in zip(library.names, library.credits, strict=True) if credit}

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from dreamfields.prior.library import ShapeLibrary
 
 FILE: Final = Path(__file__).parent / "data" / "shapes.safetensors"
-SHA256: Final = "87f9a0df9e183a45d47c8b37e0ffd4f8acbcf85ea2939bc215c70dfbaf4aa048"
+SHA256: Final = "1d2af154789a36ec1548a7aa4766d0a2271b938548e39fa28380618626e93f37"
 _REMEDY: Final = "run: pip install --force-reinstall dreamfields, or start without it: --init none"
 
 
