@@ -45,6 +45,9 @@ class ExportSettings(MeshSettings):
     still_samples: Annotated[int, Range(1, 4096)] = 64
     """Samples a ray in exported images and videos; with an occupancy, 64 are within 2 of 255 levels of 512."""
 
+    loose: bool = False
+    """Whether pictures show the haze around the object and small pieces apart from it, which a mesh never has."""
+
     def most_bytes(self) -> int:
         """Estimate the most bytes that the default files take: mesh, contact sheet and video."""
         sheet, video = 8 * 3 * self.sheet_size**2, self.video_frames * self.video_size**2 // 2

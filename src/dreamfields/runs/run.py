@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar, final
 
 from PIL import Image
+from torch import Tensor
 
 from dreamfields.config import Config
 from dreamfields.devices import cpu_threads, resolve_device
@@ -28,6 +29,7 @@ from dreamfields.optimize.loop import Step, optimize
 from dreamfields.optimize.objective import make_targets
 from dreamfields.optimize.state import TrainingState
 from dreamfields.render.framing import frame
+from dreamfields.render.pieces import main_pieces
 from dreamfields.render.renderer import Rendering, render_still
 from dreamfields.runs import starts
 from dreamfields.runs.checkpointer import Checkpointer
@@ -225,8 +227,7 @@ class Run:
     @_in_own_threads
     def render(self, camera: Camera, size: int = 512, samples: int = 128) -> Rendering:
         """Render one picture of the field, `size` pixels a side."""
-        state = self.trained_state()
-        return render_still(state.field, camera, size, samples, occupancy=state.occupancy)
+        return render_still(self.trained_state().field, camera, size, samples, occupancy=self._shown())
 
     def asset(self, settings: ExportSettings | None = None, size_mm: Millimetres = None) -> Asset:
         """Return the object ready for export, by the run's settings or others; what its files share is made once.
@@ -236,7 +237,7 @@ class Run:
         """
         chosen, state = settings or self.config.export, self.trained_state()
         facts, config = self.metadata(), self.config.to_json()
-        return Asset(state.field, chosen, facts, occupancy=state.occupancy, size_mm=size_mm, config=config)
+        return Asset(state.field, chosen, facts, occupancy=self._shown(), size_mm=size_mm, config=config)
 
     @_in_own_threads
     def mesh(self) -> Mesh:
@@ -280,17 +281,15 @@ class Run:
         """
         target = user_path(path)
         picture_format(target)
-        state = self.trained_state()
-        return self._write_picture(contact_sheet(state.field, self.config.export, state.occupancy), target)
+        return self._write_picture(contact_sheet(self.trained_state().field, self.config.export, self._shown()), target)
 
     @_in_own_threads
     def turntable(self, path: str | Path) -> Path:
         """Write the video of one turn, or a GIF where MP4 cannot be made, and return where it is; see `film`."""
         target = user_path(path)
         video_suffix(target)
-        state = self.trained_state()
-        frames = turntable(state.field, self.config.export, state.occupancy)
-        return self._write_video(frames, target, self.config.export.video_fps)
+        frames = turntable(self.trained_state().field, settings := self.config.export, self._shown())
+        return self._write_video(frames, target, settings.video_fps)
 
     @_in_own_threads
     def picture(self, path: str | Path, camera: Camera, shot: Shot | None = None) -> Path:
@@ -304,8 +303,8 @@ class Run:
         """
         target, chosen = user_path(path), shot or Shot()
         picture_format(target, transparent=chosen.transparent)
-        state = self.trained_state()
-        image = take(state.field, camera, chosen, frame(state.field), state.occupancy)
+        field = self.trained_state().field
+        image = take(field, camera, chosen, frame(field), self._shown())
         refuse_blank([image])
         return self._write_picture(image, target)
 
@@ -322,15 +321,18 @@ class Run:
         """
         target = user_path(path)
         video_suffix(target)
-        state, settings = self.trained_state(), self.config.export
-        chosen = shot or Shot(settings.video_size, settings.still_samples)
-        frames = film(state.field, along or Orbit(), chosen, state.occupancy)
+        chosen = shot or Shot(self.config.export.video_size, self.config.export.still_samples)
+        frames = film(self.trained_state().field, along or Orbit(), chosen, self._shown())
         refuse_blank(frames)
         return self._write_video(frames, target, fps)
 
     def metadata(self) -> dict[str, str | int | float]:
         """Return the facts that every exported file carries."""
         return export_facts(self.record)
+
+    def _shown(self) -> Tensor:
+        state = self.trained_state()
+        return state.occupancy if self.config.export.loose else main_pieces(state.field, state.occupancy)
 
     def _steps(self) -> Generator[Step]:
         """Do what `steps` says, in the threads that the caller sets each time."""
