@@ -11,7 +11,7 @@ _ENDS: Final = (
     *("and", "or", "are", "is", "has", "have"),
 )
 """Words after which a noun phrase says no more what a thing is."""
-_ARTICLES: Final = ("a", "an", "the", "some", "one", "two", "three", "four", "several", "many")
+ARTICLES: Final = ("a", "an", "the", "some", "one", "two", "three", "four", "several", "many")
 _JOINED: Final = ("and", "or")  # These end a noun phrase after its noun only: "a red and white lighthouse"
 _DESCRIBED: Final = re.compile(r"[,.;:()!?]")
 
@@ -22,7 +22,7 @@ def central_phrase(prompt: str) -> str:
     A prompt that has none of these is returned whole, and so is one that begins with them.
     """
     words = _DESCRIBED.split(prompt.strip(), maxsplit=1)[0].split() or prompt.split()
-    first = 1 if words and words[0].lower() in _ARTICLES else 0
+    first = 1 if words and words[0].lower() in ARTICLES else 0
     for index in range(first + 1, len(words)):
         word = words[index].lower()
         if word in _JOINED and index + 2 < len(words) and _adjoins(words[index + 1 :]):
@@ -39,7 +39,7 @@ def central_phrases(prompt: str) -> tuple[str, ...]:
     follows it comes last, for "a marble statue of a lion" looks like "a statue of a lion" or else like "a lion".
     """
     words = central_phrase(prompt).split()
-    article = words[:1] if words[0].lower() in _ARTICLES else []
+    article = words[:1] if words[0].lower() in ARTICLES else []
     described = words[len(article) :]
     head = next((index for index, word in enumerate(described) if word.lower() == "of"), len(described))
     parts = [described[index:] for index in range(max(head, 1))]
@@ -50,4 +50,4 @@ def central_phrases(prompt: str) -> tuple[str, ...]:
 
 def _adjoins(rest: list[str]) -> bool:
     """Tell whether what follows an "and" goes on with the same phrase: no article, and more than one word."""
-    return rest[0].lower() not in _ARTICLES and rest[1].lower() not in _ENDS
+    return rest[0].lower() not in ARTICLES and rest[1].lower() not in _ENDS

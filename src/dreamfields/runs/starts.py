@@ -28,6 +28,8 @@ def begin(file: RecordFile, state: TrainingState) -> None:
     taken = found.known or init.source == "prior" or init.subject != ""
     facts: dict[str, str | float] = {"source": "prior" if taken else "none", "subject": found.subject}
     facts |= {"shape": found.prediction.name, "cosine": round(found.prediction.cosine, 3), "prior": prior.identity}
+    if found.stand_in:
+        facts["looked_up"] = found.stand_in
     if taken and found.prediction.credit:
         facts["credit"] = found.prediction.credit
         file.notify(
