@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import tyro
 from rich.console import Console
@@ -11,6 +11,8 @@ from dreamfields.cli.command import Command
 from dreamfields.cli.progress import show_stages
 from dreamfields.cli.terminal import say, say_table
 from dreamfields.errors import UsageError
+
+CREDITS: Final = ".credits.md"
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,10 @@ class Prior(Command):
         """Make sure that a place for the result is named, and that it is free."""
         if self.action == "build" and self.out is None:
             raise UsageError("say where to write the shapes, for example: --out shapes.safetensors")
-        if self.action == "build" and self.out and self.out.exists():
-            raise UsageError(f"{self.out} is there already; move it away or choose another --out")
+        if self.action == "build" and self.out:
+            for path in (self.out, self.out.with_suffix(CREDITS)):
+                if path.exists():
+                    raise UsageError(f"{path} is there already; move it away or choose another --out")
 
     def run(self, console: Console) -> int:
         """Build and write a library, or print how much shapes overlap with models that were left out of it."""
@@ -55,6 +59,6 @@ class Prior(Command):
         library = solids.library(allowed_models(solids.shapes))
         atomic_write(self.out, library_bytes(library, {"set": models.name}))
         if credits := credits_document(library):
-            atomic_write(self.out.with_suffix(".credits.md"), credits.encode())
+            atomic_write(self.out.with_suffix(CREDITS), credits.encode())
         say(console, f"wrote {self.out}, {len(library.names)} shapes, sha256 {file_sha256(self.out)}")
         return 0
