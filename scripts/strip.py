@@ -6,7 +6,7 @@ from pathlib import Path
 from PIL import Image
 
 import dreamfields
-from dreamfields.export.pictures.stills import picture_bytes, view
+from dreamfields.export.pictures.stills import picture_bytes, to_image
 from dreamfields.export.pictures.table import picture_format
 from dreamfields.render.framing import frame
 from dreamfields.scene.cameras import Camera
@@ -21,11 +21,12 @@ def main(out: str, *runs: str) -> None:
     chosen = picture_format(Path(out))
     strip = Image.new("RGB", (SIZE * len(runs), SIZE * len(AZIMUTHS_DEG)), "white")
     for column, path in enumerate(runs):
-        field = dreamfields.load(path).load_state().field
-        framing = frame(field)
+        run = dreamfields.load(path)
+        framing = frame(run.trained_state().field)
         for row, azimuth in enumerate(AZIMUTHS_DEG):
             camera = Camera(azimuth, 20.0, fov_deg=framing.fov_deg, target=framing.target)
-            strip.paste(view(field, camera, SIZE, samples=96), (column * SIZE, row * SIZE))
+            seen = to_image(run.render(camera, SIZE, samples=96).over(1.0)[0])
+            strip.paste(seen, (column * SIZE, row * SIZE))
     atomic_write(Path(out), picture_bytes(strip, chosen, {}))
 
 

@@ -171,8 +171,11 @@ def test_sides_are_told_by_sentences_of_their_own() -> None:
 
 def test_sides_are_asked_of_what_has_a_front_unless_the_user_says_otherwise() -> None:
     class Knowing(ToyGuidance):  # type: ignore[misc]  # It is final, but here only asked.
-        def has_front(self, prompt: str) -> bool:
-            return prompt == "a cat"
+        def has_front(self, prompt: str, *, from_shape: bool = False) -> bool:
+            return prompt == "a cat" or (from_shape and prompt == "a bear")
+
+    assert asks_for_sides(Knowing(), "a bear", PromptSettings(), from_shape=True)
+    assert not asks_for_sides(Knowing(), "a bear", PromptSettings())
 
     def asked(prompt: str, **settings: Any) -> bool:
         return asks_for_sides(Knowing(), prompt, PromptSettings(**settings))

@@ -70,8 +70,11 @@ class AbstractGuidance(nn.Module, ABC):
         """Return the words of a sentence that the model has no tokens for; by default none."""
         return ()
 
-    def has_front(self, prompt: str) -> bool:
-        """Return whether what a prompt names has a front that the model can tell; by default it can tell none."""
+    def has_front(self, prompt: str, *, from_shape: bool = False) -> bool:
+        """Return whether what a prompt names has a front that the model can tell; by default it can tell none.
+
+        `from_shape` says whether the object began as a shape, which has its front where it belongs.
+        """
         return False
 
     def textureless_embedding(self, text_embedding: Tensor) -> Tensor | None:

@@ -79,10 +79,12 @@ def geometry_sentences(prompts: PromptSettings) -> Sentences:
     return (_by_azimuth(prompts.geometry_prompt, prompts),) if prompts.geometry_prompt else ()
 
 
-def asks_for_sides(guidance: AbstractGuidance, prompt: str, prompts: PromptSettings) -> bool:
-    """Return whether a guide is asked for the sides of a prompt."""
+def asks_for_sides(
+    guidance: AbstractGuidance, prompt: str, prompts: PromptSettings, *, from_shape: bool = False
+) -> bool:
+    """Return whether a guide is asked for the sides of a prompt; `from_shape` says whether the run began as a shape."""
     if prompts.sides == "auto":
-        return not prompts.azimuth_prompts and guidance.has_front(prompt)
+        return not prompts.azimuth_prompts and guidance.has_front(prompt, from_shape=from_shape)
     return prompts.sides == "always"
 
 
@@ -96,13 +98,18 @@ def all_sentences(template: str, prompt: str, prompts: PromptSettings, sides: bo
 
 
 def with_sides(
-    embeddings: PromptEmbeddings, guidance: AbstractGuidance, prompt: str, prompts: PromptSettings
+    embeddings: PromptEmbeddings,
+    guidance: AbstractGuidance,
+    prompt: str,
+    prompts: PromptSettings,
+    *,
+    from_shape: bool = False,
 ) -> PromptEmbeddings:
     """Return embeddings that ask for the sides of a prompt as well; the same ones where they are not asked for.
 
     The sentences of the sides go without the template: they say by themselves what is seen.
     """
-    if not asks_for_sides(guidance, prompt, prompts):
+    if not asks_for_sides(guidance, prompt, prompts, from_shape=from_shape):
         return embeddings
     return replace(embeddings, sides=guidance.encode_sides(prompt), side_weight=prompts.side_weight)
 

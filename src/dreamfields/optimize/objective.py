@@ -58,16 +58,21 @@ class Objective:
 
 
 def make_targets(
-    guides: Sequence[Guide], template: str, prompt: str, prompts: PromptSettings | None = None
+    guides: Sequence[Guide],
+    template: str,
+    prompt: str,
+    prompts: PromptSettings | None = None,
+    *,
+    from_shape: bool = False,
 ) -> list[Target]:
-    """Embed the prompt and the additional prompts, once for every guide."""
+    """Embed the prompt and the additional prompts, once for every guide; see `has_front` for `from_shape`."""
     prompts = prompts or PromptSettings()
     sentences = prompt_embeddings.prompt_sentences(prompt, prompts)
     of_geometry = prompt_embeddings.geometry_sentences(prompts)
     targets = []
     for guidance, weight, start in ((guide.guidance, guide.weight, guide.start) for guide in guides):
         embeddings = embed_prompts(guidance, template, sentences, prompts)
-        embeddings = with_sides(embeddings, guidance, prompt, prompts)
+        embeddings = with_sides(embeddings, guidance, prompt, prompts, from_shape=from_shape)
         textureless = textureless_embeddings(guidance, embeddings)
         geometry = embed_prompts(guidance, template, of_geometry, prompts) if of_geometry else None
         # The user gave this prompt, so guides that score textureless views poorly score it too.

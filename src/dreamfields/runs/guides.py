@@ -6,7 +6,16 @@ from dreamfields.errors import MissingPackageError
 from dreamfields.guidance.base import Guide
 from dreamfields.guidance.ensemble import load_guides
 from dreamfields.guidance.prompt_embeddings import all_sentences, asks_for_sides
+from dreamfields.optimize.objective import Target, make_targets
 from dreamfields.runs.record_file import RecordFile
+
+
+def recorded_targets(file: RecordFile, device: torch.device) -> list[Target]:
+    """Load who guides a run, see `load_recorded`, and embed its prompts; what the run began as is recorded by then."""
+    config, record = file.record.config, file.record
+    guides = load_recorded(file, device)
+    template = config.recipe.guidance.template
+    return make_targets(guides, template, config.prompt, config.prompts, from_shape=record.from_shape)
 
 
 def load_recorded(file: RecordFile, device: torch.device) -> list[Guide]:
@@ -26,7 +35,7 @@ def load_recorded(file: RecordFile, device: torch.device) -> list[Guide]:
             )
     file.begin_session(names, weights)
     for model in (guide.guidance for guide in guides):
-        sides = asks_for_sides(model, config.prompt, config.prompts)
+        sides = asks_for_sides(model, config.prompt, config.prompts, from_shape=file.record.from_shape)
         sentences = all_sentences(config.recipe.guidance.template, config.prompt, config.prompts, sides)
         if words := model.unread_words(max(sentences, key=len)):
             file.notify(f'{model.name} cannot read the whole prompt; dropped: "{" ".join(words)}"')

@@ -45,6 +45,11 @@ class RunRecord:
         """Return the notes, after one for each lost setting."""
         return *(lost_sentence(name, value) for name, value in self.lost.items()), *self.notes
 
+    @property
+    def from_shape(self) -> bool:
+        """Return whether the run's first attempt began as a shape."""
+        return self.start.get("source") == "prior"
+
     def with_file(self, name: str, note: str, mesh: Mapping[str, Any] | None = None) -> Self:
         """Return the record with what it says of one file; an empty note takes an earlier one away."""
         others = {key: value for key, value in self.export_notes.items() if key != name}

@@ -26,7 +26,6 @@ from dreamfields.export.pictures.table import picture_format, video_suffix
 from dreamfields.export.pictures.video import write_video
 from dreamfields.export.settings import ExportSettings, Millimetres
 from dreamfields.optimize.loop import Step, optimize
-from dreamfields.optimize.objective import make_targets
 from dreamfields.optimize.state import TrainingState
 from dreamfields.render.framing import frame
 from dreamfields.render.pieces import main_pieces
@@ -35,7 +34,7 @@ from dreamfields.runs import starts
 from dreamfields.runs.checkpointer import Checkpointer
 from dreamfields.runs.directory import RunDirectory
 from dreamfields.runs.facts import export_facts, run_in_short
-from dreamfields.runs.guides import load_recorded
+from dreamfields.runs.guides import recorded_targets
 from dreamfields.runs.metrics import last_score, read_metrics
 from dreamfields.runs.record import RunRecord, Status, read_record
 from dreamfields.runs.record_file import RecordFile
@@ -344,9 +343,7 @@ class Run:
             self._checkpointer.tidy(state)
             self._checkpointer.compare_machine(state)
             starts.begin(self._file, state)
-            guides = load_recorded(self._file, state.device)
-            template = self.config.recipe.guidance.template
-            targets = make_targets(guides, template, self.config.prompt, self.config.prompts)
+            targets = recorded_targets(self._file, state.device)
             self._file.record = replace(self.record, device=str(state.device))
             self._file.write("running")
             began, before, whole = time.perf_counter(), self.record.seconds, True

@@ -392,8 +392,10 @@ def test_the_packaged_adapters_are_asked_for_the_sides_of_things_with_a_front(li
     for guide in guides:
         assert all(guide.has_front(prompt) for prompt in ("a cat", "a horse", "an armchair", "a robot", "a giraffe."))
         assert not any(guide.has_front(prompt) for prompt in ("a teapot", "a tree", "a banana", "a round table"))
-    # The names of classes are left to the closed form, unless adapters guide alone.
+    # The names of classes are left to the closed form, unless the run began as a shape or adapters guide alone.
     assert not any(guide.has_front("a teddy bear") or guide.has_front("a school bus") for guide in guides)
+    assert all(guide.has_front("a teddy bear", from_shape=True) for guide in guides)
+    assert not any(guide.has_front("a teapot", from_shape=True) for guide in guides)
     alone = load_guides(GuidanceSettings(mode="adapters"), CPU)
     assert all(guide.guidance.has_front("a teddy bear") for guide in alone)
     closed = load_guides(GuidanceSettings(mode="closed-form"), CPU)

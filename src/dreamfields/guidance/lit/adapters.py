@@ -176,16 +176,17 @@ class AdaptedGuidance(AbstractGuidance):
         """Return the words of a sentence that the text tower cannot read: it reads English."""
         return self.closed_form.unknown_words(sentence)
 
-    def has_front(self, prompt: str) -> bool:
+    def has_front(self, prompt: str, *, from_shape: bool = False) -> bool:
         """Return whether a thing has a front that the adapters can tell.
 
-        The name of a class is left to the closed form, which they do not help: with sides five such nouns were
-        recognised in fewer views and foggier (docs/log/renders_2026-11-28.md).
+        From a blob the name of a class is left to the closed form, which they do not help: with sides five such nouns
+        were recognised in fewer views and foggier (docs/log/renders_2026-11-28.md). A shape has its sides already, and
+        without them the closed form makes a face of each.
         """
         if self.fronts is None:
             return False
         embedding = self.closed_form.sentences.encode([sentence(prompt)])
-        if self.both and self._weight_of(embedding) > _NEARLY_ONE:
+        if self.both and not from_shape and self._weight_of(embedding) > _NEARLY_ONE:
             return False
         return bool(self.fronts.has_front(embedding.cpu()))
 
