@@ -13,7 +13,7 @@ from dreamfields.scene.cameras import Camera
 from dreamfields.storage import atomic_write
 
 SIZE = 192
-AZIMUTHS_DEG = (0.0, 135.0)
+AZIMUTHS_DEG = (45.0, 135.0)
 
 
 def main(out: str, *runs: str) -> None:
