@@ -50,7 +50,7 @@ def wrong_value(kind: type[Settings], name: str, draws: random.Random) -> Any:
         odd.append([math.nan, 1.0] if pair else math.nan)
     if name in ("prompt", "title"):
         odd = [3, None, "", " \n", "x" * (LONGEST + 1), "a\0b", ["a"]]
-    if name in ("negative_prompt", "geometry_prompt", "style"):
+    if name in ("negative_prompt", "geometry_prompt", "style", "subject"):
         odd = [3, None, " \n", "x" * (LONGEST + 1), "a\0b", ["a"]]
     if name in ("paraphrases", "azimuth_prompts"):
         odd += [[""], ["fine", "a\0b"], ["x" * (LONGEST + 1)], ["a {}"] * 101]

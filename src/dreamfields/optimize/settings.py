@@ -97,12 +97,15 @@ class InitSettings(Settings):
 
     def faults(self) -> list[str]:
         """Return one sentence for each fault, those of the subject included."""
-        if found := super().faults():
+        found = super().faults()
+        if not isinstance(self.subject, str) or not self.subject:
             return found
         try:
             subject = clean_text(self.subject, "subject")
         except UsageError as error:
-            return [str(error)]
+            return [*found, str(error)]
+        if not subject:
+            found.append("subject holds a text with nothing to read in it; leave it out")
         if subject and self.source == "none":
             found.append(f"subject is {subject!r} and source is none; leave out one of them")
         return found
