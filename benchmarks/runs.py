@@ -264,18 +264,26 @@ def sheet(entries: Sequence[tuple[Path, str]], columns: int = 4) -> Image.Image:
     Of very many there are more columns than asked for, so that the picture is about as high as wide.
     """
     columns = max(columns, math.isqrt(len(entries) // 2))
-    pictures = [Image.open(path / "contact_sheet.png").convert("RGB") for path, _ in entries]
-    side = pictures[0].width // 4
+    pictures = [views(path, (0, 3)) for path, _ in entries]
+    side = pictures[0][0].width
     head = LINE * max(text.count("\n") + 1 for _, text in entries) + 2
     grid = Image.new("RGB", (columns * 2 * side, -(-len(entries) // columns) * (side + head)), "white")
     draw = ImageDraw.Draw(grid)
-    for index, ((_, text), picture) in enumerate(zip(entries, pictures, strict=True)):
+    for index, ((_, text), sides) in enumerate(zip(entries, pictures, strict=True)):
         x, y = index % columns * 2 * side, index // columns * (side + head)
         for line, words in enumerate(text.split("\n")):
             draw.text((x + 4, y + 2 + LINE * line), _fitting(draw, words, 2 * side - 8), fill="black")
-        for column, left in enumerate((0, 3 * side)):
-            grid.paste(picture.crop((left, 0, left + side, side)), (x + column * side, y + head))
+        for column, picture in enumerate(sides):
+            grid.paste(picture, (x + column * side, y + head))
     return grid
+
+
+def views(path: Path, indices: Sequence[int]) -> list[Image.Image]:
+    """Return some of the eight views in the contact sheet of a run, which are 45 degrees apart."""
+    picture = Image.open(path / "contact_sheet.png").convert("RGB")
+    side = picture.width // 4
+    corners = [(index % 4 * side, index // 4 * side) for index in indices]
+    return [picture.crop((x, y, x + side, y + side)) for x, y in corners]
 
 
 def _fitting(draw: ImageDraw.ImageDraw, words: str, width: int) -> str:

@@ -7,12 +7,11 @@ Both measures lie in [0, 1], and 0 is clean.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from scipy import ndimage
 from torch import Tensor
 
 from dreamfields.optimize import losses
+from dreamfields.render.pieces import label_pieces
 from dreamfields.render.renderer import Rendering
 from dreamfields.scene.fields.base import AbstractField
 
@@ -42,14 +41,10 @@ def fog(opacity: Tensor) -> float:
 def outside(volume: Tensor, threshold: float = THRESHOLD) -> float:
     """Return the fraction of all density outside of the component with the most density; 0 of an empty volume.
 
-    A component is a set of nodes from the threshold on that touch, if only at a corner, because thin handles run
-    diagonally to the lattice. Fog below the threshold belongs to no component.
+    Components are those of `label_pieces`. Fog below the threshold belongs to none.
     """
-    densities = volume.double().cpu().numpy()
-    total = float(densities.sum())
+    total = float(volume.double().cpu().numpy().sum())
     if total == 0.0:
         return 0.0
-    components, _ = ndimage.label(densities >= threshold, structure=np.ones((3, 3, 3)))
-    held = np.bincount(components.ravel(), weights=densities.ravel())
-    held[0] = 0.0  # Label 0 is the background.
+    _, held = label_pieces(volume, threshold)
     return 1.0 - float(held.max()) / total

@@ -4,10 +4,11 @@ Guidance draws some ground and mist around what stands on nothing. A mesh has ne
 are apart; with these cells pictures show what the mesh is.
 """
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
@@ -28,12 +29,22 @@ def main_pieces(field: AbstractField, occupancy: Tensor) -> Tensor:
     """
     if not field.bounded:
         return occupancy
-    densities = field.density_volume(len(occupancy)).cpu().numpy()
-    pieces, count = ndimage.label(densities >= SOLID, structure=_TOUCHING)
-    if count == 0:
+    pieces, held = label_pieces(field.density_volume(len(occupancy)), SOLID)
+    if len(held) == 1:
         return occupancy
-    held = np.bincount(pieces.ravel(), weights=densities.ravel())
-    held[0] = 0.0  # Label 0 is the background.
     kept = ndimage.binary_dilation((held >= LEAST * held.max())[pieces], structure=_TOUCHING, iterations=REACH)
     nodes = torch.from_numpy(kept).to(occupancy.device, torch.float32)
     return occupancy & (functional.max_pool3d(nodes[None], kernel_size=2, stride=1)[0] > 0.0)
+
+
+def label_pieces(volume: Tensor, threshold: float) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the piece of each node of densities (n, n, n), 0 where it is below the threshold, and the density of each.
+
+    A piece is a set of nodes from the threshold on that touch. The densities (p + 1,) are sums over its nodes; the
+    first, of what belongs to none, is 0.
+    """
+    densities = volume.double().cpu().numpy()
+    pieces, _ = ndimage.label(densities >= threshold, structure=_TOUCHING)
+    held = np.bincount(pieces.ravel(), weights=densities.ravel())
+    held[0] = 0.0
+    return pieces, held

@@ -4,6 +4,7 @@ from typing import Final
 
 from dreamfields import __version__
 from dreamfields.export.settings import ExportSettings
+from dreamfields.optimize.settings import InitSettings
 from dreamfields.prior.lookup import Found
 from dreamfields.scene.coarse import CoarseObject, write_into
 from dreamfields.scene.fields.voxels import VoxelField
@@ -12,14 +13,13 @@ from dreamfields.scene.settings import VoxelSettings
 SETTINGS: Final = ExportSettings(mesh_cells=48, max_faces=8_000, texture_size=0, still_samples=48)
 CELLS: Final = 32  # Cells a side of the grid that says where the sketch is
 THRESHOLD: Final = 0.5  # Density from which a cell belongs to it
-_EXTENT: Final = 0.75  # Half extent in scene units
 _LEVELS: Final = 4  # Grids of the field; the last has 32 cells a side
 
 
 def sketch_field(coarse: CoarseObject) -> VoxelField:
-    """Return a field that is a coarse object."""
+    """Return a field that is a coarse object, of the size that runs start from."""
     field = VoxelField(VoxelSettings(levels=_LEVELS))
-    write_into(field, coarse, _EXTENT)
+    write_into(field, coarse, InitSettings().extent)
     return field
 
 

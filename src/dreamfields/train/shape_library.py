@@ -9,12 +9,12 @@ same set gives the same library.
 
 import json
 import zipfile
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -28,7 +28,7 @@ from dreamfields.reprs import short_repr
 from dreamfields.train.features import Advance
 from dreamfields.train.fronts import WITH_FRONTS
 from dreamfields.train.looks import Shape
-from dreamfields.train.shapes import ShapeSet
+from dreamfields.train.shapes import ShapeSet, by_model
 from dreamfields.train.solids import solid, turned
 
 PER_NAME: Final = 3  # Most models of a name
@@ -108,7 +108,7 @@ def is_usable(shape: Shape) -> bool:
 
     A front is needed of what has one always; of furniture and all else none is known where there is none.
     """
-    if shape.repainted or Path(shape.file).stem in _by_looking()["left_out"]:
+    if shape.repainted or Path(shape.file).stem in _by_looking()[1]:
         return False
     return shape.category not in WITH_FRONTS or known_front(shape) is not None
 
@@ -117,16 +117,15 @@ def known_front(shape: Shape) -> float | None:
     """Return the azimuth from which a model's front is seen; None where it is not known."""
     if shape.front_deg is not None:
         return shape.front_deg
-    fronts = _by_looking()["fronts"]
-    return next((float(azimuth) for azimuth, names in fronts.items() if Path(shape.file).stem in names), None)
+    return _by_looking()[0].get(Path(shape.file).stem)
 
 
 @cache
-def _by_looking() -> dict[str, Any]:
-    """Return what was found by looking at the models of the shipped library, by the names of their files."""
+def _by_looking() -> tuple[Mapping[str, float], frozenset[str]]:
+    """Return fronts found by looking at models, and models to be left out, by the names of their files."""
     text = resources.files("dreamfields.train").joinpath("data/library.json").read_text(encoding="utf-8")
-    found: dict[str, Any] = json.loads(text)
-    return found
+    found = json.loads(text)
+    return by_model(found["fronts"]), frozenset(found["left_out"])
 
 
 def usual_models(data: Solids, allowed: Tensor) -> list[int]:

@@ -111,4 +111,9 @@ def _shape(path: Path, number: int, line: str) -> Shape:
 def _fronts() -> Mapping[str, float]:
     """Return the azimuths from which the fronts of known models are seen, by the names of their files."""
     text = resources.files("dreamfields.train").joinpath("data/fronts.json").read_text(encoding="utf-8")
-    return {name: float(azimuth) for azimuth, names in json.loads(text).items() for name in names}
+    return by_model(json.loads(text))
+
+
+def by_model(fronts: Mapping[str, Sequence[str]]) -> Mapping[str, float]:
+    """Return the azimuth from which each model's front is seen, given the models by azimuth."""
+    return {name: float(azimuth) for azimuth, names in fronts.items() for name in names}

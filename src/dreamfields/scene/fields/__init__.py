@@ -56,15 +56,6 @@ def _make_mlp(choice: FieldChoice, generator: "Generator") -> "AbstractField":
     return MlpField(choice.mlp, generator)
 
 
-def _make_mlp_from(
-    choice: FieldChoice, generator: "Generator", start: "CoarseObject", extent: float
-) -> "AbstractField":
-    from dreamfields.scene.fitting import fit_to
-
-    fit_to(field := _make_mlp(choice, generator), start, extent, generator)
-    return field
-
-
 def _count_mlp(choice: FieldChoice) -> int:
     features, width, hidden = choice.mlp.features, choice.mlp.width, choice.mlp.hidden
     block = 2 * width + (width + 1) * hidden + (hidden + 1) * width
@@ -77,18 +68,23 @@ def _make_nerf(choice: FieldChoice, generator: "Generator") -> "AbstractField":
     return NerfField(choice.mlp, generator)
 
 
-def _make_nerf_from(
-    choice: FieldChoice, generator: "Generator", start: "CoarseObject", extent: float
-) -> "AbstractField":
-    from dreamfields.scene.fitting import fit_to
-
-    fit_to(field := _make_nerf(choice, generator), start, extent, generator)
-    return field
-
-
 def _count_nerf(choice: FieldChoice) -> int:
     features, width = choice.mlp.features, choice.mlp.hidden
     return (2 * features + 1) * width + 7 * (width + 1) * width + (width + 1) * 4
+
+
+def _fitted(
+    make: Callable[[FieldChoice, "Generator"], "AbstractField"],
+) -> Callable[[FieldChoice, "Generator", "CoarseObject", float], "AbstractField"]:
+    """Return what makes a network that begins as an object, given what makes one at random."""
+
+    def make_from(choice: FieldChoice, generator: "Generator", start: "CoarseObject", extent: float) -> "AbstractField":
+        from dreamfields.scene.fitting import fit_to
+
+        fit_to(field := make(choice, generator), start, extent, generator)
+        return field
+
+    return make_from
 
 
 FIELDS: Final[Mapping[FieldName, FieldKind]] = MappingProxyType(
@@ -96,7 +92,7 @@ FIELDS: Final[Mapping[FieldName, FieldKind]] = MappingProxyType(
         "voxels": FieldKind(
             _make_voxels, _make_voxels_from, _count_voxels, False, False, preview_size=320, preview_cells=64
         ),
-        "mlp": FieldKind(_make_mlp, _make_mlp_from, _count_mlp, True, True, preview_size=96, preview_cells=40),
-        "nerf": FieldKind(_make_nerf, _make_nerf_from, _count_nerf, True, True, preview_size=80, preview_cells=40),
+        "mlp": FieldKind(_make_mlp, _fitted(_make_mlp), _count_mlp, True, True, preview_size=96, preview_cells=40),
+        "nerf": FieldKind(_make_nerf, _fitted(_make_nerf), _count_nerf, True, True, preview_size=80, preview_cells=40),
     }
 )
